@@ -1,0 +1,1 @@
+"""Reads the dataset folder, and renders the synthetic one."""

@@ -1,0 +1,1 @@
+"""The networks: nn.Modules only, no downloads and no work at import."""

@@ -1,0 +1,40 @@
+"""A script's settings: one frozen dataclass, which is also its command line."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from utils.errors import UserError
+from utils.files import write_json
+
+ConfigT = TypeVar("ConfigT")
+
+
+def run_script(main: Callable[[ConfigT], Any], config_class: type[ConfigT], description: str | None = None) -> None:
+    """Parse the command line into `config_class`, call `main`, turn a `UserError` into one line and exit status 2.
+
+    Flags are spelled with underscores as the fields are; hyphens are accepted too. The rank that
+    ``python -m torch.distributed.launch`` adds as ``--local-rank=N`` is dropped: LOCAL_RANK says the same.
+    Ctrl-C exits with status 130.
+    """
+    arguments = [a for a in sys.argv[1:] if not a.replace("_", "-").startswith("--local-rank=")]
+    config = tyro.cli(
+        config_class, args=arguments, description=description, use_underscores=True, config=(tyro.conf.FlagConversionOff,)
+    )
+    try:
+        main(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def save_config(config: Any, path: str | Path) -> None:
+    """Write the resolved settings of a run as JSON beside its output."""
+    write_json(path, {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()})
