@@ -1,0 +1,84 @@
+"""Pictures to latents and back, through a frozen VAE."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from models.autoencoder import SpaceToDepthAutoencoderKL
+from utils.errors import UserError
+
+VAE_CLASSES = {cls.__name__: cls for cls in (AutoencoderKL, SpaceToDepthAutoencoderKL)}
+
+
+def load_vae(path: str | Path) -> AutoencoderKL:
+    """Load a VAE from a folder in diffusers' layout, in eval mode.
+
+    Args:
+        path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of `VAE_CLASSES`.
+
+    Raises:
+        UserError: no such folder, another class, or weights that do not fit; the message names the folder.
+    """
+    path = Path(path)
+    try:
+        class_name = json.loads((path / "config.json").read_text())["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a VAE folder: it needs a config.json with a _class_name and the weights beside it"
+        ) from error
+    if class_name not in VAE_CLASSES:
+        raise UserError(f"{path} holds a {class_name}; a VAE here is one of {', '.join(VAE_CLASSES)}")
+    try:
+        vae = VAE_CLASSES[class_name].from_pretrained(path, local_files_only=True, low_cpu_mem_usage=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot load the VAE in {path}: {' '.join(str(error).split())[:300]}") from error
+    return vae.eval().requires_grad_(False)
+
+
+def spatial_factor(vae: AutoencoderKL) -> int:
+    """Pixels a latent position stands for, along each side."""
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    return factor * vae.stem_factor if isinstance(vae, SpaceToDepthAutoencoderKL) else factor
+
+
+def latent_statistics(vae: AutoencoderKL) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation that normalise the VAE's latents, each (c, 1, 1) float32."""
+    channels = vae.config.latent_channels
+    if vae.config.latents_mean is not None and vae.config.latents_std is not None:
+        mean, std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+    else:
+        mean, std = torch.zeros(channels), torch.full((channels,), 1 / vae.config.scaling_factor)
+    return mean.float().view(-1, 1, 1).to(vae.device), std.float().view(-1, 1, 1).to(vae.device)
+
+
+@torch.no_grad()
+def encode_images(vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16) -> torch.Tensor:
+    """Encode pictures as normalised latents: the posterior's mean, (z - mean) / std.
+
+    Args:
+        vae: from `load_vae`.
+        images: (n, 3, H, W) in [-1, 1]; H and W divide by `spatial_factor(vae)`.
+        chunk_size: pictures encoded at once.
+
+    Returns:
+        (n, c, h, w) float32 on the VAE's device.
+    """
+    mean, std = latent_statistics(vae)
+    chunks = [
+        (vae.encode(chunk.to(vae.device, vae.dtype)).latent_dist.mode().float() - mean) / std
+        for chunk in images.split(chunk_size)
+    ]
+    return torch.cat(chunks)
+
+
+@torch.no_grad()
+def decode_latents(vae: AutoencoderKL, latents: torch.Tensor, chunk_size: int = 8) -> torch.Tensor:
+    """Decode normalised latents (n, c, h, w) as pictures (n, 3, H, W), float32 in [-1, 1]; `chunk_size` at once."""
+    mean, std = latent_statistics(vae)
+    chunks = [
+        vae.decode((chunk.to(vae.device).float() * std + mean).to(vae.dtype)).sample.float().clamp(-1, 1)
+        for chunk in latents.split(chunk_size)
+    ]
+    return torch.cat(chunks)
