@@ -1,0 +1,86 @@
+"""The published noise schedule, and diffusers' schedulers set up to follow it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
+
+from utils.errors import UserError
+
+
+class Sampler(NamedTuple):
+    """A scheduler class and the options that make it follow our schedule.
+
+    Latents are not confined to [-1, 1], so wherever a class clips its estimate of the clean sample by default, that is off.
+    """
+
+    scheduler_class: type[SchedulerMixin]
+    options: Mapping[str, Any]
+
+
+SAMPLERS: dict[str, Sampler] = {
+    # Ho et al., "Denoising Diffusion Probabilistic Models", 2020: over all 1000 steps, the published procedure.
+    "ddpm": Sampler(DDPMScheduler, {"clip_sample": False, "variance_type": "fixed_small"}),
+    "ddim": Sampler(DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": True}),
+    "dpmsolver++": Sampler(DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "unipc": Sampler(UniPCMultistepScheduler, {"solver_order": 2}),
+    "euler": Sampler(EulerDiscreteScheduler, {}),
+    "lcm": Sampler(LCMScheduler, {"clip_sample": False, "set_alpha_to_one": True}),
+}
+DEFAULT_SAMPLER = "dpmsolver++"
+
+
+def published_betas(num_steps: int = 1000) -> np.ndarray:
+    """Variances of the noise that each step adds: half a cosine from 1e-4 up to 0.02.
+
+    beta_i = 1e-4 + (0.02 - 1e-4) / 2 * (1 + cos(pi * u)), with u = (num_steps - 1 - i) / (num_steps - 1).
+
+    Args:
+        num_steps: number of steps, at least 2.
+
+    Returns:
+        (num_steps,) float64, rising.
+    """
+    assert num_steps >= 2, num_steps
+    u = np.arange(num_steps - 1, -1, -1) / (num_steps - 1)
+    return 1e-4 + 0.5 * (0.02 - 1e-4) * (1 + np.cos(np.pi * u))
+
+
+def make_scheduler(
+    sampler: str = DEFAULT_SAMPLER,
+    prediction_type: str = "epsilon",
+    betas: np.ndarray | list[float] | None = None,
+) -> SchedulerMixin:
+    """Build a scheduler for a denoiser of ours.
+
+    Steps are spaced "trailing": the first one is the noisiest, whatever their number (Lin et al., "Common Diffusion Noise
+    Schedules and Sample Steps are Flawed", 2023), which matters with few steps.
+
+    Args:
+        sampler: a name in `SAMPLERS`.
+        prediction_type: what the denoiser predicts: "epsilon", "v_prediction" or "sample".
+        betas: the schedule it was trained with; the published one if None.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if sampler not in SAMPLERS:
+        raise UserError(f"there is no scheduler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
+    scheduler_class, options = SAMPLERS[sampler]
+    betas = np.asarray(published_betas() if betas is None else betas)
+    common = {
+        "num_train_timesteps": len(betas),
+        "trained_betas": betas.tolist(),
+        "prediction_type": prediction_type,
+        "timestep_spacing": "trailing",
+    }
+    return scheduler_class.from_config({**common, **options})
