@@ -1,0 +1,155 @@
+"""Pictures: read whatever a user gives, fit it into the model's frame without distortion, write PNG."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.errors import UserError
+from utils.files import atomic_path
+
+MAX_PIXELS = 40_000_000
+MIN_SIDE = 16
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+# Pillow warns from 89 megapixels on; `read_image` refuses such a picture by itself, in one line.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture of any common kind as RGB.
+
+    Grey, palette and 16-bit pictures are converted, transparency is laid on white, the EXIF orientation is
+    applied. The size is checked from the header, before anything is decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: no such file, not a picture, damaged, more than 40 megapixels, or a side under 16 pixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a PNG or JPEG file"
+        )
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(path, image.width, image.height)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
+    except UserError:
+        raise
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except Image.UnidentifiedImageError as error:
+        raise UserError(f"{path} is not a picture that can be read; give a PNG, JPEG or WebP file") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{path} has far more than {MAX_PIXELS // 10**6} megapixels; make it smaller"
+        ) from error
+    except Exception as error:  # a damaged file can make a decoder raise nearly anything
+        raise UserError(
+            f"{path} is damaged ({' '.join(str(error).split())}); save or copy it again"
+        ) from error
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UserError(
+            f"{path} is {width} x {height} pixels; at most {MAX_PIXELS // 10**6} megapixels are read: "
+            "make it smaller"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise UserError(f"{path} is {width} x {height} pixels; each side needs at least {MIN_SIDE}")
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode in SIXTEEN_BIT_MODES:  # Pillow's own conversion clips these at 255 instead of scaling them
+        grey = np.rint(np.clip(np.asarray(image, np.float32), 0, 65535) / 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("pixels are floating-point numbers of unknown range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where a picture of `source_height` x `source_width` lies inside the frame that it was fitted into."""
+
+    scale: float
+    """Fitted pixels for a source pixel, the same in both directions."""
+    left: int
+    top: int
+    height: int
+    """Height of the fitted picture without its padding, in pixels; likewise `width`."""
+    width: int
+    source_height: int
+    source_width: int
+
+    def to_fitted(self, keypoints: np.ndarray) -> np.ndarray:
+        """Map keypoints (..., 2 or 3), x and y first in source pixels, to pixels of the fitted picture.
+
+        An integer coordinate is the middle of its pixel. Further columns (visibility) are kept.
+        """
+        fitted = np.array(keypoints, np.float32)
+        fitted[..., 0] = (fitted[..., 0] + 0.5) * (self.width / self.source_width) - 0.5 + self.left
+        fitted[..., 1] = (fitted[..., 1] + 0.5) * (self.height / self.source_height) - 0.5 + self.top
+        return fitted
+
+
+def fit_image(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Placement]:
+    """Scale a picture to fit into `height` x `width` without distortion, centred, and pad what is left.
+
+    The padding has the median colour of the picture's border, which continues a plain background.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        height: of the frame to fill, in pixels.
+        width: of the frame to fill, in pixels.
+
+    Returns:
+        The (height, width, 3) uint8 picture, and where the source lies in it.
+
+    Raises:
+        UserError: the picture is so long or so wide that a side would have under 16 pixels.
+    """
+    source_height, source_width = image.shape[:2]
+    scale = min(height / source_height, width / source_width)
+    fitted_height = min(height, round(source_height * scale))
+    fitted_width = min(width, round(source_width * scale))
+    if min(fitted_height, fitted_width) < MIN_SIDE:
+        raise UserError(
+            f"a picture of {source_width} x {source_height} pixels shrinks to {fitted_width} x {fitted_height} "
+            f"inside {width} x {height}; each side needs at least {MIN_SIDE}: crop it closer to the person"
+        )
+    if (fitted_height, fitted_width) != (source_height, source_width):
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        image = cv2.resize(image, (fitted_width, fitted_height), interpolation=interpolation)
+    top, left = (height - fitted_height) // 2, (width - fitted_width) // 2
+    fitted = np.empty((height, width, 3), np.uint8)
+    fitted[:] = border_color(image)
+    fitted[top : top + fitted_height, left : left + fitted_width] = image
+    return fitted, Placement(scale, left, top, fitted_height, fitted_width, source_height, source_width)
+
+
+def border_color(image: np.ndarray) -> np.ndarray:
+    """Median colour (3,) uint8 of the outermost pixels of an (H, W, 3) picture."""
+    border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
+    return np.median(border, axis=0).astype(np.uint8)
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Write an (H, W, 3) uint8 RGB picture as PNG, whole or not at all."""
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, (image.dtype, image.shape)
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert encoded
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
