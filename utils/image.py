@@ -127,8 +127,9 @@ def fit_image(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, P
     fitted_width = min(width, round(source_width * scale))
     if min(fitted_height, fitted_width) < MIN_SIDE:
         raise UserError(
-            f"a picture of {source_width} x {source_height} pixels shrinks to {fitted_width} x {fitted_height} "
-            f"inside {width} x {height}; each side needs at least {MIN_SIDE}: crop it closer to the person"
+            f"a picture of {source_width} x {source_height} pixels shrinks to {fitted_width} x "
+            f"{fitted_height} inside {width} x {height}; each side needs at least {MIN_SIDE}: "
+            "crop it closer to the person"
         )
     if (fitted_height, fitted_width) != (source_height, source_width):
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -85,9 +85,7 @@ def bad_file(tmp_path, kind):
     elif kind == "wide":
         Image.new("L", (30_000, 2_000)).save(path)
     elif kind == "enormous":
-        header = b"IHDR" + struct.pack(
-            ">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0
-        )  # only says that it is enormous
+        header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)  # empty
         header = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
         path.write_bytes(good[:8] + header + good[33:])
     elif kind == "one_pixel_wide":
