@@ -17,7 +17,7 @@ from utils.files import atomic_path
 from utils.image import MAX_PIXELS, MIN_SIDE
 
 MAX_FPS = 240
-# The demuxer is chosen by the suffix alone: left to guess, FFmpeg also reads playlists, which open other files.
+# The suffix alone chooses the demuxer: left to guess, FFmpeg also reads playlists, which open other files.
 DEMUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # Code points of ITU-T H.273: SMPTE 170M matrix, primaries and transfer; limited range.
 SMPTE_170M = 6
@@ -29,7 +29,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
     Args:
         path: ends in .mp4.
-        frames: (H, W, 3) uint8 RGB pictures of one size with even sides; an iterator is consumed frame by frame.
+        frames: (H, W, 3) uint8 RGB pictures of one size with even sides; read one by one.
         fps: frames per second, above 0 and at most 240.
 
     Raises:
@@ -65,7 +65,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
 
 def check_fps(fps: float) -> Fraction:
-    """The frame rate as a fraction (29.97 becomes 30000 / 1001); UserError unless it is above 0 and at most 240."""
+    """The frame rate as a fraction (29.97 becomes 30000/1001); UserError unless above 0 and at most 240."""
     if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
         raise UserError(f"fps is {fps}; it must be above 0 and at most {MAX_FPS}, for example 8")
     ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
@@ -109,7 +109,7 @@ def read_video(
 
     Args:
         path: an mp4, m4v, mov, mkv or webm file.
-        num_frames: read only the first so many (fewer where the video ends before); the rest is not looked at.
+        num_frames: read only the first so many (or all there are); the rest is not looked at.
         max_frames: a longer video is refused.
         max_pixels: of all frames together; a bigger video is refused (a pixel takes 3 bytes of memory).
         max_seconds: a longer video is refused.
@@ -179,8 +179,8 @@ def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> None:
     """Write a looping animated GIF, whole or not at all.
 
-    All frames share one palette, so that a still background does not flicker. GIF counts time in hundredths of a
-    second: durations are rounded so that the errors do not add up.
+    All frames share one palette, so that a still background does not flicker. GIF counts time in hundredths
+    of a second: durations are rounded so that the errors do not add up.
 
     Args:
         path: of the file.

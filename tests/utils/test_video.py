@@ -76,7 +76,7 @@ def test_fps_becomes_the_usual_fraction():
 def test_bad_frames_leave_no_file(tmp_path):
     with pytest.raises(UserError, match="even sides"):
         write_video(tmp_path / "odd.mp4", [np.zeros((33, 32, 3), np.uint8)], 8)
-    with pytest.raises(UserError, match="frame 1 .* one size"):
+    with pytest.raises(UserError, match=r"frame 1 .* one size"):
         write_video(
             tmp_path / "two.mp4", [np.zeros((32, 32, 3), np.uint8), np.zeros((64, 32, 3), np.uint8)], 8
         )
