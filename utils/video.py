@@ -47,9 +47,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     if height % 2 or width % 2:
         raise UserError(f"H.264 needs even sides, and the frames for {path} are {width} x {height} pixels")
     with atomic_path(path) as temporary:
-        options = {
-            "movflags": "+faststart"
-        }  # the index first, so that a browser starts before it has the whole file
+        options = {"movflags": "+faststart"}  # the index first, so that a browser need not load all of it
         with av.open(str(temporary), "w", format="mp4", options=options) as container:
             stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -69,18 +67,12 @@ def check_fps(fps: float) -> Fraction:
     if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
         raise UserError(f"fps is {fps}; it must be above 0 and at most {MAX_FPS}, for example 8")
     ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
-    return (
-        ntsc
-        if abs(float(ntsc) - fps) < 0.005 and fps != round(fps)
-        else Fraction(fps).limit_denominator(1000)
-    )
+    is_ntsc = fps != round(fps) and abs(float(ntsc) - fps) < 0.005
+    return ntsc if is_ntsc else Fraction(fps).limit_denominator(1000)
 
 
 def _check_frame(path: Path, index: int, picture: np.ndarray, first: np.ndarray) -> None:
-    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, (
-        picture.dtype,
-        picture.shape,
-    )
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     if picture.shape != first.shape:
         raise UserError(
             f"frame {index} for {path} is {picture.shape[1]} x {picture.shape[0]} pixels, "

@@ -1,0 +1,118 @@
+"""Frames and poses from disk: a folder of numbered pictures a video, or a video file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.image import read_image
+from utils.video import read_video
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+NAMING = "frames are named 000.png, 001.png and so on"
+
+
+def frame_paths(folder: str | Path) -> list[Path]:
+    """The numbered pictures of a folder in the order of their numbers; other files are ignored.
+
+    Raises:
+        UserError: no such folder, no numbered pictures, or numbers that do not run from 0 without a gap.
+    """
+    folder = Path(folder)
+    numbered = sorted(_numbered(folder))
+    if not numbered:
+        raise UserError(f"{folder} holds no frames; {NAMING}")
+    for expected, (number, name) in enumerate(numbered):
+        if number < expected:
+            raise UserError(f"{folder} has frame {number} twice ({name}); remove one of them")
+        if number > expected:
+            raise UserError(f"{folder} has no frame {expected:03d}; {NAMING}, without a gap")
+    return [folder / name for _, name in numbered]
+
+
+def count_frames(folder: str | Path) -> int:
+    """How many numbered pictures a folder holds, by their names alone.
+
+    Raises:
+        UserError: no such folder.
+    """
+    return len(_numbered(Path(folder)))
+
+
+def _numbered(folder: Path) -> list[tuple[int, str]]:
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise UserError(f"there is no folder of frames {folder}; {NAMING}") from error
+    split = ((*os.path.splitext(name), name) for name in names)
+    return [
+        (int(stem), name)
+        for stem, suffix, name in split
+        if suffix.lower() in SUFFIXES and stem.isascii() and stem.isdigit() and len(stem) < 10
+    ]
+
+
+def read_frames(folder: str | Path, indices: Sequence[int] | None = None) -> np.ndarray:
+    """Read frames of a folder.
+
+    Args:
+        folder: of numbered pictures.
+        indices: which ones, in this order; None reads all.
+
+    Returns:
+        (F, H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: see `frame_paths` and `read_image`; an index past the last frame; frames of several sizes.
+    """
+    paths = frame_paths(folder)
+    if indices is not None:
+        if len(indices) == 0 or not 0 <= min(indices) <= max(indices) < len(paths):
+            raise UserError(f"{folder} has frames 0 to {len(paths) - 1}, asked for {list(indices)}")
+        paths = [paths[i] for i in indices]
+    return read_pictures(paths)
+
+
+def read_pictures(paths: Sequence[Path]) -> np.ndarray:
+    """Read pictures of one size into one array (F, H, W, 3) uint8 RGB; UserError names the first that differs."""
+    first = read_image(paths[0])
+    frames = np.empty((len(paths), *first.shape), np.uint8)
+    frames[0] = first
+    for i, path in enumerate(paths[1:], 1):
+        picture = read_image(path)
+        if picture.shape != first.shape:
+            raise UserError(
+                f"{path} is {picture.shape[1]} x {picture.shape[0]} pixels, {paths[0].name} beside it is "
+                f"{first.shape[1]} x {first.shape[0]}; all frames of a video must have one size"
+            )
+        frames[i] = picture
+    return frames
+
+
+def read_poses(path: str | Path, num_frames: int | None = None) -> np.ndarray:
+    """Read skeleton pictures from a folder of numbered pictures or from a video file.
+
+    Args:
+        path: of the folder or the video.
+        num_frames: read only the first so many; None reads all.
+
+    Returns:
+        (F, H, W, 3) uint8 RGB.
+
+    Raises:
+        UserError: see `read_frames` and `read_video`; or fewer poses than `num_frames`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(
+            f"there are no poses at {path}; give a folder of skeleton pictures or a video of them"
+        )
+    if path.is_dir():
+        poses = read_pictures(frame_paths(path)[:num_frames])
+    else:
+        poses = read_video(path, num_frames=num_frames)[0]
+    if num_frames is not None and len(poses) < num_frames:
+        raise UserError(f"{path} has {len(poses)} poses, {num_frames} are needed; ask for fewer frames")
+    return poses
