@@ -67,7 +67,7 @@ def read_annotation_file(path: str | Path, num_frames: int | None = None) -> lis
     segments: list[Segment] = []
     line_number = 0
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for line_number, line in enumerate(file, 1):
                 line = line.strip()
                 if line:

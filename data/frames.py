@@ -1,6 +1,6 @@
 """Frames and poses from disk: a folder of numbered pictures a video, or a video file."""
 
-import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from utils.errors import UserError
 from utils.image import read_image
 from utils.video import read_video
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+NUMBERED = re.compile(r"(\d{1,9})\.(?:png|jpe?g)", re.ASCII | re.IGNORECASE)
 NAMING = "frames are named 000.png, 001.png and so on"
 
 
@@ -43,15 +43,10 @@ def count_frames(folder: str | Path) -> int:
 
 def _numbered(folder: Path) -> list[tuple[int, str]]:
     try:
-        names = os.listdir(folder)
+        matches = [NUMBERED.fullmatch(path.name) for path in folder.iterdir()]
     except OSError as error:
         raise UserError(f"there is no folder of frames {folder}; {NAMING}") from error
-    split = ((*os.path.splitext(name), name) for name in names)
-    return [
-        (int(stem), name)
-        for stem, suffix, name in split
-        if suffix.lower() in SUFFIXES and stem.isascii() and stem.isdigit() and len(stem) < 10
-    ]
+    return [(int(match[1]), match[0]) for match in matches if match]
 
 
 def read_frames(folder: str | Path, indices: Sequence[int] | None = None) -> np.ndarray:
@@ -76,7 +71,7 @@ def read_frames(folder: str | Path, indices: Sequence[int] | None = None) -> np.
 
 
 def read_pictures(paths: Sequence[Path]) -> np.ndarray:
-    """Read pictures of one size into one array (F, H, W, 3) uint8 RGB; UserError names the first that differs."""
+    """Read pictures of one size as (F, H, W, 3) uint8 RGB; a `UserError` names the first that differs."""
     first = read_image(paths[0])
     frames = np.empty((len(paths), *first.shape), np.uint8)
     frames[0] = first
