@@ -16,7 +16,8 @@ def load_vae(path: str | Path) -> AutoencoderKL:
     """Load a VAE from a folder in diffusers' layout, in eval mode.
 
     Args:
-        path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of `VAE_CLASSES`.
+        path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of
+            `VAE_CLASSES`.
 
     Raises:
         UserError: no such folder, another class, or weights that do not fit; the message names the folder.
@@ -75,7 +76,7 @@ def encode_images(vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16
 
 @torch.no_grad()
 def decode_latents(vae: AutoencoderKL, latents: torch.Tensor, chunk_size: int = 8) -> torch.Tensor:
-    """Decode normalised latents (n, c, h, w) as pictures (n, 3, H, W), float32 in [-1, 1]; `chunk_size` at once."""
+    """Decode normalised latents (n, c, h, w), `chunk_size` at once, as (n, 3, H, W) float32 in [-1, 1]."""
     mean, std = latent_statistics(vae)
     chunks = [
         vae.decode((chunk.to(vae.device).float() * std + mean).to(vae.dtype)).sample.float().clamp(-1, 1)

@@ -29,8 +29,8 @@ class SpaceToDepthAutoencoderKL(AutoencoderKL):
     Full-resolution convolutions are most of what a plain `AutoencoderKL` costs. Here a square of
     `stem_factor` x `stem_factor` pixels becomes channels before the encoder and is unfolded after the decoder
     (Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
-    Neural Network", 2016), so that the first convolution already runs on a small grid. The interface is AutoencoderKL's:
-    pictures go in and come out as (n, 3, H, W).
+    Neural Network", 2016), so that the first convolution already runs on a small grid. The interface is
+    AutoencoderKL's: pictures go in and come out as (n, 3, H, W).
 
     Configured as `AutoencoderKL` is, with `in_channels` = `out_channels` = 3 x stem_factor^2.
     """

@@ -1,1 +1,1 @@
-"""Small tools every part shares: files, errors, pictures, video, distribution. Imports nothing else of the project."""
+"""Small tools that every part shares; they import nothing else of the project."""

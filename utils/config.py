@@ -14,8 +14,10 @@ from utils.files import write_json
 ConfigT = TypeVar("ConfigT")
 
 
-def run_script(main: Callable[[ConfigT], Any], config_class: type[ConfigT], description: str | None = None) -> None:
-    """Parse the command line into `config_class`, call `main`, turn a `UserError` into one line and exit status 2.
+def run_script(
+    main: Callable[[ConfigT], Any], config_class: type[ConfigT], description: str | None = None
+) -> None:
+    """Parse the command line into `config_class` and call `main`; a `UserError` is one line, exit status 2.
 
     Flags are spelled with underscores as the fields are; hyphens are accepted too. The rank that
     ``python -m torch.distributed.launch`` adds as ``--local-rank=N`` is dropped: LOCAL_RANK says the same.
@@ -23,7 +25,11 @@ def run_script(main: Callable[[ConfigT], Any], config_class: type[ConfigT], desc
     """
     arguments = [a for a in sys.argv[1:] if not a.replace("_", "-").startswith("--local-rank=")]
     config = tyro.cli(
-        config_class, args=arguments, description=description, use_underscores=True, config=(tyro.conf.FlagConversionOff,)
+        config_class,
+        args=arguments,
+        description=description,
+        use_underscores=True,
+        config=(tyro.conf.FlagConversionOff,),
     )
     try:
         main(config)

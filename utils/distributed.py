@@ -30,7 +30,7 @@ class World:
 
 @contextlib.contextmanager
 def distributed_world(device: str = "auto") -> Iterator[World]:
-    """Join the run that RANK, WORLD_SIZE and LOCAL_RANK describe (torchrun sets them), or be alone without them.
+    """Join the run that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe, or be alone without them.
 
     Args:
         device: "auto" takes a GPU where there is one, else the CPU. NCCL joins GPUs, gloo joins CPUs.

@@ -25,19 +25,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another folder or free some space") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; choose another folder or free some space"
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except OSError as error:
         if error.errno is None:
             raise
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another folder or free some space") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; choose another folder or free some space"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

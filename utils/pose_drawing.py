@@ -1,7 +1,7 @@
 """OpenPose's 18 joints, their colours, and skeletons drawn as pose estimators of this field draw them.
 
-Cao et al., "OpenPose: Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields", 2018 (COCO body model).
-Left and right are the person's own.
+Cao et al., "OpenPose: Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields", 2018 (COCO body
+model). Left and right are the person's own.
 """
 
 import math
@@ -25,7 +25,8 @@ LIMBS = (
     (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 
-# Joint i and limb i share a colour; a limb is drawn at 0.6 of it, so that a joint's own colour is found nowhere else.
+# Joint i and limb i share a colour; a limb is drawn at 0.6 of it, so that a joint's own colour is found
+# nowhere else.
 COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0),
     (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
@@ -38,8 +39,8 @@ def draw_pose(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
     """Draw one skeleton on black.
 
     Args:
-        keypoints: (18, 3) float: x and y in pixels, and visibility; a joint with visibility of at most 0 is left out, and
-            so are its limbs.
+        keypoints: (18, 3) float: x and y in pixels, and visibility; a joint with visibility of at most 0 is
+            left out, and so are its limbs.
         height: of the picture in pixels; lines are `height` / 128 thick, at least 1.
         width: of the picture in pixels.
 
@@ -54,7 +55,9 @@ def draw_pose(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
         middle = (keypoints[a, :2] + keypoints[b, :2]) / 2
         dx, dy = keypoints[b, :2] - keypoints[a, :2]
         axes = (round(math.hypot(dx, dy) / 2), radius)
-        polygon = cv2.ellipse2Poly(tuple(int(round(v)) for v in middle), axes, round(math.degrees(math.atan2(dy, dx))), 0, 360, 1)
+        polygon = cv2.ellipse2Poly(
+            tuple(int(round(v)) for v in middle), axes, round(math.degrees(math.atan2(dy, dx))), 0, 360, 1
+        )
         cv2.fillConvexPoly(picture, polygon, [int(c * LIMB_DIMMING) for c in color])
     for (x, y, visible), color in zip(keypoints, COLORS, strict=True):
         if visible > 0:

@@ -1,0 +1,190 @@
+"""Training clips: slices of projected videos with their poses and sentence, a pure function of the seed."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from data.annotations import Segment
+from data.frames import read_frames
+from data.latents import LatentVideo
+from utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipRequest:
+    """One sample of one step: which segment, how many frames, and the seed of all its random choices."""
+
+    segment: int
+    num_frames: int
+    consecutive: bool
+    seed: int
+
+
+def sample_seed(seed: int, step: int, slot: int) -> int:
+    """Seed of sample `slot` of the whole batch of `step`, however many processes share the batch."""
+    return int(np.random.SeedSequence([seed, step, slot]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class ClipSampler(Sampler[list[ClipRequest]]):
+    """Yields this rank's requests of every batch from `first_step` on: a pure function of (seed, step, slot).
+
+    Every epoch visits each segment once in an order drawn from (seed, epoch).
+
+    Args:
+        num_segments: of the dataset.
+        batch_size: samples a step over all ranks; must divide by `world_size` x `accumulation`.
+        max_steps: batches in all.
+        short_frames: frames of the clips of the first `short_steps` steps: sorted random frames of the
+            segment.
+        num_frames: frames of the clips after them: consecutive ones.
+        seed: of the run.
+        first_step: where to go on.
+        rank: of this process.
+        world_size: number of processes.
+        accumulation: batches this rank gets for each step.
+    """
+
+    def __init__(
+        self,
+        num_segments: int,
+        batch_size: int,
+        max_steps: int,
+        *,
+        num_frames: int,
+        short_frames: int,
+        short_steps: int,
+        seed: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulation: int = 1,
+    ) -> None:
+        assert batch_size % (world_size * accumulation) == 0
+        self.num_segments, self.batch_size, self.max_steps = num_segments, batch_size, max_steps
+        self.num_frames, self.short_frames, self.short_steps = num_frames, short_frames, short_steps
+        self.seed, self.first_step, self.rank, self.world_size = seed, first_step, rank, world_size
+        self.accumulation = accumulation
+
+    def __len__(self) -> int:
+        return (self.max_steps - self.first_step) * self.accumulation
+
+    def __iter__(self) -> Iterator[list[ClipRequest]]:
+        epoch, order = -1, np.empty(0, np.int64)
+        per_rank = self.batch_size // self.world_size
+        for step in range(self.first_step, self.max_steps):
+            short = step < self.short_steps
+            requests = []
+            for slot in range(self.rank * per_rank, (self.rank + 1) * per_rank):
+                drawn = step * self.batch_size + slot
+                if drawn // self.num_segments != epoch:
+                    epoch = drawn // self.num_segments
+                    order = np.random.default_rng([self.seed, epoch]).permutation(self.num_segments)
+                requests.append(
+                    ClipRequest(
+                        segment=int(order[drawn % self.num_segments]),
+                        num_frames=self.short_frames if short else self.num_frames,
+                        consecutive=not short,
+                        seed=sample_seed(self.seed, step, slot),
+                    )
+                )
+            size = per_rank // self.accumulation
+            yield from (requests[i : i + size] for i in range(0, per_rank, size))
+
+
+class ClipDataset(Dataset[dict[str, Any]]):
+    """Clips of a projected dataset.
+
+    A clip begins at its reference frame, as in the published model: a random frame of the segment that leaves
+    room for the clip, among the frames that were warped where the videos hold warps. The others are the next
+    ones, or, for short clips, sorted random ones of the rest of the segment.
+
+    Args:
+        dataset_dir: folder with fashion_poses.
+        latents_dir: what project_latent_space.py wrote.
+        segments: annotations to draw from; those shorter than `num_frames` are left out, like in the
+            published training.
+        num_frames: frames of a whole clip.
+        use_warps: return warped latents and their validity.
+
+    Raises:
+        UserError: no segment is long enough, or a video was not projected.
+    """
+
+    def __init__(
+        self, dataset_dir: Path, latents_dir: Path, segments: list[Segment], num_frames: int, use_warps: bool
+    ) -> None:
+        self.segments = [s for s in segments if s.end - s.start >= num_frames]
+        if not self.segments:
+            longest = max((s.end - s.start for s in segments), default=0)
+            raise UserError(
+                f"no segment of {dataset_dir} has {num_frames} frames "
+                f"(the longest of {len(segments)} has {longest}); choose a smaller --num_frames"
+            )
+        missing = sorted(
+            {s.name for s in self.segments if not (latents_dir / f"{s.name}.safetensors").is_file()}
+        )
+        if missing:
+            raise UserError(
+                f"{len(missing)} videos are not in {latents_dir} (the first: {missing[0]}); run: "
+                f"python project_latent_space.py --dataset {dataset_dir} --output_dir {latents_dir}"
+            )
+        self.poses_dir, self.latents_dir = dataset_dir / "fashion_poses", latents_dir
+        self.num_frames, self.use_warps = num_frames, use_warps
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, request: ClipRequest) -> dict[str, Any]:
+        """One clip.
+
+        Returns:
+            latents (c, f, h, w) float32, pose_images (3, f, H, W) float32 in [-1, 1], text, name, seed; with
+            warps also warped_latents (c, f, h, w) and warp_validity (1, f, h, w).
+        """
+        segment = self.segments[request.segment]
+        video = LatentVideo(self.latents_dir / f"{segment.name}.safetensors")
+        rng = np.random.default_rng(request.seed)
+        starts = np.arange(segment.start, segment.end - request.num_frames + 1)
+        if self.use_warps:
+            starts = np.intersect1d(starts, video.reference_frames)
+            if not starts.size:
+                raise UserError(
+                    f"{self.latents_dir / segment.name}.safetensors holds no warp that starts "
+                    f"in frames {segment.start} to {segment.end - request.num_frames}; "
+                    "project the dataset again with --num_references 1 or more"
+                )
+        start = int(rng.choice(starts))
+        if request.consecutive:
+            frames = np.arange(start, start + request.num_frames)
+        else:
+            later = rng.choice(np.arange(start + 1, segment.end), request.num_frames - 1, replace=False)
+            frames = np.concatenate([[start], np.sort(later)])
+
+        poses = read_frames(self.poses_dir / segment.name, frames)
+        sample = {
+            "latents": video.latents(frames).float().movedim(0, 1),
+            "pose_images": torch.from_numpy(poses).permute(3, 0, 1, 2).float() / 127.5 - 1,
+            "text": segment.text,
+            "name": segment.name,
+            "seed": request.seed,
+        }
+        if self.use_warps:
+            warped, validity = video.warp(int(np.flatnonzero(video.reference_frames == start)[0]), frames)
+            sample["warped_latents"] = warped.float().movedim(0, 1)
+            sample["warp_validity"] = validity.float().movedim(0, 1)
+        return sample
+
+
+def collate_clips(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack the tensors of several clips along a new first dimension; texts, names and seeds stay lists."""
+    return {
+        key: torch.stack([s[key] for s in samples])
+        if isinstance(samples[0][key], torch.Tensor)
+        else [s[key] for s in samples]
+        for key in samples[0]
+    }

@@ -1,0 +1,103 @@
+"""What one training step computes: noise, dropout, prediction, loss."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+
+from models import Denoiser
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Probability that a sample loses a condition; each is drawn by itself, so each can be guided."""
+
+    image: float = 0.1
+    poses: float = 0.1
+    text: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRandomness:
+    """Everything random in a step; a pure function of the samples' seeds."""
+
+    timesteps: torch.Tensor
+    noise: torch.Tensor
+    drop_image: torch.Tensor
+    drop_poses: torch.Tensor
+    drop_text: torch.Tensor
+
+    def to(self, device: torch.device) -> "StepRandomness":
+        """The same draws on another device."""
+        return StepRandomness(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
+
+
+def draw_randomness(
+    seeds: list[int], shape: torch.Size, num_timesteps: int, dropout: Dropout
+) -> StepRandomness:
+    """Draw timesteps (b,), noise (`shape`) and dropout masks (b,) on the CPU, each sample by its own seed."""
+    timesteps, noise, drops = [], [], []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        timesteps.append(torch.randint(num_timesteps, (), generator=generator))
+        noise.append(torch.randn(shape[1:], generator=generator))
+        drops.append(
+            torch.rand(3, generator=generator) < torch.tensor([dropout.image, dropout.poses, dropout.text])
+        )
+    image, poses, text = torch.stack(drops).unbind(1)
+    return StepRandomness(torch.stack(timesteps), torch.stack(noise), image, poses, text)
+
+
+def diffusion_loss(
+    denoiser: Denoiser,
+    scheduler: DDPMScheduler,
+    batch: dict[str, Any],
+    randomness: StepRandomness,
+    prediction_type: str,
+) -> torch.Tensor:
+    """Mean squared error of the prediction over all frames but the given one, for each sample.
+
+    Frame 0 is the reference: its clean latent is in place and it has no target, as in the published training.
+    A sample that loses its image has frame 0 noised like the others, and it counts.
+
+    Args:
+        denoiser: the model, or its DistributedDataParallel wrapper.
+        scheduler: noises the latents.
+        batch: latents (b, c, f, h, w), pose_images, prompt_embeds (b, n, d), and, where the model takes them,
+            warped_latents and warp_validity; on the model's device.
+        randomness: from `draw_randomness`, on the model's device.
+        prediction_type: "epsilon" (Ho et al. 2020), "v_prediction" (Salimans & Ho 2022) or "sample" (x0).
+
+    Returns:
+        (b,) float32.
+    """
+    latents, timesteps, noise = batch["latents"], randomness.timesteps, randomness.noise
+    noisy_latents = scheduler.add_noise(latents, noise, timesteps)
+    given = torch.zeros(latents.shape[0], latents.shape[2], dtype=torch.bool, device=latents.device)
+    given[:, 0] = ~randomness.drop_image
+    given = given[:, None, :, None, None]
+    noisy_latents = torch.where(given, latents, noisy_latents)
+
+    prediction = denoiser(
+        noisy_latents,
+        timesteps,
+        prompt_embeds=batch["prompt_embeds"],
+        reference_latents=latents[:, :, 0],
+        pose_images=batch["pose_images"],
+        warped_latents=batch.get("warped_latents"),
+        warp_validity=batch.get("warp_validity"),
+        drop_image=randomness.drop_image,
+        drop_poses=randomness.drop_poses,
+        drop_text=randomness.drop_text,
+    )
+    if prediction_type == "sample":
+        target = latents
+    elif prediction_type == "v_prediction":
+        target = scheduler.get_velocity(latents, noise, timesteps)
+    else:
+        assert prediction_type == "epsilon"
+        target = noise
+    weight = (~given).float().expand_as(target)
+    squared = (prediction.float() - target) ** 2 * weight
+    return squared.flatten(1).sum(1) / weight.flatten(1).sum(1)

@@ -1,0 +1,256 @@
+"""Train the small VAE on a dataset's frames.
+
+Try it:
+
+    python train_vae.py --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
+    python train_vae.py --dataset DATA --output_dir runs/vae --max_train_steps 4000
+
+The same command again goes on where the last checkpoint stands. The VAE for inference is output_dir/vae.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from data.annotations import load_annotations
+from data.frames import frame_paths
+from diffusion.latents import decode_latents, encode_images
+from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from utils.config import run_script, save_config
+from utils.contact_sheet import contact_sheet
+from utils.errors import UserError
+from utils.files import write_json
+from utils.image import read_image, write_png
+from utils.precision import autocast
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of a VAE training run."""
+
+    dataset: Path = Path("fashion_dataset")
+    """Dataset folder: fashion_crop is read, and fashion_masks where there is one."""
+    output_dir: Path = Path("runs/vae")
+    """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
+    max_train_steps: int = 4000
+    """Optimisation steps in all; the learning rate's cosine ends there."""
+    train_batch_size: int = 8
+    """Pictures a step."""
+    learning_rate: float = 1e-3
+    """Peak of AdamW's learning rate."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up."""
+    kl_weight: float = 1e-4
+    """Weight of the KL term: large enough that small errors in a latent decode into small errors in the
+    picture."""
+    person_weight: float = 4.0
+    """Weight of pixels of the person (where there are masks) against 1 for the background."""
+    ema_decay: float = 0.998
+    """Decay of the averaged weights, which are what is saved for inference."""
+    checkpoint_steps: int = 500
+    """Write a checkpoint every so many steps."""
+    num_workers: int = 0
+    """Data loader processes."""
+    num_test_frames: int = 64
+    """Held-out frames that metrics.json is measured on."""
+    seed: int = 0
+    """Weights and the order of the frames follow from it."""
+
+
+class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Frames of one split with the weight of every pixel, slightly varied in colour and mirrored in training.
+
+    Colours are varied by shuffling channels and scaling each one, so that the VAE is not tied to the clothes
+    it has seen.
+    """
+
+    def __init__(
+        self, dataset_dir: Path, split: str, person_weight: float, augmentation_seed: int | None
+    ) -> None:
+        names = sorted({segment.name for segment in load_annotations(dataset_dir, split)})
+        self.paths = [path for name in names for path in frame_paths(dataset_dir / "fashion_crop" / name)]
+        if not self.paths:
+            raise UserError(
+                f"{dataset_dir} has no frames in its {split} split; see README for the dataset's layout"
+            )
+        self.person_weight, self.seed = person_weight, augmentation_seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        path = self.paths[index % len(self.paths)]
+        picture = read_image(path)
+        mask_path = path.parents[2] / "fashion_masks" / path.parent.name / path.name
+        weight = np.ones(picture.shape[:2], np.float32)
+        if mask_path.is_file():
+            person = cv2.dilate(
+                (np.asarray(Image.open(mask_path)) > 0).astype(np.uint8), np.ones((5, 5), np.uint8)
+            )
+            weight += (self.person_weight - 1) * person
+        image = picture.astype(np.float32) / 127.5 - 1
+        if self.seed is not None:
+            rng = np.random.default_rng([self.seed, index])
+            if rng.random() < 0.5:
+                image, weight = image[:, ::-1], weight[:, ::-1]
+            if rng.random() < 0.5:
+                image = (image[..., rng.permutation(3)] + 1) * rng.uniform(0.7, 1.1, 3).astype(np.float32) - 1
+        image = np.clip(np.ascontiguousarray(image), -1, 1)
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(np.ascontiguousarray(weight))[None]
+
+
+def reconstruction_loss(decoded: torch.Tensor, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """L1 and L2 on pixels; L1 on 8x8 averages and on 2x2 averages of chroma (colours), on differences (edges)."""
+    weight = weight / weight.mean()
+    error = decoded - images
+    chroma = error - error.mean(1, keepdim=True)
+    coarse_weight = functional.avg_pool2d(weight, 8)
+    return (
+        (error.abs() * weight).mean()
+        + 2 * (error.square() * weight).mean()
+        + 0.5 * (functional.avg_pool2d(error, 8).abs() * coarse_weight).mean()
+        + 0.5 * (functional.avg_pool2d(chroma, 2).abs() * functional.avg_pool2d(weight, 2)).mean()
+        + 0.5 * (error.diff(dim=2).abs() * weight[:, :, 1:]).mean()
+        + 0.5 * (error.diff(dim=3).abs() * weight[..., 1:]).mean()
+    )
+
+
+@torch.no_grad()
+def set_latent_statistics(
+    vae: SpaceToDepthAutoencoderKL, dataset: FrameDataset, num_frames: int = 256
+) -> None:
+    """Measure each latent channel's mean and standard deviation and put them into the configuration."""
+    indices = np.linspace(0, len(dataset) - 1, min(num_frames, len(dataset))).astype(int)
+    vae.register_to_config(latents_mean=None, latents_std=None)
+    latents = torch.cat([encode_images(vae, dataset[i][0][None]) for i in indices])
+    vae.register_to_config(
+        latents_mean=latents.mean((0, 2, 3)).tolist(),
+        latents_std=latents.std((0, 2, 3)).clamp(min=1e-3).tolist(),
+    )
+
+
+@torch.no_grad()
+def evaluate(
+    vae: SpaceToDepthAutoencoderKL, dataset: FrameDataset, num_frames: int, sheet_path: Path
+) -> dict[str, float]:
+    """PSNR in dB over held-out frames, whole and where the weight marks the person; writes a sheet."""
+    indices = np.linspace(0, len(dataset) - 1, min(num_frames, len(dataset))).astype(int)
+    whole, inside, shown = [], [], []
+    for i in indices:
+        image, weight = dataset[i]
+        decoded = decode_latents(vae, encode_images(vae, image[None]))[0]
+        squared = ((decoded - image) / 2).square().mean(0)
+        whole.append(-10 * math.log10(squared.mean().item()))
+        if (person := weight[0] > 1).any():
+            inside.append(-10 * math.log10(squared[person].mean().item()))
+        shown.append([((x.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy() for x in (image, decoded)])
+    rows = [("true", [pair[0] for pair in shown[:10]]), ("decoded", [pair[1] for pair in shown[:10]])]
+    write_png(sheet_path, contact_sheet(rows))
+    metrics = {"psnr": float(np.mean(whole)), "num_frames": len(indices)}
+    return metrics | ({"psnr_inside_silhouette": float(np.mean(inside))} if inside else {})
+
+
+def main(config: Config) -> None:
+    """Train until --max_train_steps, then measure on held-out frames."""
+    train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        vae = SpaceToDepthAutoencoderKL(**SMALL_VAE_CONFIG).to(memory_format=torch.channels_last).train()
+    ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99)
+    )
+
+    # Resume.
+    checkpoint_dir = config.output_dir / "checkpoint"
+    step = 0
+    if checkpoints := list_checkpoints(checkpoint_dir):
+        step, modules, state, _ = load_checkpoint(checkpoints[-1])
+        vae.load_state_dict(modules["raw"])
+        ema.module.load_state_dict(modules["ema"])
+        ema.n_averaged.fill_(step)
+        optimizer.load_state_dict(state["optimizer"])
+    save_config(config, config.output_dir / "config.json")
+
+    def checkpoint() -> None:
+        modules = {"raw": vae.state_dict(), "ema": ema.module.state_dict()}
+        save_checkpoint(
+            checkpoint_dir, step, modules, {"optimizer": optimizer.state_dict()}, dataclass_settings(config)
+        )
+
+    # Train: every epoch in an order of its own, every picture varied by (seed, place in the run).
+    size = config.train_batch_size
+    order = [
+        int(i) + epoch * len(train_set)
+        for epoch in range(config.max_train_steps * size // len(train_set) + 1)
+        for i in np.random.default_rng([config.seed, epoch]).permutation(len(train_set))
+    ]
+    batches = [order[i * size : (i + 1) * size] for i in range(step, config.max_train_steps)]
+    loader = DataLoader(train_set, batch_sampler=batches, num_workers=config.num_workers)
+    progress = tqdm(
+        total=config.max_train_steps, initial=step, desc="train VAE", unit="step", dynamic_ncols=True
+    )
+    precision = autocast("auto", "cpu")
+    for images, weight in loader:
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / config.warmup_steps)
+            group["lr"] = (
+                config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
+            )
+        images = images.contiguous(memory_format=torch.channels_last)
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence([config.seed, step]).generate_state(1)[0])
+        )
+        with precision:
+            posterior = vae.encode(images).latent_dist
+            decoded = vae.decode(posterior.sample(generator)).sample
+        kl = (
+            posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
+        ).mean() / 2
+        loss = reconstruction_loss(decoded.float(), images, weight) + config.kl_weight * kl
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss is not finite at step {step}; "
+                f"use a smaller --learning_rate than {config.learning_rate}"
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        ema.update_parameters(vae)
+        step += 1
+        progress.update()
+        progress.set_postfix(loss=f"{loss.item():.4f}", kl=f"{kl.item():.1f}")
+        if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
+            checkpoint()
+    progress.close()
+
+    # Save for inference and measure.
+    set_latent_statistics(ema.module, FrameDataset(config.dataset, "train", config.person_weight, None))
+    ema.module.save_pretrained(config.output_dir / "vae")
+    test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
+    metrics = evaluate(
+        ema.module, test_set, config.num_test_frames, config.output_dir / "reconstructions.png"
+    )
+    write_json(config.output_dir / "metrics.json", metrics)
+    print(f"held-out frames: {metrics}; the VAE is in {config.output_dir / 'vae'}")
+
+
+def dataclass_settings(config: Config) -> dict[str, Any]:
+    """The settings as JSON can hold them."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)

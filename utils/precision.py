@@ -1,0 +1,34 @@
+"""Which precision is fast on this machine."""
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+
+def has_fast_bfloat16(device: torch.device | str) -> bool:
+    """Whether bfloat16 products run on dedicated units: a GPU's tensor cores or a CPU's AMX tiles."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return "amx_bf16" in _cpu_flags()
+
+
+def resolve_dtype(name: str, device: torch.device | str) -> torch.dtype:
+    """What --dtype means on a device: "float32", "bfloat16", or "auto" for bfloat16 where it is fast."""
+    if name == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def autocast(name: str, device: torch.device | str) -> torch.autocast:
+    """The autocast context for a --dtype; does nothing for float32."""
+    dtype = resolve_dtype(name, device)
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def _cpu_flags() -> set[str]:
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("flags"):
+                return set(line.split())
+    return set()
