@@ -1,0 +1,134 @@
+"""Residual blocks, and the levels of the UNet that are built of them."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.attention import SpatioTemporalAttention, TextAttention
+from models.layers import Downsample, PseudoConv3d, Upsample, as_tokens, from_tokens
+
+NORM_GROUPS = 8
+"""Groups of every group norm; the widths of all levels are multiples of it."""
+
+
+class ConvBlock(nn.Module):
+    """Pseudo-3D convolution, group norm over channels, frames, height and width together, modulation, SiLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = PseudoConv3d(in_channels, out_channels)
+        self.norm = nn.GroupNorm(NORM_GROUPS, out_channels)
+
+    def forward(self, x: Tensor, scale_shift: Tensor | None = None) -> Tensor:
+        """(b, c, f, h, w), and (n, 2 * out_channels) for n = b, or 1 where all share a timestep."""
+        x = self.conv(x)
+        weight, bias = self.norm.weight, self.norm.bias
+        if scale_shift is None:
+            x = F.group_norm(x, NORM_GROUPS, weight, bias, self.norm.eps)
+        else:
+            scale, shift = scale_shift.chunk(2, dim=1)
+            weight, bias = (
+                weight * (scale + 1),
+                bias * (scale + 1) + shift,
+            )  # folded, so the clip is read once less
+            if len(scale) == 1:
+                x = F.group_norm(x, NORM_GROUPS, weight[0], bias[0], self.norm.eps)
+            else:
+                x = F.group_norm(x, NORM_GROUPS, eps=self.norm.eps)
+                x = torch.addcmul(bias[:, :, None, None, None], x, weight[:, :, None, None, None])
+        return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+class ResidualBlock(nn.Module):
+    """Two conv blocks, the first one modulated by the timestep where `timestep_channels` is given, and a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, timestep_channels: int | None = None):
+        super().__init__()
+        self.timestep_linear = (
+            None if timestep_channels is None else nn.Linear(timestep_channels, 2 * out_channels)
+        )
+        self.block1 = ConvBlock(in_channels, out_channels)
+        self.block2 = ConvBlock(out_channels, out_channels)
+        self.shortcut = None if in_channels == out_channels else nn.Linear(in_channels, out_channels)
+
+    def forward(self, x: Tensor, timestep_embedding: Tensor | None = None) -> Tensor:
+        """(b, c, f, h, w) and, for a block that takes it, the timestep's embedding (b or 1, timestep_channels)."""
+        scale_shift = None
+        if self.timestep_linear is not None:
+            scale_shift = self.timestep_linear(F.silu(timestep_embedding))
+        shortcut = x if self.shortcut is None else from_tokens(self.shortcut(as_tokens(x)))
+        return self.block2(self.block1(x, scale_shift)) + shortcut
+
+
+class DownLevel(nn.Module):
+    """One level on the way down: residual blocks, attention where asked, half the size, attention to the text."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        timestep_channels: int,
+        attention: SpatioTemporalAttention | None,
+        text_attention: TextAttention,
+        temporal: bool,
+    ):
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            (
+                ResidualBlock(in_channels, out_channels, timestep_channels),
+                ResidualBlock(out_channels, out_channels),
+                ResidualBlock(out_channels, out_channels),
+            )
+        )
+        self.attention = attention
+        self.downsample = Downsample(out_channels, temporal)
+        self.text_attention = text_attention
+
+    def forward(
+        self, x: Tensor, timestep_embedding: Tensor, keys: Tensor | None, values: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The smaller (b, out_channels, f, h, w), and the level's two skips in the order they were made."""
+        first = x = self.resnets[0](x, timestep_embedding)
+        x = self.resnets[2](self.resnets[1](x))
+        second = x = x if self.attention is None else self.attention(x)
+        return self.text_attention(self.downsample(x), keys, values), (first, second)
+
+
+class UpLevel(nn.Module):
+    """One level on the way up: twice the size, residual blocks that take in the skips, attention."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        timestep_channels: int,
+        attention: SpatioTemporalAttention | None,
+        text_attention: TextAttention,
+        temporal: bool,
+    ):
+        super().__init__()
+        self.upsample = Upsample(out_channels, temporal)
+        self.resnets = nn.ModuleList(
+            (
+                ResidualBlock(2 * out_channels, in_channels, timestep_channels),
+                ResidualBlock(in_channels + out_channels, in_channels),
+                ResidualBlock(in_channels, in_channels),
+            )
+        )
+        self.attention = attention
+        self.text_attention = text_attention
+
+    def forward(
+        self,
+        x: Tensor,
+        skips: tuple[Tensor, Tensor],
+        timestep_embedding: Tensor,
+        keys: Tensor | None,
+        values: Tensor | None,
+    ) -> Tensor:
+        """(b, out_channels, f, h, w) and the scaled skips of the same level to the larger (b, in_channels, ...)."""
+        first, second = skips
+        x = self.resnets[0](torch.cat((second, self.upsample(x)), dim=1), timestep_embedding)
+        x = self.resnets[2](self.resnets[1](torch.cat((first, x), dim=1)))
+        x = x if self.attention is None else self.attention(x)
+        return self.text_attention(x, keys, values)

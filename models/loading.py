@@ -1,0 +1,110 @@
+"""Denoisers from and to disk: folders in diffusers' layout, and published ``.pth`` files."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.conversion import check_state_dict, published_to_state_dict, state_dict_to_published
+from models.denoiser import Denoiser
+from utils.errors import UserError
+from utils.files import atomic_path, read_json
+
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+
+
+def load_denoiser(path: str | Path) -> Denoiser:
+    """Load a denoiser in float32 and in eval mode, on the CPU.
+
+    Args:
+        path: a folder that `Denoiser.save_pretrained` wrote, a pipeline's folder with such a folder ``denoiser`` in it,
+            or a published checkpoint (``.pth``, with or without ``opt``, ``epoch`` and ``module.`` prefixes).
+
+    Raises:
+        UserError: nothing there, a damaged file, a file that would run code, or tensors that do not fit; one line.
+    """
+    path = Path(path)
+    if path.is_dir():
+        config, state_dict = _read_folder(path)
+    elif path.is_file():
+        config, state_dict = {}, published_to_state_dict(_read_pickle(path), source=str(path))
+    else:
+        raise UserError(
+            f"no denoiser at {path}: give a folder with config.json and {WEIGHTS_NAME}, or a published .pth file"
+        )
+    with torch.device("meta"):
+        denoiser = Denoiser(**config)
+    # The tensors are still views of the file; copied one by one, there is never a second copy of the whole in memory.
+    for key in list(state_dict):
+        state_dict[key] = state_dict[key].to(torch.float32, copy=True).contiguous()
+    denoiser.load_state_dict(state_dict, assign=True)
+    return denoiser.eval()
+
+
+def save_published(denoiser: Denoiser, path: str | Path) -> None:
+    """Write a denoiser as a published ``.pth`` file, whole or not at all.
+
+    Raises:
+        UserError: the denoiser is not of the published sizes, or the file cannot be written.
+    """
+    groups = state_dict_to_published(denoiser.state_dict())
+    with atomic_path(path) as temporary:
+        torch.save(groups, temporary)
+
+
+def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and checked tensors of a folder."""
+    folder = path / "denoiser" if (path / "denoiser").is_dir() else path
+    for name in ("config.json", WEIGHTS_NAME):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not a denoiser's folder: {name} is missing; give one that has both")
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("_class_name", "Denoiser") != "Denoiser":
+        kind = config.get("_class_name") if isinstance(config, dict) else type(config).__name__
+        raise UserError(f"{folder / 'config.json'} describes a {kind}, not a Denoiser")
+    config = {key: value for key, value in config.items() if not key.startswith("_")}
+    try:
+        with torch.device("meta"):
+            denoiser = Denoiser(**config)
+    except (TypeError, UserError) as error:
+        reason = str(error).removeprefix("Denoiser.__init__() ")
+        raise UserError(f"{folder / 'config.json'}: {reason}") from error
+    try:
+        state_dict = load_file(folder / WEIGHTS_NAME)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{folder / WEIGHTS_NAME} is damaged ({_first_line(error)}); copy or download it again"
+        ) from error
+    shapes = {key: tuple(tensor.shape) for key, tensor in denoiser.state_dict().items()}
+    check_state_dict(state_dict, shapes, str(folder / WEIGHTS_NAME))
+    return config, state_dict
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    """Read a ``torch.save``d dict of tensors without running anything that is in it."""
+    try:
+        # Only files written by torch 1.6 and later, which are zip archives, can be mapped.
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "not an allowed global" in str(error) or "GLOBAL" in str(error):
+            raise UserError(
+                f"{path} holds more than tensors: it would run code when loaded, so it was refused; "
+                "use a checkpoint of plain tensors from a source you trust"
+            ) from error
+        raise UserError(f"{path} is not a checkpoint, or is damaged; copy or download it again") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({_first_line(error)}); copy or download it again") from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f"{path} holds a {type(checkpoint).__name__}, not a checkpoint with unet, app_net and pose_net"
+        )
+    return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]

@@ -1,0 +1,142 @@
+"""The pseudo-3D UNet: noisy latents of a clip to what the model predicts of it."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.attention import SpatioTemporalAttention, TextAttention
+from models.blocks import DownLevel, ResidualBlock, UpLevel
+from models.layers import PseudoConv3d, TimestepEmbedding
+
+SKIP_SCALE = 1 / math.sqrt(2)
+
+
+class UNet(nn.Module):
+    """A UNet over clips whose skips and middle take the appearance's residuals, and whose first features the poses'.
+
+    Args:
+        in_channels: channels of the input; more than the latent's where conditions are given as input.
+        out_channels: channels of the output.
+        block_out_channels: width of each level, from the largest pictures down.
+        text_attention_heads: heads of the attention to the text of each level.
+        spatio_temporal_attention: for each level, whether it has attention in space and over frames; the middle does.
+        temporal_downsample: for each level, whether it halves the number of frames too.
+        attention_heads: heads of the attention in space and over frames.
+        attention_head_dim: channels of each of these heads.
+        cross_attention_dim: width of the text's embeddings.
+        keep_unused: hold what a published file holds and nothing computes with.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        block_out_channels: Sequence[int],
+        text_attention_heads: Sequence[int],
+        spatio_temporal_attention: Sequence[bool],
+        temporal_downsample: Sequence[bool],
+        attention_heads: int,
+        attention_head_dim: int,
+        cross_attention_dim: int,
+        keep_unused: bool,
+    ):
+        super().__init__()
+        base, deepest = block_out_channels[0], block_out_channels[-1]
+        timestep_channels = 4 * base
+
+        def attention(channels: int) -> SpatioTemporalAttention:
+            return SpatioTemporalAttention(channels, attention_heads, attention_head_dim, keep_unused)
+
+        self.timestep_embedding = TimestepEmbedding(base, timestep_channels)
+        self.conv_in = PseudoConv3d(in_channels, base, kernel_size=7)
+        self.down_levels, self.up_levels = nn.ModuleList(), nn.ModuleList()
+        in_width = base
+        for out_width, heads, has_attention, temporal in zip(
+            block_out_channels,
+            text_attention_heads,
+            spatio_temporal_attention,
+            temporal_downsample,
+            strict=True,
+        ):
+            for level_class, levels, width in (
+                (DownLevel, self.down_levels, out_width),
+                (UpLevel, self.up_levels, in_width),
+            ):
+                levels.append(
+                    level_class(
+                        in_width,
+                        out_width,
+                        timestep_channels,
+                        attention(width) if has_attention else None,
+                        TextAttention(width, cross_attention_dim, heads),
+                        temporal,
+                    )
+                )
+            in_width = out_width
+        self.mid_resnet1 = ResidualBlock(deepest, deepest, timestep_channels)
+        self.mid_attention = attention(deepest)
+        self.mid_resnet2 = ResidualBlock(deepest, deepest, timestep_channels)
+        self.conv_out = PseudoConv3d(base, out_channels)
+
+    def encode_text(self, prompt_embeds: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Embeddings (b, n, d) to the keys and the values of every level: the way down, then the way up, by level."""
+        levels = (*self.down_levels, *self.up_levels)
+        keys, values = zip(
+            *(level.text_attention.encode_text(prompt_embeds) for level in levels), strict=True
+        )
+        return keys, values
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        text_keys: Sequence[Tensor] | None = None,
+        text_values: Sequence[Tensor] | None = None,
+        pose_features: Tensor | None = None,
+        skip_residuals: Sequence[Tensor] | None = None,
+        mid_residual: Tensor | None = None,
+    ) -> Tensor:
+        """Predict from a noisy clip.
+
+        Args:
+            x: (b, in_channels, f, h, w).
+            timesteps: (b,), or (1,) where all samples share it, which is cheaper.
+            text_keys: of `encode_text`; None for no sentence.
+            text_values: of `encode_text`.
+            pose_features: (b, block_out_channels[0], f, h, w), added after the first convolution.
+            skip_residuals: two for each level, (b, width, 1, h, w) of the level, added to the skips of every frame.
+            mid_residual: (b, deepest width, 1, h, w), added to the middle of every frame.
+
+        Returns:
+            (b, out_channels, f, h, w) in the memory format ``channels_last_3d``.
+        """
+        num_levels = len(self.down_levels)
+        keys = text_keys or [None] * 2 * num_levels
+        values = text_values or [None] * 2 * num_levels
+        embedding = self.timestep_embedding(timesteps)
+
+        x = self.conv_in(x.contiguous(memory_format=torch.channels_last_3d))
+        if pose_features is not None:
+            x = x + pose_features
+
+        skips = []
+        for i, level in enumerate(self.down_levels):
+            x, level_skips = level(x, embedding, keys[i], values[i])
+            skips += level_skips
+
+        x = self.mid_resnet1(x, embedding)
+        x = self.mid_resnet2(self.mid_attention(x), embedding)
+        if mid_residual is not None:
+            x = x + mid_residual
+
+        for i in reversed(range(num_levels)):
+            level_skips = tuple(
+                skip * SKIP_SCALE
+                if skip_residuals is None
+                else torch.add(skip_residuals[j] * SKIP_SCALE, skip, alpha=SKIP_SCALE)
+                for j, skip in ((2 * i, skips[2 * i]), (2 * i + 1, skips[2 * i + 1]))
+            )
+            x = self.up_levels[i](x, level_skips, embedding, keys[num_levels + i], values[num_levels + i])
+        return self.conv_out(x)
