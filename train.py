@@ -47,8 +47,8 @@ from utils.video import write_video
 # What a resumed run must agree on: a change of any of these would silently make it another run.
 FIXED_SETTINGS = (
     "dataset", "latents", "preset", "prediction_type", "max_train_steps", "train_batch_size", "learning_rate",
-    "warmup_steps", "num_frames", "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses", "drop_text",
-    "seed",
+    "warmup_steps", "num_frames", "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses",
+    "drop_text", "seed",
 )  # fmt: skip
 
 

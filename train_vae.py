@@ -111,7 +111,7 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def reconstruction_loss(decoded: torch.Tensor, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """L1 and L2 on pixels; L1 on 8x8 averages and on 2x2 averages of chroma (colours), on differences (edges)."""
+    """L1 and L2 on pixels; L1 on 8x8 averages, 2x2 averages of chroma, differences of neighbours."""
     weight = weight / weight.mean()
     error = decoded - images
     chroma = error - error.mean(1, keepdim=True)

@@ -1,0 +1,80 @@
+"""Put trained parts together as one folder that inference.py loads.
+
+Try it:
+
+    python export_model.py --help
+    python export_model.py --denoiser runs/small/checkpoint/denoiser --vae runs/vae/vae \
+        --text_encoder runs/text/text_encoder --output_dir pretrained_model/my-model
+"""
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from diffusion.latents import load_vae
+from diffusion.pipeline import X2FashionPipeline
+from diffusion.schedule import SAMPLERS, make_scheduler
+from diffusion.text import load_text_encoder
+from models import load_denoiser
+from utils.config import run_script
+from utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of an export."""
+
+    denoiser: Path
+    """Denoiser's folder (train.py writes checkpoint/denoiser), or a published .pth."""
+    vae: Path
+    """VAE's folder."""
+    text_encoder: Path
+    """CLIP text encoder's folder."""
+    tokenizer: Path | None = None
+    """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
+    output_dir: Path
+    """The new model's folder; it must not exist."""
+    scheduler: Literal[*SAMPLERS] = "ddim"  # type: ignore[valid-type]
+    """Scheduler that the model samples with by default."""
+    dtype: Literal["float32", "float16"] = "float16"
+    """Precision the weights are stored in; they are loaded as float32."""
+
+
+def main(config: Config) -> None:
+    """Load every part, check that they fit, save them whole or not at all."""
+    if config.output_dir.exists():
+        raise UserError(f"{config.output_dir} exists; remove it or choose another --output_dir")
+    tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
+    denoiser, vae = load_denoiser(config.denoiser), load_vae(config.vae)
+    if denoiser.config.latent_channels != vae.config.latent_channels:
+        raise UserError(
+            f"the denoiser works on {denoiser.config.latent_channels} latent channels and the VAE makes "
+            f"{vae.config.latent_channels}; give the VAE it was trained with"
+        )
+    if denoiser.config.cross_attention_dim != text_encoder.config.hidden_size:
+        raise UserError(
+            f"the denoiser attends to embeddings of width {denoiser.config.cross_attention_dim} and the text "
+            f"encoder makes {text_encoder.config.hidden_size}; give the text encoder it was trained with"
+        )
+    pipeline = X2FashionPipeline(
+        denoiser=denoiser,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        scheduler=make_scheduler(config.scheduler, denoiser.config.prediction_type),
+    )
+    config.output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.output_dir.parent) as folder:
+        whole = Path(folder) / config.output_dir.name
+        pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(whole)
+        shutil.move(whole, config.output_dir)
+    size = sum(path.stat().st_size for path in config.output_dir.rglob("*") if path.is_file())
+    print(f"{config.output_dir}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
