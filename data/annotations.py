@@ -24,8 +24,8 @@ class Segment:
 def load_annotations(dataset_dir: str | Path, split: str, check_frames: bool = True) -> list[Segment]:
     """Read all segments of a split, sorted by video, then start.
 
-    A file DATASET/SPLIT/NAME.txt belongs to video NAME; its lines are ``start end text``, frames counted from 0,
-    `end` exclusive. Blank lines are skipped.
+    A file DATASET/SPLIT/NAME.txt belongs to video NAME; its lines are ``start end text``, frames counted from
+    0, `end` exclusive. Blank lines are skipped.
 
     Args:
         dataset_dir: the dataset's folder.
@@ -34,8 +34,8 @@ def load_annotations(dataset_dir: str | Path, split: str, check_frames: bool = T
             counted by their names, not opened.
 
     Raises:
-        UserError: no such split, no annotations in it, or a line that is not an annotation or runs past the last
-            frame; the message starts with FILE:LINE.
+        UserError: no such split, no annotations in it, or a line that is not an annotation or runs past the
+            last frame; the message starts with FILE:LINE.
     """
     dataset_dir = Path(dataset_dir)
     folder = dataset_dir / split
@@ -45,7 +45,7 @@ def load_annotations(dataset_dir: str | Path, split: str, check_frames: bool = T
         )
     paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
     if not paths:
-        raise UserError(f"{folder} holds no .txt file; write lines `start end text` into {folder}/NAME.txt")
+        raise UserError(f"{folder} holds no .txt file; write lines `start end text` into NAME.txt there")
     segments: list[Segment] = []
     for path in paths:
         num_frames = count_frames(dataset_dir / "fashion_crop" / path.stem) if check_frames else None

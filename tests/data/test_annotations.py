@@ -63,7 +63,7 @@ def test_the_end_may_be_the_number_of_frames_and_frames_need_not_be_there(tmp_pa
 
 
 def test_missing_and_empty_splits_and_other_encodings(tmp_path):
-    with pytest.raises(UserError, match="no folder .*train"):
+    with pytest.raises(UserError, match=r"no folder .*train"):
         load_annotations(tmp_path, "train")
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match=r"no \.txt"):

@@ -1,0 +1,103 @@
+"""Projected videos: latents and warped references, a safetensors file each, sliced without reading the rest.
+
+A file holds
+
+- ``latents`` (f, c, h, w) float16, normalised;
+- where the dataset has joints, ``reference_frames`` (r,) int64: frames whose picture was warped to every frame's
+  pose; ``warped_latents`` (r, f, c, h, w) float16: those pictures, encoded; ``warp_validity`` (r, f, 1, h, w)
+  float16 in 0..1: how much of each latent's square of pixels the warp could fill;
+
+and in its header what it was made from, so that latents of another VAE are noticed.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import ModelMixin
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from utils.errors import UserError
+from utils.files import atomic_path
+
+
+class LatentVideo:
+    """A projected video. Only the header is read here; each call reads the frames that it returns.
+
+    Attributes:
+        num_frames: of the video.
+        reference_frames: (r,) int64, the frames that were warped; empty where the dataset has no joints.
+        metadata: what the file was made from, all strings: see `project_latent_space.py`.
+
+    Raises:
+        UserError: no such file, or not a projected video.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with safe_open(self.path, "pt") as file:
+                names = set(file.keys())
+                self.metadata: dict[str, str] = file.metadata() or {}
+                self.num_frames: int = file.get_slice("latents").get_shape()[0]
+                self.reference_frames: np.ndarray = np.zeros(0, np.int64)
+                if "reference_frames" in names:
+                    self.reference_frames = file.get_tensor("reference_frames").numpy()
+        except FileNotFoundError as error:
+            raise UserError(f"there is no {self.path}; make it with project_latent_space.py") from error
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{self.path} is no projected video ({error}); remove it and project again"
+            ) from error
+
+    def latents(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Latents (n, c, h, w) float32 of frames in any order."""
+        with safe_open(self.path, "pt") as file:
+            return file.get_slice("latents")[_as_list(indices)].float()
+
+    def warp(self, reference: int, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """One reference warped to the poses of some frames.
+
+        Args:
+            reference: place in `reference_frames`.
+            indices: frames in any order.
+
+        Returns:
+            Latents (n, c, h, w) and validity (n, 1, h, w) in 0..1, both float32.
+        """
+        assert 0 <= reference < len(self.reference_frames)
+        frames = _as_list(indices)
+        with safe_open(self.path, "pt") as file:
+            warped = file.get_slice("warped_latents")[reference, frames]
+            return warped.float(), file.get_slice("warp_validity")[reference, frames].float()
+
+
+def _as_list(indices: Sequence[int] | np.ndarray) -> list[int]:
+    return [int(i) for i in indices]
+
+
+def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a projected video, whole or not at all; `tensors` are those that the head of this module lists."""
+    with atomic_path(path) as temporary:
+        try:
+            save_file(
+                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata
+            )
+        except SafetensorError as error:
+            raise UserError(
+                f"cannot write {path}: {error}; choose another folder or free some space"
+            ) from error
+
+
+def vae_sha256(vae: ModelMixin) -> str:
+    """SHA-256 of a VAE's configuration and weights, the same however often the VAE was loaded and saved."""
+    config = {key: value for key, value in dict(vae.config).items() if not key.startswith("_")}
+    digest = hashlib.sha256(json.dumps([type(vae).__name__, config], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(vae.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
