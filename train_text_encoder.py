@@ -11,17 +11,17 @@ trained on).
 """
 
 import dataclasses
+import string
 from pathlib import Path
 
 import numpy as np
 import torch
-from data.synthetic.motion import MOTIONS
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from data.synthetic.wordings import sample_wording
+from data.synthetic.wordings import MOTIONS, sample_wording
 from utils.config import run_script, save_config
 from utils.files import write_json
 
@@ -65,8 +65,11 @@ def draw_sentences(rng: np.random.Generator, count: int, split: str) -> tuple[li
 
 def build_tokenizer(folder: Path, sentences: list[str]) -> CLIPTokenizer:
     """Train CLIP's byte-pair tokenizer anew on `sentences`, save it and load it as a user would."""
+    # With every character as a word of its own in the vocabulary, no word is unknown.
+    characters = [" ".join(string.ascii_lowercase + string.digits + string.punctuation)]
     untrained = CLIPTokenizer(vocab={START: 0, END: 1}, merges=[])
-    tokenizer = untrained.train_new_from_iterator(sentences, vocab_size=1024, show_progress=False)
+    corpus = sentences + characters
+    tokenizer = untrained.train_new_from_iterator(corpus, vocab_size=1024, show_progress=False)
     tokenizer.model_max_length = MAX_TOKENS
     tokenizer.save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,0 +1,54 @@
+"""Files are whole or absent."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.files import atomic_path, read_json, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["settings.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file.x\.json"):
+        write_json(tmp_path / "file" / "x.json", {})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+def test_a_full_disk_is_a_users_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match="No space left"),
+        atomic_path(tmp_path / "x.bin"),
+        open("/dev/full", "wb", 0) as f,
+    ):
+        f.write(b"0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_malformed_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(UserError, match=r"bad\.json is not valid JSON"):
+        read_json(tmp_path / "bad.json")
+    with pytest.raises(UserError, match=r"cannot read .*none\.json"):
+        read_json(tmp_path / "none.json")
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_json(tmp_path / "x.json", {})
+    finally:
+        os.umask(old)
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o640
