@@ -1,0 +1,193 @@
+"""Joints as numbers: from a JSON beside a clip's skeleton pictures, or read back from the pictures' colours."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import read_json
+from utils.image import read_image
+from utils.pose_drawing import COLORS, LIMB_DIMMING, LIMBS, NUM_JOINTS
+
+COLOR_TOLERANCE = 75.0  # RGB distance; video compression and resizing move a small dot's colour by this much
+SMALLEST_BLOB = 0.2  # a blob counts from this share of a dot's area on
+LARGEST_BLOB = 5.0  # dots' areas: above, it is a limb drawn in full colour rather than a joint
+
+_JOINT_COLORS = np.array(COLORS, np.float32)
+_LIMB_COLORS = (np.array(COLORS[: len(LIMBS)]) * LIMB_DIMMING).astype(np.uint8).astype(np.float32)
+
+
+def read_joints(picture: np.ndarray) -> np.ndarray:
+    """Read 18 joints back from a skeleton picture.
+
+    Pictures by `utils.pose_drawing.draw_pose` are read to within a pixel, dots half covered by others too. Others (resized,
+    from a video, with hands and a face) are read by nearest colour, preferring the dot that its own limbs touch.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, one skeleton on black.
+
+    Returns:
+        (18, 3) float32: x and y in pixels, visibility 1, or zeros where the joint is not found.
+
+    Raises:
+        UserError: not uint8 RGB.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise UserError(
+            f"the skeleton is {picture.dtype} of shape {picture.shape}; give uint8 RGB of shape (height, width, 3)"
+        )
+    radius = max(1, round(picture.shape[0] / 128))
+    rows, columns = np.nonzero(picture.max(axis=2) > 0)
+    joints = np.zeros((NUM_JOINTS, 3), np.float32)
+    if not len(rows):
+        return joints
+    colors = picture[rows, columns].astype(np.float32)
+    palette = np.concatenate([_JOINT_COLORS, _LIMB_COLORS])
+    distance = np.stack([np.square(colors - color).sum(axis=1) for color in palette])
+    nearest = distance.argmin(axis=0)
+    if not distance.min(axis=0).any():  # nothing but our own colours
+        labels = np.full(picture.shape[:2], -1, np.int32)
+        labels[rows, columns] = nearest
+        for joint in range(NUM_JOINTS):
+            place = _fit_dot(labels, joint, radius)
+            if place is not None:
+                joints[joint] = (*place, 1)
+        return joints
+    nearest[distance.min(axis=0) > COLOR_TOLERANCE**2] = -1
+    labels = np.full(picture.shape[:2], -1, np.int32)
+    labels[rows, columns] = nearest
+    for joint in range(NUM_JOINTS):
+        place = _find_dot(labels, joint, radius)
+        if place is not None:
+            joints[joint] = (*place, 1)
+    return joints
+
+
+def load_joints(poses_dir: str | Path, num_frames: int) -> np.ndarray | None:
+    """Joints of a clip's frames.
+
+    Args:
+        poses_dir: folder of skeleton pictures 000.png, 001.png ...; where `poses_dir` with the suffix .json exists, its
+            "keypoints" (frames, 18, 3) are taken, scaled from its "height" and "width" to the pictures' size.
+        num_frames: frames wanted, from the first on.
+
+    Returns:
+        (num_frames, 18, 3) float32 in the pictures' pixels, or None where no joint is found in any frame.
+
+    Raises:
+        UserError: the JSON is damaged, or a picture is missing; the message names the file.
+    """
+    poses_dir = Path(poses_dir)
+    json_path = poses_dir.with_name(poses_dir.name + ".json")
+    first = poses_dir / "000.png"
+    if json_path.is_file():
+        joints, height, width = _read_keypoints(json_path)
+        if len(joints) < num_frames:
+            raise UserError(
+                f"{json_path} has keypoints of {len(joints)} frames, {num_frames} are wanted; write it again"
+            )
+        if first.is_file():
+            shape = read_image(first).shape
+            joints = scale_joints(joints, (height, width), (shape[0], shape[1]))
+        joints = joints[:num_frames]
+    else:
+        joints = np.stack(
+            [read_joints(read_image(poses_dir / f"{frame:03d}.png")) for frame in range(num_frames)]
+        )
+    return joints if (joints[..., 2] > 0).any() else None
+
+
+def scale_joints(joints: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
+    """Joints (..., 3) of a picture of `size` (height, width) in pixels of the same picture at `new_size`.
+
+    Pixel centres are kept: the middle of the first pixel is 0, so a picture's edge lies at -0.5.
+    """
+    factor = np.array([new_size[1] / size[1], new_size[0] / size[0]])
+    scaled = np.array(joints, np.float32)
+    scaled[..., :2] = np.where(scaled[..., 2:] > 0, (scaled[..., :2] + 0.5) * factor - 0.5, scaled[..., :2])
+    return scaled
+
+
+def _read_keypoints(path: Path) -> tuple[np.ndarray, float, float]:
+    content: Any = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(
+            f'{path} holds no object; it needs {{"height": .., "width": .., "keypoints": [frames][18][3]}}'
+        )
+    sizes = []
+    for key in ("height", "width"):
+        value = content.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+            raise UserError(f'{path}: "{key}" is {value!r}; give the pictures\' {key} in pixels')
+        sizes.append(float(value))
+    try:
+        joints = np.array(content.get("keypoints"), np.float32)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f'{path}: "keypoints" is not a regular list of numbers; give [frames][18][3]'
+        ) from error
+    if joints.ndim != 3 or joints.shape[1:] != (NUM_JOINTS, 3):
+        raise UserError(
+            f'{path}: "keypoints" has shape {joints.shape}; give (frames, {NUM_JOINTS}, 3): x, y, visibility'
+        )
+    if not np.isfinite(joints).all():
+        raise UserError(
+            f'{path}: "keypoints" holds NaN or infinite numbers; give visibility 0 to a missing joint'
+        )
+    return joints, sizes[0], sizes[1]
+
+
+def _disc(radius: int) -> np.ndarray:
+    """(n, 2) row and column offsets of the dot that cv2.circle draws."""
+    canvas = np.zeros((2 * radius + 3, 2 * radius + 3), np.uint8)
+    cv2.circle(canvas, (radius + 1, radius + 1), radius, 1, thickness=-1)
+    return np.argwhere(canvas) - (radius + 1)
+
+
+def _fit_dot(labels: np.ndarray, joint: int, radius: int) -> tuple[float, float] | None:
+    """Centre of a joint's dot in an exact drawing: it covers all its pixels, and only later dots cover it."""
+    own = np.argwhere(labels == joint)
+    if not len(own):
+        return None
+    disc = _disc(radius)
+    middle = (own.min(axis=0) + own.max(axis=0)) / 2
+    fitting = []
+    for row in range(own[:, 0].max() - radius, own[:, 0].min() + radius + 1):
+        for column in range(own[:, 1].max() - radius, own[:, 1].min() + radius + 1):
+            pixels = disc + (row, column)
+            inside = ((pixels >= 0) & (pixels < labels.shape)).all(axis=1)
+            found = labels[tuple(pixels[inside].T)]
+            if (found == joint).sum() == len(own) and ((found >= joint) & (found < NUM_JOINTS)).all():
+                fitting.append((row, column))
+    row, column = np.mean(fitting, axis=0) if fitting else middle
+    return float(column), float(row)
+
+
+def _find_dot(labels: np.ndarray, joint: int, radius: int) -> tuple[float, float] | None:
+    """Centre of the blob of a joint's colour that looks most like its dot: of the right size, touched by its limbs.
+
+    A blob that no limb of the joint touches counts only where it is the one blob of its colour: hands are drawn
+    with many dots and lines in the joints' colours.
+    """
+    mask = (labels == joint).astype(np.uint8)
+    count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    area = len(_disc(radius))
+    limbs = [NUM_JOINTS + i for i, limb in enumerate(LIMBS) if joint in limb]
+    best, best_score = None, 0.0
+    for blob in range(1, count):
+        size = stats[blob, cv2.CC_STAT_AREA]
+        if not SMALLEST_BLOB * area <= size <= LARGEST_BLOB * area:
+            continue
+        x, y = centres[blob]
+        reach = 2 * radius + 1
+        top, left = max(0, round(y) - reach), max(0, round(x) - reach)
+        around = labels[top : round(y) + reach + 1, left : round(x) + reach + 1]
+        touching = sum(min(1.0, (around == limb).sum() / radius**2) for limb in limbs) / len(limbs)
+        if touching < 0.25 and count > 2:
+            continue
+        score = min(1.0, size / area) + 3 * touching
+        if score > best_score:
+            best, best_score = (float(x), float(y)), score
+    return best
