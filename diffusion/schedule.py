@@ -1,9 +1,12 @@
 """The published noise schedule, and diffusers' schedulers set up to follow it."""
 
+import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
@@ -20,7 +23,8 @@ from utils.errors import UserError
 class Sampler(NamedTuple):
     """A scheduler class and the options that make it follow our schedule.
 
-    Latents are not confined to [-1, 1], so wherever a class clips its estimate of the clean sample by default, that is off.
+    Latents are not confined to [-1, 1]: where a class clips its estimate of the clean sample by default, that
+    is switched off.
     """
 
     scheduler_class: type[SchedulerMixin]
@@ -28,7 +32,8 @@ class Sampler(NamedTuple):
 
 
 SAMPLERS: dict[str, Sampler] = {
-    # Ho et al., "Denoising Diffusion Probabilistic Models", 2020: over all 1000 steps, the published procedure.
+    # Ho et al., "Denoising Diffusion Probabilistic Models", 2020; over all 1000 steps, the published
+    # procedure.
     "ddpm": Sampler(DDPMScheduler, {"clip_sample": False, "variance_type": "fixed_small"}),
     "ddim": Sampler(DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": True}),
     "dpmsolver++": Sampler(DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
@@ -62,8 +67,8 @@ def make_scheduler(
 ) -> SchedulerMixin:
     """Build a scheduler for a denoiser of ours.
 
-    Steps are spaced "trailing": the first one is the noisiest, whatever their number (Lin et al., "Common Diffusion Noise
-    Schedules and Sample Steps are Flawed", 2023), which matters with few steps.
+    Steps are spaced "trailing": the first one is the noisiest, however few they are (Lin et al., "Common
+    Diffusion Noise Schedules and Sample Steps are Flawed", 2023).
 
     Args:
         sampler: a name in `SAMPLERS`.
@@ -84,3 +89,36 @@ def make_scheduler(
         "timestep_spacing": "trailing",
     }
     return scheduler_class.from_config({**common, **options})
+
+
+def check_scheduler(scheduler: SchedulerMixin, prediction_type: str, num_inference_steps: int) -> None:
+    """Refuse a scheduler that cannot sample a denoiser of this prediction type in this number of steps.
+
+    Raises:
+        UserError: it is set to another prediction type, or cannot take this one, or so many steps.
+    """
+    name = type(scheduler).__name__
+    given = scheduler.config.get("prediction_type")
+    if given != prediction_type:
+        raise UserError(
+            f"the denoiser predicts {prediction_type!r}, but the {name} is set to {given!r}; "
+            f"make it with prediction_type={prediction_type!r}"
+        )
+    if num_inference_steps < 1:
+        raise UserError(f"num_inference_steps is {num_inference_steps}; it must be at least 1")
+    # Most schedulers tell what they cannot take only while stepping: step a copy before anything costly.
+    trial, nothing = copy.deepcopy(scheduler), torch.zeros(1, 1, 1, 1, 1)
+    try:
+        trial.set_timesteps(num_inference_steps)
+        trial.scale_model_input(nothing, trial.timesteps[0])
+        trial.step(nothing, trial.timesteps[0], nothing, **step_options(trial, torch.Generator()))
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(
+            f"the {name} cannot take {num_inference_steps} steps with prediction_type {prediction_type!r} "
+            f"({' '.join(str(error).split())}); choose another scheduler or number of steps"
+        ) from error
+
+
+def step_options(scheduler: SchedulerMixin, generator: Any) -> dict[str, Any]:
+    """Keyword arguments for ``scheduler.step``: the generator, where this scheduler draws noise."""
+    return {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}

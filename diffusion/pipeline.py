@@ -1,0 +1,493 @@
+"""From one photo, poses and a sentence to a clip: encode once, denoise, guide, decode."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.utils import BaseOutput, logging
+from diffusers.utils.torch_utils import randn_tensor
+from diffusers.video_processor import VideoProcessor
+from torch.nn import functional
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from diffusion.guidance import Branch, combine, guidance_branches
+from diffusion.inputs import (
+    Pictures,
+    check_multiple,
+    clip_tensor,
+    joints_array,
+    photo_tensor,
+    to_signed,
+    to_uint8,
+)
+from diffusion.latents import decode_latents, encode_images, load_vae, spatial_factor
+from diffusion.schedule import check_scheduler, make_scheduler, step_options
+from diffusion.text import encode_prompts, load_text_encoder
+from models import Conditions, Denoiser, load_denoiser
+from models.autoencoder import SpaceToDepthAutoencoderKL
+from utils.errors import UserError
+from warping.joints import read_joints
+from warping.warp import warp_to_poses
+
+logger = logging.get_logger(__name__)
+
+OUTPUT_TYPES = ("np", "pt", "pil", "latent")
+# diffusers looks a component's class up in a module that model_index.json names, and its base ModelMixin
+# there too: both are found in this module.
+OWN_CLASSES: tuple[type[ModelMixin], ...] = (Denoiser, SpaceToDepthAutoencoderKL)
+
+
+@dataclasses.dataclass
+class X2FashionPipelineOutput(BaseOutput):
+    """What the pipeline returns.
+
+    Attributes:
+        frames: by `output_type`: "np" (b, F, H, W, 3) in [0, 1]; "pt" (b, F, 3, H, W) in [0, 1]; "pil" a list
+            of pictures for each clip; "latent" the normalised latents (b, c, f, h, w).
+    """
+
+    frames: np.ndarray | torch.Tensor | list[list[PIL.Image.Image]]
+
+
+class X2FashionPipeline(DiffusionPipeline):
+    """One photo, a sequence of poses and a sentence become a short video.
+
+    Example:
+        >>> pipeline = X2FashionPipeline.from_pretrained("pretrained_model/x2fashion-small")
+        >>> output = pipeline(photo, poses, "This lady turns to the left.", generator=torch.manual_seed(0))
+        >>> output.frames.shape
+        (1, 24, 256, 128, 3)
+
+    Args:
+        denoiser: the trained networks.
+        vae: pictures to latents and back; frozen.
+        text_encoder: its last hidden state conditions the denoiser; frozen.
+        tokenizer: of the text encoder.
+        scheduler: any diffusers scheduler over the betas that the denoiser was trained with; see
+            `diffusion.schedule.make_scheduler`.
+        height: of the pictures that the model was made for, in pixels; a note for callers, kept in
+            model_index.json.
+        width: the same.
+    """
+
+    _callback_tensor_inputs = ("latents", "reference_latents", "prediction")
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        scheduler: SchedulerMixin,
+        height: int = 512,
+        width: int = 256,
+    ):
+        super().__init__()
+        self.register_modules(
+            denoiser=denoiser, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler
+        )
+        self.register_to_config(height=height, width=width)
+        self.vae_factor = spatial_factor(vae)
+        self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """Read model_index.json; our classes are found by name, wherever they lived when it was written."""
+        loaded = super().load_config(*args, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        own_names = {component.__name__ for component in OWN_CLASSES}
+        for name, value in config.items():
+            if isinstance(value, list | tuple) and len(value) == 2 and value[1] in own_names:
+                config[name] = [__name__, value[1]]
+        return loaded
+
+    @classmethod
+    def from_published(
+        cls,
+        checkpoint_path: str | Path,
+        vae_dir: str | Path,
+        text_encoder_dir: str | Path,
+        tokenizer_dir: str | Path | None = None,
+    ) -> "X2FashionPipeline":
+        """Put a published checkpoint together with the frozen models it was trained beside.
+
+        The scheduler is the published ancestral sampler, meant for 1000 steps; exchange it for a faster one
+        with ``pipeline.scheduler = make_scheduler("dpmsolver++")``.
+
+        Args:
+            checkpoint_path: the published model_*.pth, or a denoiser folder of ours.
+            vae_dir: a Stable Diffusion VAE in diffusers' layout, such as sd-vae-ft-mse.
+            text_encoder_dir: CLIP ViT-L/14 in transformers' layout.
+            tokenizer_dir: its tokenizer; `text_encoder_dir` if None.
+
+        Raises:
+            UserError: a path that is missing, or does not hold what it should; the message names it.
+        """
+        tokenizer, text_encoder = load_text_encoder(text_encoder_dir, tokenizer_dir)
+        denoiser = load_denoiser(checkpoint_path)
+        scheduler = make_scheduler("ddpm", denoiser.config.prediction_type)
+        return cls(denoiser, load_vae(vae_dir), text_encoder, tokenizer, scheduler)
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width in pixels must divide by this."""
+        return self.vae_factor * self.denoiser.size_multiple
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether a step callback asked to stop: it sets ``pipeline._interrupt = True``."""
+        return self._interrupt
+
+    @property
+    def num_timesteps(self) -> int:
+        """Number of steps of the current call."""
+        return self._num_timesteps
+
+    def check_inputs(
+        self,
+        photo: torch.Tensor,
+        poses: torch.Tensor | None,
+        prompts: list[str] | None,
+        num_frames: int | None,
+        num_inference_steps: int,
+        output_type: str,
+        callback_on_step_end_tensor_inputs: Sequence[str],
+    ) -> tuple[int, int]:
+        """Refuse what cannot be sampled, before anything is computed.
+
+        Returns:
+            The number of clips and the number of frames.
+
+        Raises:
+            UserError: one line that says what is wrong and what is allowed.
+        """
+        height, width = photo.shape[-2:]
+        if height % self.size_multiple or width % self.size_multiple:
+            raise UserError(
+                f"image is {height} x {width} (height x width); both must divide by {self.size_multiple}: "
+                f"fit it first, the model was made for {self.config.height} x {self.config.width}"
+            )
+        if poses is None:
+            num_frames = 24 if num_frames is None else num_frames
+        elif poses.shape[-2:] != photo.shape[-2:]:
+            raise UserError(
+                f"poses are {poses.shape[-2]} x {poses.shape[-1]} (height x width), the image is "
+                f"{height} x {width}; fit both alike"
+            )
+        elif num_frames is None:
+            num_frames = poses.shape[2]
+        elif num_frames > poses.shape[2]:
+            raise UserError(
+                f"{num_frames} frames need as many poses, there are {poses.shape[2]}; ask for fewer frames"
+            )
+        check_multiple("frames", num_frames, self.denoiser.frame_multiple)
+        counts = {len(photo), len(poses) if poses is not None else 1, len(prompts) if prompts else 1}
+        if len(counts - {1}) > 1:
+            raise UserError(
+                f"image, poses and prompt make {sorted(counts)} clips; give as many of each, or one of a kind"
+            )
+        if output_type not in OUTPUT_TYPES:
+            raise UserError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}")
+        unknown = [
+            name for name in callback_on_step_end_tensor_inputs if name not in self._callback_tensor_inputs
+        ]
+        if unknown:
+            raise UserError(
+                f"a callback cannot be given {', '.join(unknown)}; choose among "
+                f"{', '.join(self._callback_tensor_inputs)}"
+            )
+        self._check_components(num_inference_steps)
+        return max(counts), num_frames
+
+    def _check_components(self, num_inference_steps: int) -> None:
+        denoiser = self.denoiser.config
+        latent_channels, text_width = self.vae.config.latent_channels, self.text_encoder.config.hidden_size
+        if latent_channels != denoiser.latent_channels:
+            raise UserError(
+                f"the VAE makes latents of {latent_channels} channels, the denoiser takes "
+                f"{denoiser.latent_channels}; give the VAE it was trained with"
+            )
+        if text_width != denoiser.cross_attention_dim:
+            raise UserError(
+                f"the text encoder's states are {text_width} wide, the denoiser takes "
+                f"{denoiser.cross_attention_dim}; give the text encoder it was trained with"
+            )
+        check_scheduler(self.scheduler, denoiser.prediction_type, num_inference_steps)
+
+    def encode_prompt(self, prompts: list[str]) -> torch.Tensor:
+        """Encode sentences as (b, n, d): the text encoder's last hidden state of all n tokens.
+
+        What exceeds the tokenizer's length is cut off, with a warning.
+        """
+        length = self.tokenizer.model_max_length
+        for prompt in prompts:
+            if len(self.tokenizer(prompt).input_ids) > length:
+                logger.warning(
+                    f"the text encoder reads {length} tokens; the end of this sentence is ignored: {prompt}"
+                )
+        return encode_prompts(self.tokenizer, self.text_encoder, prompts)
+
+    def prepare_latents(
+        self,
+        reference_latents: torch.Tensor,
+        num_frames: int,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw the initial noise, or take the caller's.
+
+        Args:
+            reference_latents: (b, c, h, w), the encoded photo.
+            num_frames: f.
+            generator: source of the noise; a list has one for each clip.
+            latents: (b, c, f, h, w) standard normal noise to use in place of a draw.
+
+        Returns:
+            The noisy latents (b, c, f, h, w) in float32, scaled as the scheduler wants them, with the photo
+            in place at frame 0; and the noise of frame 0 (b, c, h, w), for branches that do not see the
+            photo.
+        """
+        batch, channels, height, width = reference_latents.shape
+        shape = (batch, channels, num_frames, height, width)
+        if latents is None:
+            noise = randn_tensor(shape, generator, reference_latents.device, torch.float32)
+        elif latents.shape != shape:
+            raise UserError(f"latents have shape {tuple(latents.shape)}; this call needs {shape}")
+        else:
+            noise = latents.to(reference_latents.device, torch.float32)
+        return _with_first_frame(noise * self.scheduler.init_noise_sigma, reference_latents), noise[:, :, 0]
+
+    def encode_warped_photo(
+        self,
+        photo: torch.Tensor,
+        poses: torch.Tensor,
+        joints: np.ndarray | None = None,
+        image_joints: np.ndarray | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Move the photo's pixels to each frame's pose, and encode the pictures that result.
+
+        Args:
+            photo: (b, 3, H, W) in [-1, 1].
+            poses: (b, 3, f, H, W) in [-1, 1].
+            joints: (b, f, 18, 3) x, y in pixels and visibility; read back from the pose pictures if None.
+            image_joints: (b, 18, 3) of the photo; those of pose 0 if None, since a clip begins at its photo.
+
+        Returns:
+            Latents (b, c, f, h, w), and their validity (b, 1, f, h, w) in 0..1.
+        """
+        if joints is None:
+            pictures = to_uint8(poses.transpose(1, 2))
+            joints = np.stack([np.stack([read_joints(picture) for picture in clip]) for clip in pictures])
+        if image_joints is None:
+            image_joints = joints[:, 0]
+        latents, validities = [], []
+        for picture, source, targets in zip(to_uint8(photo), image_joints, joints, strict=True):
+            warped, validity = warp_to_poses(picture, source, targets)
+            latents.append(encode_images(self.vae, to_signed(warped)).transpose(0, 1))
+            validities.append(functional.avg_pool2d(torch.from_numpy(validity)[None], self.vae_factor))
+        return torch.stack(latents), torch.stack(validities).to(self._execution_device)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Pictures,
+        poses: Pictures | None,
+        prompt: str | list[str] | None = None,
+        *,
+        joints: np.ndarray | None = None,
+        image_joints: np.ndarray | None = None,
+        num_frames: int | None = None,
+        num_inference_steps: int | None = None,
+        image_guidance_scale: float = 1.0,
+        pose_guidance_scale: float = 1.0,
+        text_guidance_scale: float = 1.0,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: torch.Tensor | None = None,
+        callback_on_step_end: Callable[[Any, int, torch.Tensor, dict], dict] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        output_type: str = "np",
+        decode_chunk_size: int = 8,
+        return_dict: bool = True,
+    ) -> X2FashionPipelineOutput | tuple:
+        """Make one clip, or a batch of them.
+
+        Args:
+            image: the photo, where the clip begins; see `diffusion.inputs.photo_tensor`. Height and width
+                divide by `size_multiple`.
+            poses: skeleton pictures of the same size, one a frame, the first one the photo's; see
+                `diffusion.inputs.clip_tensor`. None leaves the motion to the sentence.
+            prompt: one sentence, or one for each clip; None or "" leaves it out.
+            joints: (F, 18, 3) or (b, F, 18, 3): x, y in pixels and visibility of the poses' joints, for a
+                denoiser that takes the photo warped to the poses; read back from the pictures if None.
+            image_joints: (18, 3) or (b, 18, 3), the same of the photo; those of pose 0 if None.
+            num_frames: the first so many poses; all if None (24 without poses). Divides by
+                `denoiser.frame_multiple`.
+            num_inference_steps: `default_num_inference_steps` if None.
+            image_guidance_scale: how much to follow the photo; 1 is neutral. See `diffusion.guidance`.
+            pose_guidance_scale: how much to follow the poses.
+            text_guidance_scale: how much to follow the sentence.
+            generator: on the CPU, the same seed gives the same noise on every device.
+            latents: (b, c, f, h, w) standard normal noise to start from.
+            callback_on_step_end: called as ``callback(pipeline, step, timestep, tensors)`` after each step;
+                it returns a dict, whose "latents" replace the current ones.
+            callback_on_step_end_tensor_inputs: names among "latents", "reference_latents", "prediction".
+            output_type: "np", "pt", "pil" or "latent".
+            decode_chunk_size: frames that the VAE decodes at once; fewer take less memory.
+            return_dict: whether to return an `X2FashionPipelineOutput` instead of a tuple of one.
+
+        Raises:
+            UserError: what was given cannot be sampled.
+        """
+        photo, pose_images = photo_tensor(image), clip_tensor(poses) if poses is not None else None
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        if not prompts or not any(prompts):
+            prompts = None
+        steps = self.default_num_inference_steps if num_inference_steps is None else num_inference_steps
+        batch, num_frames = self.check_inputs(
+            photo, pose_images, prompts, num_frames, steps, output_type, callback_on_step_end_tensor_inputs
+        )
+        branches = guidance_branches(
+            image_guidance_scale,
+            pose_guidance_scale,
+            text_guidance_scale,
+            has_poses=pose_images is not None,
+            has_text=prompts is not None,
+        )
+
+        photo = photo.expand(batch, -1, -1, -1)
+        if pose_images is not None:
+            pose_images = pose_images[:, :, :num_frames].expand(batch, -1, -1, -1, -1)
+        joints = joints_array(joints, (batch, num_frames), "joints")
+        image_joints = joints_array(image_joints, (batch,), "image_joints")
+        conditions, reference_latents = self._encode_conditions(
+            photo, pose_images, prompts, joints, image_joints
+        )
+        conditions = self._branch_conditions(conditions, branches, batch)
+
+        latents = self._denoise(
+            conditions,
+            branches,
+            reference_latents,
+            num_frames,
+            steps,
+            generator,
+            latents,
+            callback_on_step_end,
+            callback_on_step_end_tensor_inputs,
+        )
+
+        frames = latents
+        if output_type != "latent":
+            pixels = decode_latents(self.vae, latents.transpose(1, 2).flatten(0, 1), decode_chunk_size)
+            pixels = pixels.unflatten(0, (batch, num_frames)).transpose(1, 2)
+            frames = self.video_processor.postprocess_video(pixels, output_type)
+        self.maybe_free_model_hooks()
+        return X2FashionPipelineOutput(frames=frames) if return_dict else (frames,)
+
+    @property
+    def default_num_inference_steps(self) -> int:
+        """A predictor of the clean latents needs few steps; the published procedure would take 1000."""
+        return 8 if self.denoiser.config.prediction_type == "sample" else 25
+
+    def _encode_conditions(
+        self,
+        photo: torch.Tensor,
+        pose_images: torch.Tensor | None,
+        prompts: list[str] | None,
+        joints: np.ndarray | None,
+        image_joints: np.ndarray | None,
+    ) -> tuple[Conditions, torch.Tensor]:
+        device, dtype = self._execution_device, self.denoiser.dtype
+        reference_latents = encode_images(self.vae, photo)
+        inputs: dict[str, torch.Tensor] = {"reference_latents": reference_latents}
+        if pose_images is not None:
+            inputs["pose_images"] = pose_images
+            if self.denoiser.config.warp_input:
+                warped = self.encode_warped_photo(photo, pose_images, joints, image_joints)
+                inputs["warped_latents"], inputs["warp_validity"] = warped
+        if prompts is not None:
+            embeds = self.encode_prompt(prompts)
+            inputs["prompt_embeds"] = embeds.expand(len(photo), -1, -1)
+        inputs = {name: value.to(device, dtype) for name, value in inputs.items()}
+        return self.denoiser.encode_conditions(**inputs), reference_latents
+
+    def _branch_conditions(self, conditions: Conditions, branches: list[Branch], batch: int) -> Conditions:
+        """Copy the conditions for each branch, without those that the branch leaves out; branch by branch."""
+
+        def mask(drop: bool) -> torch.Tensor:
+            return torch.full((batch,), drop, device=self._execution_device)
+
+        dropped = [
+            conditions
+            if branch.image and branch.poses and branch.text
+            else conditions.drop(
+                image=mask(not branch.image), poses=mask(not branch.poses), text=mask(not branch.text)
+            )
+            for branch in branches
+        ]
+        return dropped[0] if len(dropped) == 1 else Conditions.cat(dropped)
+
+    def _denoise(
+        self,
+        conditions: Conditions,
+        branches: list[Branch],
+        reference_latents: torch.Tensor,
+        num_frames: int,
+        num_inference_steps: int,
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: torch.Tensor | None,
+        callback: Callable[[Any, int, torch.Tensor, dict], dict] | None,
+        callback_tensor_inputs: Sequence[str],
+    ) -> torch.Tensor:
+        """Run the loop. Frame 0 of the latents is the photo at all times."""
+        device, dtype = self._execution_device, self.denoiser.dtype
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        latents, first_noise = self.prepare_latents(reference_latents, num_frames, generator, latents)
+        options = step_options(self.scheduler, generator)
+        self._num_timesteps, self._interrupt = len(self.scheduler.timesteps), False
+
+        with self.progress_bar(total=self._num_timesteps) as progress:
+            for step, timestep in enumerate(self.scheduler.timesteps):
+                if self._interrupt:
+                    break
+                noisy = self._model_input(latents, reference_latents, first_noise, branches, timestep)
+                prediction = self.denoiser(noisy.to(dtype), timestep, conditions=conditions)
+                prediction = combine(prediction.float(), branches)
+                latents = self.scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
+                latents = _with_first_frame(latents, reference_latents)
+
+                if callback is not None:
+                    tensors = {"latents": latents, "reference_latents": reference_latents}
+                    tensors["prediction"] = prediction
+                    chosen = {name: tensors[name] for name in callback_tensor_inputs}
+                    latents = (callback(self, step, timestep, chosen) or {}).get("latents", latents)
+                progress.update()
+        return latents
+
+    def _model_input(
+        self,
+        latents: torch.Tensor,
+        reference_latents: torch.Tensor,
+        first_noise: torch.Tensor,
+        branches: list[Branch],
+        timestep: torch.Tensor,
+    ) -> torch.Tensor:
+        """Scale the latents for the denoiser; frame 0 is the photo, noised where a branch must not see it."""
+        scaled = self.scheduler.scale_model_input(latents, timestep)
+        inputs = []
+        for branch in branches:
+            first = reference_latents
+            if not branch.image:
+                first = self.scheduler.add_noise(first, first_noise, timestep.expand(len(first)))
+                first = self.scheduler.scale_model_input(first, timestep)
+            inputs.append(_with_first_frame(scaled, first))
+        return torch.cat(inputs)
+
+
+def _with_first_frame(latents: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    return torch.cat([first.unsqueeze(2), latents[:, :, 1:]], dim=2)
