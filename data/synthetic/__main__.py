@@ -1,0 +1,131 @@
+"""Render a synthetic fashion dataset: a dressed, lit 3D figure that moves as its sentence says.
+
+    python -m data.synthetic --output_dir fashion_dataset --num_train 400 --num_test 40 --num_frames 24
+    python -m data.synthetic --output_dir /tmp/clips --num_train 4 --num_test 2 --num_frames 16 --height 128 --seed 7
+
+What is written depends only on the seed, the number of frames and the height, not on the number of workers; the same
+command again adds the clips that are missing. Left and right are the person's own.
+"""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from data.synthetic.render import SPLITS, sample_clip
+from data.synthetic.write import is_finished, write_clip
+from utils.config import run_script
+from utils.errors import UserError
+from utils.files import read_json, write_json
+
+MAX_CLIPS = 100_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to render."""
+
+    output_dir: Path
+    """Where the dataset goes."""
+    num_train: int = 400
+    """Clips to train on."""
+    num_test: int = 40
+    """Clips kept for test: other people, and sentences worded otherwise."""
+    num_frames: int = 24
+    """Frames a clip, 4 to 1000; the whole motion fits in them."""
+    height: int = 256
+    """Of the pictures in pixels, a multiple of 16 from 64 to 1024; they are half as wide."""
+    seed: int = 0
+    """What everything is drawn from."""
+    num_workers: int = 0
+    """Processes side by side; 0 is one a core."""
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot be rendered.
+
+    Raises:
+        UserError: a number out of its range, or a folder that holds a dataset of other settings.
+    """
+    for name, low, high in (
+        ("num_train", 0, MAX_CLIPS),
+        ("num_test", 0, MAX_CLIPS),
+        ("num_frames", 4, 1000),
+        ("height", 64, 1024),
+        ("seed", 0, 2**63 - 1),
+        ("num_workers", 0, 1024),
+    ):
+        value = getattr(config, name)
+        if not low <= value <= high:
+            raise UserError(f"--{name} {value} is out of range; give a number from {low} to {high}")
+    if config.height % 16:
+        near = round(config.height / 16) * 16
+        raise UserError(f"--height {config.height} is not a multiple of 16; try --height {near}")
+    if config.num_train + config.num_test == 0:
+        raise UserError("--num_train 0 with --num_test 0 leaves nothing to render; give at least one clip")
+    if config.output_dir.exists() and not config.output_dir.is_dir():
+        raise UserError(f"--output_dir {config.output_dir} is not a folder; give the name of a folder")
+    settings_path = config.output_dir / "synthetic.json"
+    if settings_path.exists():
+        there, wanted = read_json(settings_path), _settings(config)
+        if there != wanted:
+            raise UserError(
+                f"{config.output_dir} holds a dataset of {there}, not of {wanted}; choose another --output_dir"
+            )
+
+
+def _settings(config: Config) -> dict[str, int]:
+    return {"num_frames": config.num_frames, "height": config.height, "seed": config.seed}
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _render(config: Config, split: str, index: int) -> None:
+    write_clip(
+        config.output_dir, split, sample_clip(config.seed, split, index, config.num_frames, config.height)
+    )
+
+
+def main(config: Config) -> None:
+    """Render the clips that are not there yet."""
+    check(config)
+    counts = {"train": config.num_train, "test": config.num_test}
+    wanted = [(split, index) for split in SPLITS for index in range(counts[split])]
+    missing = [(s, i) for s, i in wanted if not is_finished(config.output_dir, s, f"{s}_{i:05d}")]
+    write_json(config.output_dir / "synthetic.json", _settings(config))
+    for split in SPLITS:
+        (config.output_dir / split).mkdir(exist_ok=True)
+    print(f"{len(wanted)} clips in {config.output_dir}, {len(wanted) - len(missing)} already there")
+
+    num_workers = min(config.num_workers or os.cpu_count() or 1, len(missing))
+    progress = tqdm(total=len(missing), unit="clip", disable=None)
+    if num_workers <= 1:
+        _start_worker()
+        for split, index in missing:
+            _render(config, split, index)
+            progress.update()
+        progress.close()
+        return
+
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=_start_worker) as pool:
+        futures = [pool.submit(_render, config, split, index) for split, index in missing]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+                progress.update()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    progress.close()
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
