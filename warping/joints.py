@@ -12,7 +12,7 @@ from utils.image import read_image
 from utils.pose_drawing import COLORS, LIMB_DIMMING, LIMBS, NUM_JOINTS
 
 COLOR_TOLERANCE = 75.0  # RGB distance; video compression and resizing move a small dot's colour by this much
-SMALLEST_BLOB = 0.2  # a blob counts from this share of a dot's area on
+SMALLEST_BLOB = 0.1  # a blob counts from this share of a dot's area on
 LARGEST_BLOB = 5.0  # dots' areas: above, it is a limb drawn in full colour rather than a joint
 
 _JOINT_COLORS = np.array(COLORS, np.float32)
@@ -58,10 +58,16 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
     nearest[distance.min(axis=0) > COLOR_TOLERANCE**2] = -1
     labels = np.full(picture.shape[:2], -1, np.int32)
     labels[rows, columns] = nearest
+    limbs = [_largest_blobs(labels == NUM_JOINTS + limb, 2 * radius**2) for limb in range(len(LIMBS))]
     for joint in range(NUM_JOINTS):
-        place = _find_dot(labels, joint, radius)
+        place = _find_dot(labels == joint, [limbs[i] for i, limb in enumerate(LIMBS) if joint in limb], radius)
         if place is not None:
             joints[joint] = (*place, 1)
+    for (start, end), limb in zip(LIMBS[:13], limbs, strict=False):
+        if joints[start, 2] > 0 and joints[end, 2] == 0:
+            place = _far_end(limb, joints[start, :2], radius)
+            if place is not None:
+                joints[end] = (*place, 1)
     return joints
 
 
@@ -165,27 +171,51 @@ def _fit_dot(labels: np.ndarray, joint: int, radius: int) -> tuple[float, float]
     return float(column), float(row)
 
 
-def _find_dot(labels: np.ndarray, joint: int, radius: int) -> tuple[float, float] | None:
+def _largest_blobs(mask: np.ndarray, smallest: int) -> np.ndarray:
+    """The part of a mask in blobs of at least `smallest` pixels that are not much smaller than the largest.
+
+    What crosses a limb may cut it; specks are the fringes of other colours.
+    """
+    _, blobs, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0
+    return (areas >= max(smallest, 0.25 * areas.max()))[blobs] & mask
+
+
+def _far_end(limb: np.ndarray, start: np.ndarray, radius: int) -> tuple[float, float] | None:
+    """Where a limb ends whose last joint is covered (a wrist by a hand, a nose by a face)."""
+    rows, columns = np.nonzero(limb)
+    distance = np.hypot(columns - start[0], rows - start[1])
+    if not len(rows) or distance.min() > 3 * radius or distance.max() < 3 * radius:
+        return None
+    end = distance >= distance.max() - 1.5
+    return float(columns[end].mean()), float(rows[end].mean())
+
+
+def _find_dot(mask: np.ndarray, limbs: list[np.ndarray], radius: int) -> tuple[float, float] | None:
     """Centre of the blob of a joint's colour that looks most like its dot: of the right size, touched by its limbs.
 
-    A blob that no limb of the joint touches counts only where it is the one blob of its colour: hands are drawn
-    with many dots and lines in the joints' colours.
+    A blob that no limb touches counts only where the joint has no limbs and no other blobs: hands are drawn with
+    many dots and lines in the joints' colours.
+
+    Args:
+        mask: (H, W) bool, where the joint's colour is.
+        limbs: the same for each limb that ends in the joint.
+        radius: of a dot in pixels.
     """
-    mask = (labels == joint).astype(np.uint8)
-    count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, _, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     area = len(_disc(radius))
-    limbs = [NUM_JOINTS + i for i, limb in enumerate(LIMBS) if joint in limb]
     best, best_score = None, 0.0
     for blob in range(1, count):
         size = stats[blob, cv2.CC_STAT_AREA]
         if not SMALLEST_BLOB * area <= size <= LARGEST_BLOB * area:
             continue
         x, y = centres[blob]
-        reach = 2 * radius + 1
-        top, left = max(0, round(y) - reach), max(0, round(x) - reach)
-        around = labels[top : round(y) + reach + 1, left : round(x) + reach + 1]
-        touching = sum(min(1.0, (around == limb).sum() / radius**2) for limb in limbs) / len(limbs)
-        if touching < 0.25 and count > 2:
+        reach = radius + 2
+        rows = slice(max(0, round(y) - reach), round(y) + reach + 1)
+        columns = slice(max(0, round(x) - reach), round(x) + reach + 1)
+        touching = sum(bool(limb[rows, columns].sum() > radius) for limb in limbs) / len(limbs)
+        if touching == 0 and (count > 2 or any(limb.any() for limb in limbs)):
             continue
         score = min(1.0, size / area) + 3 * touching
         if score > best_score:
