@@ -40,6 +40,10 @@ class Config:
     """The new model's folder; it must not exist."""
     scheduler: Literal[*SAMPLERS] = "ddim"  # type: ignore[valid-type]
     """Scheduler that the model samples with by default."""
+    height: int = 256
+    """Height in pixels that the model was trained at; a default for inference."""
+    width: int = 128
+    """The same for the width."""
     dtype: Literal["float32", "float16"] = "float16"
     """Precision the weights are stored in; they are loaded as float32."""
 
@@ -66,6 +70,8 @@ def main(config: Config) -> None:
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         scheduler=make_scheduler(config.scheduler, denoiser.config.prediction_type),
+        height=config.height,
+        width=config.width,
     )
     config.output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.output_dir.parent) as folder:

@@ -224,7 +224,7 @@ def write_samples(config: Config, pipeline: X2FashionPipeline, step: int, writer
             segment.text,
             joints=None if joints is None else joints[list(indices)],
             generator=torch.Generator().manual_seed(config.seed),
-        ).frames
+        ).frames[0]
         frames = (np.asarray(video) * 255).round().astype(np.uint8)
         write_video(
             config.output_dir / "training_sample" / f"step_{step:08d}_{segment.name}.mp4", frames, fps=12
