@@ -3,9 +3,9 @@
 A file holds
 
 - ``latents`` (f, c, h, w) float16, normalised;
-- where the dataset has joints, ``reference_frames`` (r,) int64: frames whose picture was warped to every frame's
-  pose; ``warped_latents`` (r, f, c, h, w) float16: those pictures, encoded; ``warp_validity`` (r, f, 1, h, w)
-  float16 in 0..1: how much of each latent's square of pixels the warp could fill;
+- where the dataset has joints, ``reference_frames`` (r,) int64: frames whose picture was warped to every
+  frame's pose; ``warped_latents`` (r, f, c, h, w) float16: those pictures, encoded; ``warp_validity``
+  (r, f, 1, h, w) float16 in 0..1: how far the warp is right, averaged over each latent's square of pixels;
 
 and in its header what it was made from, so that latents of another VAE are noticed.
 """
@@ -81,12 +81,10 @@ def _as_list(indices: Sequence[int] | np.ndarray) -> list[int]:
 
 
 def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Write a projected video, whole or not at all; `tensors` are those that the head of this module lists."""
+    """Write a projected video, whole or not at all; `tensors` are those that this module's head lists."""
     with atomic_path(path) as temporary:
         try:
-            save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata
-            )
+            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata=metadata)
         except SafetensorError as error:
             raise UserError(
                 f"cannot write {path}: {error}; choose another folder or free some space"

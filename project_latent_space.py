@@ -1,0 +1,333 @@
+"""Step 1: encode a dataset's frames, and its reference frames warped to every pose, as latents on disk.
+
+Try it:
+
+    python project_latent_space.py
+    torchrun --nproc_per_node 2 project_latent_space.py --dataset DATA --output_dir DATA_tensor
+
+Writes one safetensors file a video (see data/latents.py). Finished videos are skipped, so the same command
+again goes on; a video that was made by another VAE, with other settings, or from pictures of other names or
+file sizes is made anew. On a CPU, run one process a core under torchrun, which gives each one thread. Damaged
+videos are named and passed over; the exit status is then 1.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import AutoencoderKL
+from torch.nn import functional
+from tqdm import tqdm
+
+from data.annotations import SPLITS, read_annotation_file
+from data.frames import count_frames, frame_paths, read_pictures
+from data.latents import LatentVideo, vae_sha256, write_latent_video
+from diffusion.latents import encode_images, load_vae, spatial_factor
+from utils.config import run_script, save_config
+from utils.distributed import World, distributed_world
+from utils.errors import UserError
+from utils.image import read_image
+from utils.precision import autocast
+from warping.joints import load_joints, scale_joints
+from warping.warp import warp_to_poses
+
+FORMAT_VERSION = "1"
+CHUNK_FRAMES = 64  # of a video held in memory at once
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of a projection."""
+
+    dataset: Path = Path("fashion_dataset")
+    """Dataset folder: fashion_crop, fashion_poses, train and test are read."""
+    output_dir: Path = Path("fashion_dataset_tensor")
+    """Gets NAME.safetensors for each video."""
+    vae: Path = Path("pretrained_model/x2fashion-small/vae")
+    """VAE folder in diffusers' layout."""
+    height: int | None = None
+    """Resize frames to this height in pixels; by default that of the dataset's first frame."""
+    width: int | None = None
+    """Resize frames to this width in pixels; goes with --height."""
+    num_references: int = 2
+    """Reference frames of each video to warp to every pose: the first frame of every annotated segment,
+    however many, then further ones, evenly spaced, up to this number. 0 writes no warps."""
+    batch_size: int = 16
+    """Pictures encoded at once."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the encoder; auto is bfloat16 where the machine has units for it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the encoder runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be done for one video."""
+
+    name: str
+    frames: list[Path]
+    references: list[int]
+    metadata: dict[str, str]
+
+
+def list_videos(dataset_dir: Path) -> list[str]:
+    """Names of the folders in fashion_crop, sorted; UserError if there are none."""
+    folder = dataset_dir / "fashion_crop"
+    entries = folder.iterdir() if folder.is_dir() else ()
+    names = sorted(path.name for path in entries if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise UserError(
+            f"{folder} holds no videos; put each video's frames into {folder}/NAME/000.png and so on"
+        )
+    return names
+
+
+def output_size(config: Config, names: Sequence[str], factor: int) -> tuple[int, int]:
+    """Height and width to encode frames at: the settings', else those of the first frame that can be read."""
+    if (config.height is None) != (config.width is None):
+        raise UserError("--height and --width go together; give both or neither")
+    if config.height is not None and config.width is not None:
+        height, width = config.height, config.width
+    else:
+        height, width = _first_frame_size(config.dataset, names)
+    if min(height, width) < factor or height % factor or width % factor:
+        near = [max(factor, round(side / factor) * factor) for side in (height, width)]
+        raise UserError(
+            f"frames of {width} x {height} pixels do not divide into the VAE's squares of {factor}; "
+            f"add --height {near[0]} --width {near[1]}"
+        )
+    return height, width
+
+
+def _first_frame_size(dataset_dir: Path, names: Sequence[str]) -> tuple[int, int]:
+    for name in names:
+        with contextlib.suppress(UserError):
+            height, width = read_image(frame_paths(dataset_dir / "fashion_crop" / name)[0]).shape[:2]
+            return height, width
+    raise UserError(f"no video in {dataset_dir / 'fashion_crop'} has a first frame that can be read")
+
+
+def pick_references(starts: Sequence[int], num_frames: int, num_references: int) -> list[int]:
+    """Frames to warp: all of `starts`, then middles of the longest stretches between, up to `num_references`.
+
+    Returns:
+        Sorted frame numbers, at least frame 0 and at most all frames; none for `num_references` of 0.
+    """
+    if num_references == 0:
+        return []
+    chosen = sorted(set(starts)) or [0]
+    while len(chosen) < min(num_references, num_frames):
+        bounds = [-1, *chosen, num_frames]
+        stretch = max(range(len(bounds) - 1), key=lambda i: bounds[i + 1] - bounds[i])
+        chosen = sorted([*chosen, (bounds[stretch] + bounds[stretch + 1]) // 2])
+    return chosen
+
+
+def plan_video(config: Config, name: str, size: tuple[int, int], vae_sum: str) -> Plan:
+    """Look at a video's files, by name and size only; UserError if frames or annotations are not in order."""
+    frames = frame_paths(config.dataset / "fashion_crop" / name)
+    annotations = [p for split in SPLITS if (p := config.dataset / split / f"{name}.txt").is_file()]
+    starts = [segment.start for path in annotations for segment in read_annotation_file(path, len(frames))]
+    references = pick_references(starts, len(frames), config.num_references)
+    poses_dir = config.dataset / "fashion_poses" / name
+    if poses_dir.is_dir() and (num_poses := count_frames(poses_dir)) != len(frames):
+        raise UserError(
+            f"{poses_dir} has {num_poses} poses for {len(frames)} frames; each frame needs its own"
+        )
+    poses = [p for p in [poses_dir.with_name(f"{name}.json"), *sorted(poses_dir.glob("*"))] if p.is_file()]
+    files = [*frames, *poses] if references else frames
+    sources = [f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files]
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "vae_sha256": vae_sum,
+        "height": str(size[0]),
+        "width": str(size[1]),
+        "num_frames": str(len(frames)),
+        "requested_references": json.dumps(references),
+        "sources_sha256": hashlib.sha256("\n".join(sources).encode()).hexdigest(),
+    }
+    return Plan(name, frames, references, metadata)
+
+
+def is_finished(path: Path, metadata: dict[str, str]) -> bool:
+    """Whether `path` is a projected video that was made from the same things."""
+    try:
+        return metadata.items() <= LatentVideo(path).metadata.items()
+    except UserError:
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Projector:
+    """Encodes videos at one size."""
+
+    vae: AutoencoderKL
+    height: int
+    width: int
+    factor: int
+    batch_size: int
+    dtype: str
+
+    def project(
+        self, plan: Plan, poses_dir: Path, progress: tqdm
+    ) -> tuple[dict[str, torch.Tensor], tuple[int, int]]:
+        """Encode one video.
+
+        Returns:
+            The tensors for `write_latent_video`, and the height and width of the frames on disk.
+
+        Raises:
+            UserError: a frame is damaged or of another size, or the joints cannot be read.
+        """
+        joints = joints_at(poses_dir, len(plan.frames), self.height, self.width) if plan.references else None
+        references = plan.references if joints is not None else []
+        photos = [self._resize(read_pictures([plan.frames[i]]))[0] for i in references]
+        latents: list[torch.Tensor] = []
+        warped: list[list[torch.Tensor]] = [[] for _ in references]
+        validity: list[list[torch.Tensor]] = [[] for _ in references]
+        source_size: tuple[int, int] | None = None
+        for start, pictures in _chunks(plan.frames):
+            if source_size is not None and pictures.shape[1:3] != source_size:
+                raise UserError(f"{plan.frames[start]} has another size than the frames before it")
+            source_size = pictures.shape[1:3]
+            latents.append(self._encode(self._resize(pictures)))
+            for i, reference in enumerate(references):
+                targets = joints[start : start + len(pictures)]
+                warps, valid = warp_to_poses(photos[i], joints[reference], targets)
+                warped[i].append(self._encode(warps))
+                validity[i].append(
+                    functional.avg_pool2d(torch.from_numpy(valid)[:, None], self.factor).half()
+                )
+            progress.update(len(pictures))
+        tensors = {"latents": torch.cat(latents)}
+        if references:
+            tensors["reference_frames"] = torch.tensor(references)
+            tensors["warped_latents"] = torch.stack([torch.cat(parts) for parts in warped])
+            tensors["warp_validity"] = torch.stack([torch.cat(parts) for parts in validity])
+        return tensors, source_size
+
+    def _encode(self, pictures: np.ndarray) -> torch.Tensor:
+        """Pictures (n, H, W, 3) uint8 to latents (n, c, h, w) float16."""
+        images = torch.from_numpy(pictures).to(self.vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with autocast(self.dtype, self.vae.device):
+            return encode_images(self.vae, images, chunk_size=self.batch_size).cpu().half()
+
+    def _resize(self, pictures: np.ndarray) -> np.ndarray:
+        if pictures.shape[1:3] == (self.height, self.width):
+            return pictures
+        resized = functional.interpolate(
+            torch.from_numpy(pictures).permute(0, 3, 1, 2),
+            size=(self.height, self.width),
+            mode="bilinear",
+            antialias=True,
+        )
+        return np.ascontiguousarray(resized.permute(0, 2, 3, 1).numpy())
+
+
+def joints_at(poses_dir: Path, num_frames: int, height: int, width: int) -> np.ndarray | None:
+    """Joints (F, 18, 3) of a video in pixels of frames of `height` x `width`, or None where it has none."""
+    joints = load_joints(poses_dir, num_frames) if poses_dir.is_dir() else None
+    if joints is None:
+        return None
+    pose_height, pose_width = read_image(frame_paths(poses_dir)[0]).shape[:2]
+    return scale_joints(joints, (pose_height, pose_width), (height, width))
+
+
+def _chunks(paths: Sequence[Path]) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(paths), CHUNK_FRAMES):
+        yield start, read_pictures(paths[start : start + CHUNK_FRAMES])
+
+
+@dataclasses.dataclass
+class Tally:
+    """What happened to this process's videos."""
+
+    projected: int = 0
+    redone: int = 0
+    skipped: int = 0
+    frames: int = 0
+    damaged: int = 0
+
+    def blame(self, name: str, error: UserError) -> None:
+        """Name a damaged video on standard error, and go on."""
+        self.damaged += 1
+        tqdm.write(f"damaged: {name}: {error}", file=sys.stderr)
+
+
+def project_videos(
+    config: Config, names: Sequence[str], projector: Projector, vae_sum: str, world: World
+) -> Tally:
+    """Project this process's videos, those that are not finished."""
+    tally = Tally()
+    plans: list[Plan] = []
+    for name in names:
+        path = config.output_dir / f"{name}.safetensors"
+        try:
+            plan = plan_video(config, name, (projector.height, projector.width), vae_sum)
+        except UserError as error:
+            tally.blame(name, error)
+            continue
+        if is_finished(path, plan.metadata):
+            tally.skipped += 1
+        else:
+            tally.redone += path.exists()
+            plans.append(plan)
+    total = sum(len(plan.frames) for plan in plans)
+    with tqdm(total=total, unit="frame", desc="projecting", disable=not world.is_main) as progress:
+        for plan in plans:
+            try:
+                poses_dir = config.dataset / "fashion_poses" / plan.name
+                tensors, source_size = projector.project(plan, poses_dir, progress)
+            except UserError as error:
+                tally.blame(plan.name, error)
+                continue
+            made_from = {"source_height": str(source_size[0]), "source_width": str(source_size[1])}
+            metadata = plan.metadata | made_from | {"dtype": config.dtype, "vae": str(config.vae)}
+            write_latent_video(config.output_dir / f"{plan.name}.safetensors", tensors, metadata)
+            tally.projected += 1
+            tally.frames += len(plan.frames)
+    return tally
+
+
+def main(config: Config) -> None:
+    """Project the videos rank, rank + world size, ... of the sorted names; sum up over all processes."""
+    if config.num_references < 0 or config.batch_size < 1:
+        raise UserError("--num_references must be at least 0 and --batch_size at least 1")
+    started = time.perf_counter()
+    with distributed_world(config.device) as world:
+        names = list_videos(config.dataset)
+        vae = load_vae(config.vae)
+        vae_sum = vae_sha256(vae)
+        factor = spatial_factor(vae)
+        height, width = output_size(config, names, factor)
+        vae = vae.to(device=world.device, memory_format=torch.channels_last)
+        projector = Projector(vae, height, width, factor, config.batch_size, config.dtype)
+        if world.is_main:
+            save_config(config, config.output_dir / "config.json")
+        mine = names[world.rank :: world.world_size]
+        tally = project_videos(config, mine, projector, vae_sum, world)
+        counts = torch.tensor(dataclasses.astuple(tally), device=world.device)
+        if world.world_size > 1:
+            dist.all_reduce(counts)
+        total = Tally(*counts.tolist())
+    if world.is_main:
+        print(
+            f"projected {total.projected} videos ({total.frames} frames, {total.redone} videos anew) into "
+            f"{config.output_dir} in {time.perf_counter() - started:.0f} s; "
+            f"{total.skipped} were finished, {total.damaged} are damaged"
+        )
+    if total.damaged:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)

@@ -1,0 +1,289 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from torch.nn import functional
+
+from data.frames import read_frames
+from data.latents import LatentVideo
+from diffusion.latents import encode_images, load_vae
+from project_latent_space import Config, joints_at, main, pick_references
+from project_latent_space import __doc__ as description
+from utils.config import run_script
+from utils.errors import UserError
+from utils.files import write_json
+from utils.image import write_png
+from utils.pose_drawing import NUM_JOINTS, draw_pose
+from warping.warp import warp_to_poses
+
+ROOT = Path(__file__).resolve().parents[1]
+HEIGHT, WIDTH = 64, 32
+STANDING = np.array(
+    [(16, 9), (16, 15), (12, 15), (10, 22), (9, 29), (20, 15), (22, 22), (23, 29), (13, 31), (13, 43),
+     (13, 55), (19, 31), (19, 43), (19, 55), (15, 8), (17, 8), (14, 9), (18, 9)],
+    np.float32,
+)  # fmt: skip
+
+
+def keypoints(num_frames):
+    """A skeleton that moves to the right by half a pixel a frame."""
+    moved = np.repeat(STANDING[None], num_frames, 0) + np.arange(num_frames)[:, None, None] * np.array(
+        [0.5, 0]
+    )
+    return np.concatenate([moved, np.ones((num_frames, NUM_JOINTS, 1))], axis=2).astype(np.float32)
+
+
+def make_video(root, name, num_frames=6, starts=(0,), scale=1):
+    """Frames of a figure drawn from its skeleton, skeleton pictures, joints and annotations."""
+    joints = keypoints(num_frames)
+    joints[..., :2] = (joints[..., :2] + 0.5) * scale - 0.5
+    height, width = HEIGHT * scale, WIDTH * scale
+    for i, pose in enumerate(joints):
+        skeleton = draw_pose(pose, height, width)
+        write_png(root / "fashion_poses" / name / f"{i:03d}.png", skeleton)
+        person = np.where(skeleton.any(-1, keepdims=True), skeleton // 2 + 40, 230).astype(np.uint8)
+        write_png(root / "fashion_crop" / name / f"{i:03d}.png", person)
+    poses = {"height": height, "width": width, "keypoints": joints.tolist()}
+    write_json(root / "fashion_poses" / f"{name}.json", poses)
+    (root / "train").mkdir(exist_ok=True)
+    lines = [f"{start} {num_frames} This lady moves toward the right side.\n" for start in starts]
+    (root / "train" / f"{name}.txt").write_text("".join(lines))
+    return joints
+
+
+def make_vae(folder, seed=0):
+    torch.manual_seed(seed)
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 3,
+        up_block_types=["UpDecoderBlock2D"] * 3,
+        block_out_channels=[8, 8, 8],
+        norm_num_groups=4,
+        scaling_factor=0.5,
+    )
+    vae.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    make_video(tmp_path / "data", "a", starts=(0, 4))
+    make_video(tmp_path / "data", "b", num_frames=3)
+    make_vae(tmp_path / "vae")
+    return tmp_path
+
+
+def config(root, **settings):
+    defaults = {"dataset": root / "data", "output_dir": root / "out", "vae": root / "vae", "dtype": "float32"}
+    return Config(**(defaults | settings))
+
+
+def run_command(monkeypatch, root, *flags):
+    """Run the script's command line in this process; the exit status."""
+    monkeypatch.setattr(sys, "argv", ["project_latent_space.py", *map(str, paths(root)), *flags])
+    with pytest.raises(SystemExit) as stop:
+        run_script(main, Config, description)
+    return stop.value.code
+
+
+def paths(root):
+    return ["--dataset", root / "data", "--output_dir", root / "out", "--vae", root / "vae"]
+
+
+def to_images(frames):
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@pytest.mark.parametrize(
+    ("starts", "num_frames", "number", "expected"),
+    [
+        ((), 24, 1, [0]),
+        ((0,), 24, 1, [0]),
+        ((0,), 24, 2, [0, 12]),
+        ((0,), 24, 4, [0, 6, 12, 18]),
+        ((0, 10, 10, 20), 24, 2, [0, 10, 20]),
+        ((5,), 6, 2, [2, 5]),
+        ((0,), 3, 10, [0, 1, 2]),
+        ((0, 10), 24, 0, []),
+    ],
+)
+def test_references_are_the_segments_starts_then_evenly_spaced(starts, num_frames, number, expected):
+    assert pick_references(starts, num_frames, number) == expected
+
+
+def test_latents_and_warps_are_those_of_the_pictures(dataset, capsys):
+    main(config(dataset))
+    assert "projected 2 videos (9 frames, 0 videos anew)" in capsys.readouterr().out
+    video = LatentVideo(dataset / "out" / "a.safetensors")
+    frames, joints, vae = (
+        read_frames(dataset / "data" / "fashion_crop" / "a"),
+        keypoints(6),
+        load_vae(dataset / "vae"),
+    )
+    assert video.num_frames == 6 and video.reference_frames.tolist() == [0, 4]
+    expected = encode_images(vae, to_images(frames))
+    assert torch.allclose(video.latents(range(6)), expected, atol=2e-3)
+    warped, validity = warp_to_poses(frames[4], joints[4], joints)
+    got_warped, got_validity = video.warp(1, range(6))
+    assert torch.allclose(got_warped, encode_images(vae, to_images(warped)), atol=2e-3)
+    pooled = functional.avg_pool2d(torch.from_numpy(validity)[:, None], 4)
+    assert got_validity.shape == (6, 1, 16, 8) and torch.allclose(got_validity, pooled, atol=1e-3)
+    assert LatentVideo(dataset / "out" / "b.safetensors").reference_frames.tolist() == [0, 1]
+    assert video.metadata["source_height"] == "64" and video.metadata["num_frames"] == "6"
+    assert json.loads((dataset / "out" / "config.json").read_text())["num_references"] == 2
+
+
+def test_batch_size_does_not_matter_and_long_videos_go_in_chunks(dataset, monkeypatch):
+    main(config(dataset))
+    monkeypatch.setattr("project_latent_space.CHUNK_FRAMES", 4)
+    main(config(dataset, output_dir=dataset / "other", batch_size=1))
+    one, other = (LatentVideo(dataset / folder / "a.safetensors") for folder in ("out", "other"))
+    assert torch.allclose(one.latents(range(6)), other.latents(range(6)), atol=2e-3)
+    for a, b in zip(one.warp(1, range(6)), other.warp(1, range(6)), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)
+
+
+def test_bfloat16_is_close(dataset):
+    main(config(dataset, num_references=0))
+    main(config(dataset, num_references=0, output_dir=dataset / "other", dtype="bfloat16"))
+    one, other = (LatentVideo(dataset / f / "a.safetensors").latents(range(6)) for f in ("out", "other"))
+    assert 0 < (one - other).norm() / one.norm() < 0.03
+
+
+def test_finished_videos_are_skipped_and_changed_ones_made_anew(dataset, capsys):
+    main(config(dataset))
+    out = dataset / "out"
+    times = {p.name: p.stat().st_mtime_ns for p in out.glob("*.safetensors")}
+    main(config(dataset))
+    assert "projected 0 videos" in capsys.readouterr().out
+    assert times == {p.name: p.stat().st_mtime_ns for p in out.glob("*.safetensors")}
+
+    make_video(dataset / "data", "b", num_frames=4)  # another frame
+    data = (out / "a.safetensors").read_bytes()
+    (out / "a.safetensors").write_bytes(data[: len(data) // 2])  # a copy that was cut short
+    main(config(dataset))
+    assert "projected 2 videos (10 frames, 2 videos anew)" in capsys.readouterr().out
+    for change in (
+        {"num_references": 3},
+        {"height": 32, "width": 16},
+        {"vae": make_vae(dataset / "vae2", 1)},
+    ):
+        main(config(dataset, **change))
+        assert "2 videos anew" in capsys.readouterr().out, change
+    assert not [p for p in out.iterdir() if p.name.startswith(".")]
+
+
+def test_no_references_and_no_joints_leave_out_the_warps(dataset):
+    main(config(dataset, num_references=0, output_dir=dataset / "none"))
+    assert LatentVideo(dataset / "none" / "a.safetensors").reference_frames.size == 0
+    for path in (dataset / "data" / "fashion_poses" / "a").iterdir():
+        path.unlink()
+    (dataset / "data" / "fashion_poses" / "a").rmdir()
+    (dataset / "data" / "fashion_poses" / "a.json").unlink()
+    main(config(dataset))
+    assert LatentVideo(dataset / "out" / "a.safetensors").reference_frames.size == 0
+    assert LatentVideo(dataset / "out" / "b.safetensors").reference_frames.size == 2
+
+
+def test_joints_come_from_the_json_or_the_pictures_in_pixels_of_the_encoded_frames(dataset):
+    make_video(dataset / "data", "c", scale=2)
+    poses = dataset / "data" / "fashion_poses"
+    for name in ("a", "c"):
+        assert np.allclose(joints_at(poses / name, 6, HEIGHT, WIDTH), keypoints(6), atol=1e-4)
+    (poses / "c.json").unlink()
+    joints = joints_at(poses / "c", 6, HEIGHT, WIDTH)
+    assert np.abs(joints - keypoints(6)).max() < 1
+    assert joints_at(poses / "missing", 6, HEIGHT, WIDTH) is None
+
+
+def test_frames_of_another_size_are_resized(dataset):
+    make_video(dataset / "data", "c", starts=(0, 4), scale=2)  # video a, twice as large
+    main(config(dataset))
+    small, large = (LatentVideo(dataset / "out" / f"{name}.safetensors") for name in "ac")
+    assert large.latents(range(6)).shape == large.warp(1, range(6))[0].shape == small.latents(range(6)).shape
+    assert (large.metadata["source_height"], large.metadata["height"]) == ("128", "64")
+    pictures = read_frames(dataset / "data" / "fashion_crop" / "c")
+    resized = functional.interpolate(
+        to_images(pictures), size=(HEIGHT, WIDTH), mode="bilinear", antialias=True
+    )
+    expected = encode_images(load_vae(dataset / "vae"), resized)
+    assert (
+        large.latents(range(6)) - expected
+    ).norm() / expected.norm() < 0.02  # rounded to whole grey levels
+
+
+def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, capsys):
+    data = dataset / "data"
+    for name in ("c", "d", "e", "f", "g"):
+        make_video(data, name, num_frames=3)
+    first = data / "fashion_crop" / "c" / "000.png"
+    first.write_bytes(first.read_bytes()[:100])
+    (data / "fashion_crop" / "d" / "001.png").unlink()
+    (data / "train" / "e.txt").write_text("0 3 good\n0 9 too long\n")
+    (data / "fashion_poses" / "f" / "002.png").unlink()
+    write_png(data / "fashion_crop" / "g" / "002.png", np.zeros((32, 32, 3), np.uint8))
+    assert run_command(monkeypatch, dataset) == 1
+    output = capsys.readouterr()
+    for name, reason in (
+        ("c", "000.png is damaged"),
+        ("d", "no frame 001"),
+        ("e", "train/e.txt:2: the segment ends at 9"),
+        ("f", "2 poses for 3 frames"),
+        ("g", "002.png is 32 x 32"),
+    ):
+        line = next(line for line in output.err.splitlines() if line.startswith(f"damaged: {name}: "))
+        assert reason in line
+    assert "projected 2 videos" in output.out and "5 are damaged" in output.out
+    assert sorted(p.name for p in (dataset / "out").iterdir()) == [
+        "a.safetensors",
+        "b.safetensors",
+        "config.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"height": 64}, "--height and --width go together"),
+        ({"height": 66, "width": 30}, r"add --height 64 --width 32"),
+        ({"num_references": -1}, "at least 0"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"vae": Path("nowhere")}, "nowhere"),
+        ({"dataset": Path("nowhere")}, "holds no videos"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_written(dataset, settings, reason):
+    with pytest.raises(UserError, match=reason):
+        main(config(dataset, **settings))
+    assert not (dataset / "out").exists()
+
+
+def test_a_users_mistake_is_one_line_and_status_two(dataset, monkeypatch, capsys):
+    assert run_command(monkeypatch, dataset, "--height", "65", "--width", "32") == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("error: ") and "\n" not in message
+
+
+def test_torchrun_splits_the_videos_over_processes(dataset):
+    make_video(dataset / "data", "c", num_frames=3)
+    make_video(dataset / "data", "d", num_frames=3)
+    (dataset / "data" / "fashion_crop" / "d" / "001.png").unlink()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [str(part) for part in [*launcher, "project_latent_space.py", *paths(dataset)]]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "damaged: d: " in done.stderr
+    assert "projected 3 videos (12 frames" in done.stdout and "1 are damaged" in done.stdout
+    (dataset / "alone").mkdir()
+    with pytest.raises(SystemExit):
+        main(config(dataset, output_dir=dataset / "alone", dtype="auto"))
+    for name in "abc":
+        one, other = (LatentVideo(dataset / f / f"{name}.safetensors") for f in ("out", "alone"))
+        assert one.metadata == other.metadata
+        assert torch.allclose(one.latents(range(3)), other.latents(range(3)), atol=0.02)
