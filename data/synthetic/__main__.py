@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from data.synthetic.render import SPLITS, sample_clip
-from data.synthetic.write import is_finished, write_clip
+from data.synthetic.render import SPLITS
+from data.synthetic.write import is_finished, write_sampled_clip
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json, write_json
@@ -82,17 +82,6 @@ def _settings(config: Config) -> dict[str, int]:
     return {"num_frames": config.num_frames, "height": config.height, "seed": config.seed}
 
 
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _render(config: Config, split: str, index: int) -> None:
-    write_clip(
-        config.output_dir, split, sample_clip(config.seed, split, index, config.num_frames, config.height)
-    )
-
-
 def main(config: Config) -> None:
     """Render the clips that are not there yet."""
     check(config)
@@ -104,19 +93,20 @@ def main(config: Config) -> None:
         (config.output_dir / split).mkdir(exist_ok=True)
     print(f"{len(wanted)} clips in {config.output_dir}, {len(wanted) - len(missing)} already there")
 
+    arguments = (config.output_dir, config.seed, config.num_frames, config.height)
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(missing))
     progress = tqdm(total=len(missing), unit="clip", disable=None)
     if num_workers <= 1:
-        _start_worker()
+        cv2.setNumThreads(1)
         for split, index in missing:
-            _render(config, split, index)
+            write_sampled_clip(*arguments, split, index)
             progress.update()
         progress.close()
         return
 
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=_start_worker) as pool:
-        futures = [pool.submit(_render, config, split, index) for split, index in missing]
+    with concurrent.futures.ProcessPoolExecutor(num_workers, context, cv2.setNumThreads, (1,)) as pool:
+        futures = [pool.submit(write_sampled_clip, *arguments, split, index) for split, index in missing]
         try:
             for future in concurrent.futures.as_completed(futures):
                 future.result()

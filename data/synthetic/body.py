@@ -49,7 +49,7 @@ class Body:
     @property
     def hip_height(self) -> float:
         """Height of the hip joints with the legs straight."""
-        return self.ankle_height + (self.shin + self.thigh) * 0.995
+        return self.ankle_height + (self.shin + self.thigh) * 0.999
 
     @property
     def waist_height(self) -> float:
@@ -83,10 +83,18 @@ class Body:
         )
         heights = np.linspace(knots[0, 0], knots[-1, 0], 128)
         columns = [np.interp(heights, knots[:, 0], knots[:, i]) for i in range(1, 4)]
-        kernel = np.exp(-(np.linspace(-2, 2, 9) ** 2))
-        kernel /= kernel.sum()
-        smooth = [np.convolve(np.pad(c, 4, mode="edge"), kernel, mode="valid") for c in columns]
-        return np.stack([heights, *smooth], axis=1)
+        narrow, wide = (
+            np.array([smoothed(c, 4) for c in columns]),
+            np.array([smoothed(c, 10) for c in columns]),
+        )
+        shoulders = np.clip((heights - shoulder + 0.07) / 0.04, 0, 1)
+        return np.concatenate([heights[None], wide + shoulders * (narrow - wide)]).T
+
+
+def smoothed(values: np.ndarray, reach: int) -> np.ndarray:
+    """Blur a curve with a bell that ends `reach` samples to either side."""
+    kernel = np.exp(-(np.linspace(-1.8, 1.8, 2 * reach + 1) ** 2))
+    return np.convolve(np.pad(values, reach, mode="edge"), kernel / kernel.sum(), mode="valid")
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:

@@ -98,8 +98,8 @@ class Figure:
                 ahead.append(np.interp(heights, joints[:, 1], offset @ front))
             thickness = 0.040 - 0.012 * np.clip((body.hip_height - v[skirt]) / body.hip_height, 0, 1)
             middle_across, middle_ahead = np.mean(across, 0), np.mean(ahead, 0)
-            a[skirt] = np.maximum(a[skirt], 1.04 * np.abs(across[0] - middle_across) + thickness)
-            b[skirt] = np.maximum(b[skirt], 1.04 * np.abs(ahead[0] - middle_ahead) + thickness)
+            a[skirt] = np.maximum(a[skirt], 1.25 * np.abs(across[0] - middle_across) + thickness)
+            b[skirt] = np.maximum(b[skirt], 1.3 * np.abs(ahead[0] - middle_ahead) + thickness)
             drop = np.clip((body.hip_height - v[skirt]) / 0.15, 0, 1)
             x[skirt] += scale * drop * (middle_across * left[0] + middle_ahead * front[0])
             z[skirt] += scale * drop * (middle_across * left[2] + middle_ahead * front[2])
@@ -185,13 +185,15 @@ class Figure:
                 )  # fmt: skip
         else:
             # Nothing of the leg is drawn well above the hem, so that no knee comes through a skirt.
-            covered = body.ankle_height + length - outfit.hem - 0.03
+            covered = body.ankle_height + length - outfit.hem - 0.02
         for i in range(3):
             share = np.clip((covered - 0.01 - shares[i]) / (shares[i + 1] - shares[i]), 0, 1)
             if share < 1:
                 start = joints[i] + share * (joints[i + 1] - joints[i])
                 radius = radii[i] + share * (radii[i + 1] - radii[i])
-                parts.append(Cone(start, joints[i + 1], radius, radii[i + 1], SURFACE["leg"]))
+                parts.append(
+                    Cone(start, joints[i + 1], radius, radii[i + 1], SURFACE["leg"], cut_a=share > 0)
+                )
         return parts
 
     def _foot(self, ankle: np.ndarray, toe: np.ndarray, scale: float) -> list[Cone]:
@@ -286,8 +288,10 @@ class Figure:
             face = np.where(v > 0.05, 1.12, 1.12 + 0.5 * np.clip((0.05 - v) / 0.3, 0, 1))
         else:
             # Short hair leaves the ears and ends in the nape.
-            a = a * (1 - 0.25 * np.clip(hang / 0.4, 0, 1))
-            back = -0.012 * np.clip(hang / 0.4, 0, 1)
+            nape = np.clip(hang / 0.4, 0, 1)
+            a = a * (1 - 0.25 * nape)
+            b = b * (1 - 0.40 * nape * nape)
+            back = -0.004 * nape
             face = np.where(v > 0.62, 1.05, 1.05 + 0.85 * np.clip((0.62 - v) / 0.2, 0, 1))
         fringe = 0.80 if style not in ("bob", "pixie") else 0.72
         open_front = np.where(v < fringe, face, face * np.clip(1 - ((v - fringe) / 0.08), 0, 1) ** 0.5)

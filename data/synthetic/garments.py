@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from data.synthetic.body import Body
+from data.synthetic.body import Body, smoothed
 
 PATTERNS = ("plain", "horizontal_stripes", "vertical_stripes", "dots", "plaid")
 PATTERN_CHANCES = (0.36, 0.18, 0.14, 0.17, 0.15)
@@ -215,24 +215,28 @@ def trunk_sections(body: Body, outfit: Outfit) -> np.ndarray:
     if outfit.kind == "trousers":
         return sections
     hip = body.hip_height
-    upper = sections[heights >= hip]
-    hip_width, hip_depth, hip_forward = upper[0, 1:]
-    below = np.linspace(outfit.hem, hip, 60, endpoint=False)
-    drop = (hip - below) / hip
-    # A flared skirt widens steadily; a narrow one first closes in below the hips.
-    factor = 1 + (outfit.flare - 1) * (drop / max(drop.max(), 1e-6)) ** 0.9 * min(1.0, 1.6 * drop.max())
-    skirt = np.stack(
-        [
-            below,
-            hip_width * factor,
-            hip_depth * (0.3 + 0.7 * factor) + 0.006,
-            np.full_like(below, hip_forward),
-        ],
-        axis=1,
-    )
+    hip_width, hip_depth = (np.interp(hip, heights, sections[:, i]) for i in (1, 2))
+    rows = np.linspace(outfit.hem, heights[-1], 200)
+    dressed = np.stack([rows, *(np.interp(rows, heights, sections[:, i]) for i in (1, 2, 3))], axis=1)
+    # A flared skirt widens steadily from the waist; a narrow one falls straight from the hips.
+    start = body.waist_height if outfit.flare > 1.2 else hip + 0.01
+    drop = np.clip((start - rows) / (start - outfit.hem), 0, 1)
     if outfit.flare > 1.2:
-        # Cloth that swings out leaves the body at the waist and not at the widest part of the hips.
-        swing = np.clip((body.waist_height - upper[:, 0]) / (body.waist_height - hip), 0, 1)
-        upper[:, 1:3] += (0.006 * swing)[:, None]
-        skirt[:, 1:3] += 0.006
-    return np.concatenate([skirt, upper])
+        widths = [np.interp(start, heights, sections[:, i]) for i in (1, 2)]
+        ends = [hip_width * outfit.flare, hip_depth * (0.35 + 0.75 * outfit.flare)]
+        for column, (width, end) in enumerate(zip(widths, ends, strict=True), start=1):
+            swinging = width + (end - width) * drop**0.85
+            dressed[:, column] = np.where(
+                rows < start, np.maximum(dressed[:, column], swinging), dressed[:, column]
+            )
+            below = rows < hip
+            dressed[below, column] = np.maximum(swinging[below], 0.97 * (hip_width, hip_depth)[column - 1])
+    else:
+        below = rows < start
+        for column, width in ((1, hip_width), (2, hip_depth)):
+            dressed[below, column] = width * (1 + (outfit.flare - 1) * drop[below])
+    body_rows = rows < body.shoulder_height - 0.06
+    for column in (1, 2, 3):
+        smooth = smoothed(dressed[:, column], 7)
+        dressed[body_rows, column] = smooth[body_rows]
+    return dressed

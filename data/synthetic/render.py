@@ -183,7 +183,12 @@ def render_clip(clip: Clip) -> Iterator[Frame]:
                 draw_cone(buffer, primitive)
             else:
                 draw_loft(buffer, primitive)
-        picture, parts = shade(buffer, painter, scale)
+        picture, parts = shade(
+            buffer,
+            painter,
+            scale,
+            (figure.pixels["pelvis"][frame, 0], figure.pixels["pelvis"][frame, 1] + 0.04 * scale),
+        )
         picture = cv2.resize(picture, (clip.width, clip.height), interpolation=cv2.INTER_AREA)
         feet = floor_places(clip, figure, frame, scale)
         middle = (float(np.mean([f[0] for f in feet])), float(np.mean([f[1] for f in feet])))

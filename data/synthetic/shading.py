@@ -173,13 +173,16 @@ class Painter:
         return color
 
 
-def shade(buffer: GBuffer, painter: Painter, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def shade(
+    buffer: GBuffer, painter: Painter, scale: float, crotch: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Light what is in the buffer.
 
     Args:
         buffer: what is seen.
         painter: the colours.
         scale: pixels a body height in the buffer.
+        crotch: where the legs meet the trunk in the buffer, (x, y).
 
     Returns:
         (H, W, 4) float32: colour times coverage 0..255 and coverage 0..1; (H, W) uint8: part numbers.
@@ -189,6 +192,8 @@ def shade(buffer: GBuffer, painter: Painter, scale: float) -> tuple[np.ndarray, 
     parts = np.zeros((buffer.height, buffer.width), np.uint8)
     iy, ix = np.nonzero(seen)
     color, parts[iy, ix] = painter.albedo(buffer, iy, ix)
+    if painter.outfit.kind == "trousers":
+        _smooth_crotch(buffer, crotch, scale)
     nx, ny, nz = buffer.nx[iy, ix], buffer.ny[iy, ix], buffer.nz[iy, ix]
     lx, ly, lz = painter.studio.light
     key = np.clip((nx * lx + ny * ly + nz * lz + 0.3) / 1.3, 0, 1)
@@ -203,6 +208,25 @@ def shade(buffer: GBuffer, painter: Painter, scale: float) -> tuple[np.ndarray, 
     picture[iy, ix, :3] = np.clip(color, 0, 255)
     picture[iy, ix, 3] = 1
     return picture, parts
+
+
+def _smooth_crotch(buffer: GBuffer, crotch: tuple[float, float], scale: float) -> None:
+    """Blur the normals of trousers where three parts meet, so that the cloth looks like one piece."""
+    x, y = crotch
+    box = buffer.clip_box(x - 0.13 * scale, x + 0.13 * scale, y - 0.06 * scale, y + 0.08 * scale)
+    if box is None:
+        return
+    cloth = np.isin(
+        buffer.surface[box], (SURFACE["trunk"], SURFACE["left_trouser"], SURFACE["right_trouser"])
+    )
+    weight = cloth.astype(np.float32)
+    size = max(3, int(round(0.045 * scale)) | 1)
+    count = np.maximum(cv2.blur(weight, (size, size)), 1e-3)
+    row = (np.arange(box[0].start, box[0].stop, dtype=np.float32)[:, None] - y) / scale
+    share = np.clip(np.minimum(row + 0.06, 0.08 - row) / 0.03, 0, 1) * cloth
+    for normal in (buffer.nx, buffer.ny, buffer.nz):
+        own = normal[box]
+        own += share * (cv2.blur(own * weight, (size, size)) / count - own)
 
 
 def _occlusion(buffer: GBuffer, seen: np.ndarray, scale: float) -> np.ndarray:

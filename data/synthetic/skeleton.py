@@ -136,7 +136,7 @@ def two_bones(
     reach = target - start
     length = np.linalg.norm(reach, axis=-1, keepdims=True) + 1e-9
     direction = reach / length
-    length = np.clip(length, abs(upper - lower) + 0.02, (upper + lower) * 0.998)
+    length = np.clip(length, abs(upper - lower) + 0.02, (upper + lower) * 0.9995)
     along = (upper**2 - lower**2 + length**2) / (2 * length)
     height = np.sqrt(np.maximum(upper**2 - along**2, 0))
     aside = pole - direction * np.sum(pole * direction, -1, keepdims=True)
@@ -205,7 +205,7 @@ def pose_skeleton(body: Body, stance: Stance, controls: Controls, sections: np.n
         points[f"{name}_ankle"] = ankle
         hip = ground + side * body.hip_half * left
         flat = np.linalg.norm((ankle - hip)[:, [0, 2]], axis=-1)
-        reach = ankle[:, 1] + np.sqrt(np.maximum(((body.thigh + body.shin) * 0.996) ** 2 - flat**2, 0.01))
+        reach = ankle[:, 1] + np.sqrt(np.maximum(((body.thigh + body.shin) * 0.999) ** 2 - flat**2, 0.01))
         hip_height = np.minimum(hip_height, reach)
     pelvis = ground + hip_height[:, None] * up
     points["pelvis"] = pelvis

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.synthetic.render import Clip, Frame, describe, render_clip
+from data.synthetic.render import Clip, Frame, describe, render_clip, sample_clip
 from data.synthetic.shading import PART_COLORS
 from utils.errors import UserError
 from utils.files import write_json, write_text
@@ -22,6 +22,13 @@ PALETTE = bytes(value for color in PART_COLORS for value in color)
 def is_finished(output_dir: Path, split: str, name: str) -> bool:
     """Whether a clip is on disk: its annotation is written last."""
     return (output_dir / split / f"{name}.txt").is_file()
+
+
+def write_sampled_clip(
+    output_dir: Path, seed: int, num_frames: int, height: int, split: str, index: int
+) -> None:
+    """Sample clip `index` of a split and write it; a function of its module, so that worker processes find it."""
+    write_clip(output_dir, split, sample_clip(seed, split, index, num_frames, height))
 
 
 def write_clip(output_dir: Path, split: str, clip: Clip) -> None:
