@@ -1,6 +1,7 @@
 """The dressed figure as cones and lofts: from a skeleton in the world to primitives in the picture."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -45,6 +46,23 @@ class Camera:
         return np.stack(
             [self.center_x + scales * x, self.floor_y - scales * (y - DEPTH_SHEAR * z), scales * z], -1
         )
+
+
+def _tube(
+    joints: np.ndarray, radii: np.ndarray, shares: np.ndarray, start: float, stop: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, float, float, float, float]]:
+    """The pieces of a chain of cones between two distances along it, as (a, b, radius a, radius b, distances of a and b)."""
+    for i in range(len(joints) - 1):
+        low, high = max(start, shares[i]), min(stop, shares[i + 1])
+        if low >= high - 1e-6:
+            continue
+        s, t = (
+            (low - shares[i]) / (shares[i + 1] - shares[i]),
+            (high - shares[i]) / (shares[i + 1] - shares[i]),
+        )
+        bone, growth = joints[i + 1] - joints[i], float(radii[i + 1] - radii[i])
+        radius = float(radii[i])
+        yield joints[i] + s * bone, joints[i] + t * bone, radius + s * growth, radius + t * growth, low, high
 
 
 def in_pixels(direction: np.ndarray) -> np.ndarray:
@@ -98,8 +116,8 @@ class Figure:
                 ahead.append(np.interp(heights, joints[:, 1], offset @ front))
             thickness = 0.040 - 0.012 * np.clip((body.hip_height - v[skirt]) / body.hip_height, 0, 1)
             middle_across, middle_ahead = np.mean(across, 0), np.mean(ahead, 0)
-            a[skirt] = np.maximum(a[skirt], 1.25 * np.abs(across[0] - middle_across) + thickness)
-            b[skirt] = np.maximum(b[skirt], 1.3 * np.abs(ahead[0] - middle_ahead) + thickness)
+            a[skirt] = np.maximum(a[skirt], 1.3 * np.abs(across[0] - middle_across) + thickness)
+            b[skirt] = np.maximum(b[skirt], 1.4 * np.abs(ahead[0] - middle_ahead) + thickness)
             drop = np.clip((body.hip_height - v[skirt]) / 0.15, 0, 1)
             x[skirt] += scale * drop * (middle_across * left[0] + middle_ahead * front[0])
             z[skirt] += scale * drop * (middle_across * left[2] + middle_ahead * front[2])
@@ -156,44 +174,34 @@ class Figure:
 
     def _leg(self, frame: int, side: str, at: dict[str, np.ndarray], scale: float) -> list[Cone]:
         body, outfit = self.body, self.outfit
-        thick = body.leg_thickness
         hip, knee, ankle, toe = (at[f"{side}_{j}"] for j in ("hip", "knee", "ankle", "toe"))
-        calf = knee + 0.32 * (ankle - knee)
+        joints = np.stack([hip, knee, knee + 0.32 * (ankle - knee), ankle])
+        radii = scale * body.leg_thickness * np.array([0.050, 0.0315, 0.0305, 0.0175])
         length = body.thigh + body.shin
-        joints = [hip, knee, calf, ankle]
-        radii = [scale * r * thick for r in (0.050, 0.0315, 0.0305, 0.0175)]
         shares = np.array([0.0, body.thigh, body.thigh + 0.32 * body.shin, length])
+        # How far down the leg something that hangs from the pelvis at this height reaches.
+        rows = np.maximum.accumulate(joints[:, 1])
+        pelvis = at["pelvis"][1] + scale * body.hip_height
         parts = self._foot(ankle, toe, scale)
-        covered = 0.0
         if outfit.kind == "trousers":
-            covered = body.ankle_height + length - outfit.hem
             front = in_pixels(directions(self.skeleton.pelvis_yaw[frame : frame + 1])[1][0])
-            wide = [scale * outfit.flare * f for f in (0.3, 0.8, 1.0, 1.5)]
-            for i in range(3):
-                share = np.clip((covered - shares[i]) / (shares[i + 1] - shares[i]), 0, 1)
-                if share <= 0.02:
-                    continue
-                end = joints[i] + share * (joints[i + 1] - joints[i])
-                radius_a = radii[i] + wide[i]
-                radius_b = radius_a + share * (radii[i + 1] + wide[i + 1] - radius_a)
-                last = covered <= shares[i + 1] + 1e-6 or i == 2
+            wide = radii + scale * outfit.flare * np.array([0.3, 0.8, 1.0, 1.5])
+            # A top that hangs over the trousers is not pierced by the thighs.
+            covered = np.interp(pelvis - scale * (outfit.top_end - 0.004), rows, shares)
+            hem = length + body.ankle_height - outfit.hem
+            for a, b, radius_a, radius_b, from_share, to_share in _tube(joints, wide, shares, covered, hem):
                 parts.append(
                     Cone(
-                        joints[i], end, radius_a, radius_b, SURFACE[f"{side}_trouser"],
-                        v_a=-shares[i], v_b=-(shares[i] + share * (shares[i + 1] - shares[i])), front=front, cut_b=last,
+                        a, b, radius_a, radius_b, SURFACE[f"{side}_trouser"], v_a=-from_share, v_b=-to_share, front=front,
+                        cut_a=from_share == covered > 0, cut_b=to_share == hem,
                     )
                 )  # fmt: skip
+            start = hem - 0.02
         else:
             # Nothing of the leg is drawn well above the hem, so that no knee comes through a skirt.
-            covered = body.ankle_height + length - outfit.hem - 0.02
-        for i in range(3):
-            share = np.clip((covered - 0.01 - shares[i]) / (shares[i + 1] - shares[i]), 0, 1)
-            if share < 1:
-                start = joints[i] + share * (joints[i + 1] - joints[i])
-                radius = radii[i] + share * (radii[i + 1] - radii[i])
-                parts.append(
-                    Cone(start, joints[i + 1], radius, radii[i + 1], SURFACE["leg"], cut_a=share > 0)
-                )
+            start = np.interp(pelvis - scale * (outfit.hem + 0.015), rows, shares)
+        for a, b, radius_a, radius_b, from_share, _ in _tube(joints, radii, shares, start, length):
+            parts.append(Cone(a, b, radius_a, radius_b, SURFACE["leg"], cut_a=from_share == start))
         return parts
 
     def _foot(self, ankle: np.ndarray, toe: np.ndarray, scale: float) -> list[Cone]:

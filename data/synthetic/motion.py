@@ -30,8 +30,8 @@ SINGLE_CHANCES = {
 
 SEQUENCE_CHANCE = 0.22
 RAISED_POLE = np.array([1.0, -0.25, -0.15])
-HIP_POLE = np.array([1.0, 0.0, -0.35])
-HANGING_POLE = np.array([0.55, 0.0, -1.0])
+HIP_POLE = np.array([1.0, 0.0, -0.6])
+HANGING_POLE = np.array([0.3, 0.0, -1.0])
 
 
 @dataclasses.dataclass
@@ -80,7 +80,7 @@ def sample_performance(rng: np.random.Generator, body: Body, motions: list[str])
     otherwise, but may be the other one).
     """
     stance = Stance(
-        x=float(rng.uniform(-0.025, 0.025)),
+        x=float(rng.uniform(-0.018, 0.018)),
         yaw=float(np.clip(rng.normal(0, 0.2), -0.43, 0.43)),
         half_width=float(rng.uniform(0.036, 0.060)),
         forward={"left": 0.0, "right": 0.0},
@@ -164,7 +164,7 @@ class _Choreography:
                 RootMove(start, end, 0.25 * distance * math.sin(self.yaw), distance, 0.0, steps, first)
             )
         elif motion.startswith("step"):
-            distance = 0.15 * size * sign
+            distance = 0.145 * size * sign
             dx, dz = distance * math.cos(self.yaw), -distance * math.sin(self.yaw)
             done = end if length < 0.6 else start + length * (0.6 + 0.35 * vary)
             self.moves.append(RootMove(start, done, dx, dz, 0.0, 2, side))

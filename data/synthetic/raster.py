@@ -24,7 +24,7 @@ class GBuffer:
         self.y = np.arange(height, dtype=np.float32) + 0.5
         self.z = np.empty((height, width), np.float32)
         self.surface = np.empty((height, width), np.uint8)
-        self.nx, self.ny, self.nz, self.u, self.v = np.empty((5, height, width), np.float32)
+        self.nx, self.ny, self.nz, self.u, self.v = np.zeros((5, height, width), np.float32)
         self.clear()
 
     def clear(self) -> None:
@@ -120,7 +120,9 @@ def draw_cone(buffer: GBuffer, cone: Cone) -> None:
     buffer.z[iy, ix] = z
     buffer.surface[iy, ix] = cone.surface
     buffer.nx[iy, ix], buffer.ny[iy, ix], buffer.nz[iy, ix] = nx * norm, ny * norm, nz * norm
-    buffer.v[iy, ix] = cone.v_a + (cone.v_b - cone.v_a) * s
+    # Not clamped as `s` is: the pattern goes on over the balls.
+    drawn = ((nx * radius + dx * s) * dx + (ny * radius + dy * s) * dy + (z - az) * dz) / max(length2, 1e-6)
+    buffer.v[iy, ix] = cone.v_a + (cone.v_b - cone.v_a) * drawn
     if cone.front is None:
         buffer.u[iy, ix] = 0
         return

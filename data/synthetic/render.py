@@ -96,7 +96,7 @@ def inside_frame(skeleton: Skeleton, camera: Camera, width: int, height: int) ->
     scales = camera.scales(skeleton)
     for name, points in skeleton.points.items():
         x, y, _ = camera.project(points, scales).T
-        radius = scales * (0.080 if name == "head" else 0.022)
+        radius = scales * (0.085 if name == "head" else 0.032)
         if (
             min(
                 (x - radius).min(),

@@ -155,8 +155,8 @@ class Painter:
             0.35,
         )
         blend(1.6 - (off / 0.24) ** 2 - ((v - eye_y - 0.02) / 0.08) ** 2, self.skin * 0.86, 0.5)
-        eye = (off / 0.17) ** 2 + ((v - eye_y) / 0.038) ** 2
-        blend(2.5 * (1.15 - eye), np.array([240.0, 236, 232]))
+        eye = (off / 0.17) ** 2 + ((v - eye_y) / 0.034) ** 2
+        blend(2.5 * (1.15 - eye), np.array([226.0, 218, 212]), 0.85)
         iris = (off / 0.085) ** 2 + ((v - eye_y) / 0.042) ** 2
         blend(3 * (1.1 - iris), np.array(self.body.eyes) * 0.8)
         lash = np.abs(v - eye_y - 0.036 + 0.6 * off * off) / 0.013
@@ -226,6 +226,7 @@ def _smooth_crotch(buffer: GBuffer, crotch: tuple[float, float], scale: float) -
     share = np.clip(np.minimum(row + 0.06, 0.08 - row) / 0.03, 0, 1) * cloth
     for normal in (buffer.nx, buffer.ny, buffer.nz):
         own = normal[box]
+        # What an earlier frame left where nothing is seen has weight 0.
         own += share * (cv2.blur(own * weight, (size, size)) / count - own)
 
 

@@ -118,8 +118,8 @@ def foot_tracks(stance: Stance, moves: list[RootMove], times: np.ndarray) -> dic
             begun = progress > 0
             step = planted[side] + moved * (landing - planted[side])
             tracks[side] = np.where(begun[:, None], step, tracks[side])
-            length = np.hypot(*(landing - planted[side])[:2]) + 0.1 * abs(landing[2] - planted[side][2])
-            height = min(0.07, 0.02 + 0.2 * length)
+            length = np.hypot(*(landing - planted[side])[:2]) + 0.05 * abs(landing[2] - planted[side][2])
+            height = min(0.06, 0.014 + 0.2 * length)
             lifts[side] += height * np.sin(np.pi * np.clip(progress, 0, 1)) ** 2
             planted[side] = landing
     return {s: {"place": tracks[s][:, :2], "lift": lifts[s], "yaw": tracks[s][:, 2]} for s in SIDES}
