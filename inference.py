@@ -178,7 +178,7 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
         pipeline.scheduler = make_scheduler(config.scheduler, prediction_type, betas)
     elif path.suffix == ".pth":
         pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, pipeline.denoiser.config.prediction_type)
-    return pipeline.to(device)
+    return pipeline.to(device, torch.float32)
 
 
 def _load_folder(config: Config, path: Path) -> X2FashionPipeline:
@@ -312,16 +312,26 @@ def describe(config: Config, pipeline: X2FashionPipeline, clip: Clip, frames: np
     return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
 
 
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" takes a GPU where there is one. UserError if there is no such device."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"--device {name} cannot be used here; give cpu, or cuda on a machine with a GPU"
+        ) from error
+
+
 def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     check_fps(config.fps)
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(config.device)
     clips = list_clips(config)
-    pipeline = load_pipeline(config, torch.device(device))
+    pipeline = load_pipeline(config, device)
     height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
     check_multiple("pixels of height", height, pipeline.size_multiple)
     check_multiple("pixels of width", width, pipeline.size_multiple)
