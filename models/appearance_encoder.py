@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import StoredConv
+from models.layers import Conv2d, StoredConv
 
 
 class AppearanceEncoder(nn.Module):
@@ -23,16 +23,14 @@ class AppearanceEncoder(nn.Module):
     def __init__(self, latent_channels: int, block_out_channels: Sequence[int], keep_unused: bool):
         super().__init__()
         widths = tuple(block_out_channels)
-        self.conv_in = nn.Conv2d(latent_channels, widths[0], 3, padding=1)
+        self.conv_in = Conv2d(latent_channels, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList()
         for width, next_width in zip(widths, (*widths[1:], widths[-1]), strict=True):
-            self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
-            self.blocks.append(nn.Conv2d(width, next_width, 4, stride=2, padding=1))
-        self.skip_projections = nn.ModuleList(
-            nn.Conv2d(width, width, 1) for width in widths for _ in range(2)
-        )
-        self.mid_conv = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.mid_projection = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+            self.blocks.append(Conv2d(width, width, 3, padding=1))
+            self.blocks.append(Conv2d(width, next_width, 4, stride=2, padding=1))
+        self.skip_projections = nn.ModuleList(Conv2d(width, width, 1) for width in widths for _ in range(2))
+        self.mid_conv = Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.mid_projection = Conv2d(widths[-1], widths[-1], 3, padding=1)
         for projection in (*self.skip_projections, self.mid_projection):
             nn.init.zeros_(projection.weight)
             nn.init.zeros_(projection.bias)
@@ -47,7 +45,8 @@ class AppearanceEncoder(nn.Module):
             reference_latents: (b, latent_channels, h, w).
 
         Returns:
-            The residuals of the skips, two for each level, (b, width, 1, h, w) of the level, and that of the middle.
+            The residuals of the skips, two for each level, (b, width, 1, h, w) of the level, and that of the
+            middle.
         """
         x = self.conv_in(reference_latents.contiguous(memory_format=torch.channels_last))
         features = [x]

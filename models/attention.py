@@ -17,7 +17,8 @@ class RelativePositionBias(nn.Module):
         num_dims: 2 for positions in a picture (row, column), 1 for frames.
         hidden: width of the network.
         heads: number of attention heads.
-        keep_unused: hold the published last bias, which shifts all logits of a head alike and so changes nothing.
+        keep_unused: hold the published last bias, which shifts all logits of a head alike and so changes
+            nothing.
     """
 
     def __init__(self, num_dims: int, hidden: int, heads: int, keep_unused: bool):
@@ -51,7 +52,7 @@ def _offset_index(sizes: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Pre-normalised self-attention with a relative position bias, over the positions of a frame or over frames.
+    """Pre-normalised self-attention with a relative position bias, in each frame or over frames.
 
     Args:
         channels: width of the input and output.
@@ -77,7 +78,8 @@ class SelfAttention(nn.Module):
         x = self.norm(x)
         q, (k, v) = self.to_q(x), self.to_kv(x).chunk(2, dim=-1)
         if self.over_frames:
-            # Heads of all positions side by side: (b, h*w*heads, f, d) is a view, (b*h*w, heads, f, d) is not.
+            # Heads of all positions side by side: (b, h*w*heads, f, d) is a view, (b*h*w, heads, f, d) is
+            # not.
             q, k, v = (y.view(b, f, h * w, self.heads, -1).flatten(2, 3).transpose(1, 2) for y in (q, k, v))
             bias = self.position_bias(f).repeat(h * w, 1, 1)
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype)).transpose(1, 2)
@@ -91,7 +93,8 @@ class SelfAttention(nn.Module):
 class GatedFeedForward(nn.Module):
     """A gated feed-forward whose second half of channels comes from the frame before.
 
-    The hidden width is 8/3 of `channels`, rounded down; of an odd width the smaller half is shifted. Frame 0 gets zeros.
+    The hidden width is 8/3 of `channels`, rounded down; of an odd width the smaller half is shifted. Frame 0
+    gets zeros.
     """
 
     def __init__(self, channels: int):
@@ -129,8 +132,8 @@ class SpatioTemporalAttention(nn.Module):
 class TextAttention(nn.Module):
     """Attention of every position of every frame to the words, a feed-forward, and a last linear layer.
 
-    Keys and values come from `encode_text`, once for all steps of a denoising loop. They have no bias, so zeros stand
-    for an empty sentence exactly.
+    Keys and values come from `encode_text`, once for all steps of a denoising loop. They have no bias, so
+    zeros stand for an empty sentence exactly.
 
     Args:
         channels: width of the input and output.

@@ -12,7 +12,7 @@ NORM_GROUPS = 8
 
 
 class ConvBlock(nn.Module):
-    """Pseudo-3D convolution, group norm over channels, frames, height and width together, modulation, SiLU."""
+    """Pseudo-3D convolution, group norm over channels, frames and positions together, modulation, SiLU."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -22,6 +22,9 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor, scale_shift: Tensor | None = None) -> Tensor:
         """(b, c, f, h, w), and (n, 2 * out_channels) for n = b, or 1 where all share a timestep."""
         x = self.conv(x)
+        dtype = x.dtype
+        # On the CPU group norm's backward is four times slower in bfloat16, though the casts are counted.
+        x = x.float() if torch.is_grad_enabled() and dtype == torch.bfloat16 else x
         weight, bias = self.norm.weight, self.norm.bias
         if scale_shift is None:
             x = F.group_norm(x, NORM_GROUPS, weight, bias, self.norm.eps)
@@ -36,11 +39,12 @@ class ConvBlock(nn.Module):
             else:
                 x = F.group_norm(x, NORM_GROUPS, eps=self.norm.eps)
                 x = torch.addcmul(bias[:, :, None, None, None], x, weight[:, :, None, None, None])
+        x = x.to(dtype)
         return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 class ResidualBlock(nn.Module):
-    """Two conv blocks, the first one modulated by the timestep where `timestep_channels` is given, and a shortcut."""
+    """Two conv blocks and a shortcut; with `timestep_channels` the first one is modulated by the timestep."""
 
     def __init__(self, in_channels: int, out_channels: int, timestep_channels: int | None = None):
         super().__init__()
@@ -52,7 +56,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = None if in_channels == out_channels else nn.Linear(in_channels, out_channels)
 
     def forward(self, x: Tensor, timestep_embedding: Tensor | None = None) -> Tensor:
-        """(b, c, f, h, w) and, for a block that takes it, the timestep's embedding (b or 1, timestep_channels)."""
+        """(b, c, f, h, w) and, for a block that takes it, the timestep's embedding (b or 1, its channels)."""
         scale_shift = None
         if self.timestep_linear is not None:
             scale_shift = self.timestep_linear(F.silu(timestep_embedding))
@@ -61,7 +65,7 @@ class ResidualBlock(nn.Module):
 
 
 class DownLevel(nn.Module):
-    """One level on the way down: residual blocks, attention where asked, half the size, attention to the text."""
+    """One level on the way down: residual blocks, attention where asked, half the size, text attention."""
 
     def __init__(
         self,
@@ -126,7 +130,7 @@ class UpLevel(nn.Module):
         keys: Tensor | None,
         values: Tensor | None,
     ) -> Tensor:
-        """(b, out_channels, f, h, w) and the scaled skips of the same level to the larger (b, in_channels, ...)."""
+        """(b, out_channels, f, h, w) and the level's scaled skips to the larger (b, in_channels, f, h, w)."""
         first, second = skips
         x = self.resnets[0](torch.cat((second, self.upsample(x)), dim=1), timestep_embedding)
         x = self.resnets[2](self.resnets[1](torch.cat((first, x), dim=1)))

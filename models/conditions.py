@@ -26,8 +26,8 @@ _DROPPED_WITH = {
 class Conditions:
     """Encoded conditions of a batch; made by `Denoiser.encode_conditions`.
 
-    None stands for a condition that is absent from the whole batch, zeros for one that is absent from a sample: to the
-    network both are the same.
+    None stands for a condition that is absent from the whole batch, zeros for one that is absent from a
+    sample: to the network both are the same.
     """
 
     batch_size: int | None

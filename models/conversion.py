@@ -1,8 +1,9 @@
 """The published checkpoint's names and shapes to ours and back, exactly.
 
-A published file is a ``torch.save``d dict of the groups ``unet``, ``app_net`` and ``pose_net``, each a flat state dict;
-training checkpoints also hold ``opt`` and ``epoch``, which are not read. Where our layers hold a matrix in another shape or
-order of rows than the file, `_to_ours` and `_to_published` are the two directions; both only move numbers.
+A published file is a ``torch.save``d dict of the groups ``unet``, ``app_net`` and ``pose_net``, each a flat
+state dict; training checkpoints also hold ``opt`` and ``epoch``, which are not read. Where our layers hold a
+matrix in another shape or order of rows than the file, `_to_ours` and `_to_published` are the two directions;
+both only move numbers.
 """
 
 import functools
@@ -69,6 +70,15 @@ _RENAMES = {
     ),
 }
 
+_MATRICES_4D = (
+    ".upsample.space.weight",
+    ".shortcut.weight",
+    ".text_attention.proj_out.weight",
+    ".unused_input.weight",
+    ".unused_projection.weight",
+)
+_MATRICES_5D = (".upsample.time.weight", ".feed_forward.proj_in.weight", ".feed_forward.proj_out.weight")
+
 
 class _Entry(NamedTuple):
     """One tensor of a published file."""
@@ -89,8 +99,8 @@ def _table(config_json: str) -> dict[str, _Entry]:
         or not denoiser.config.keep_unused_tensors
     ):
         raise UserError(
-            "a published file has no place for reference_input or warp_input and holds tensors that only a denoiser with "
-            "keep_unused_tensors keeps; save this one as a folder with save_pretrained"
+            "a published file has no place for reference_input or warp_input and holds tensors that only a "
+            "denoiser with keep_unused_tensors keeps; save this one as a folder with save_pretrained"
         )
     table = {}
     num_skips = 2 * len(denoiser.config.block_out_channels)
@@ -120,8 +130,8 @@ def published_to_state_dict(
     """A published checkpoint's groups to a `Denoiser`'s state dict.
 
     Args:
-        checkpoint: {"unet": {...}, "app_net": {...}, "pose_net": {...}}; other entries are not read. Names may carry the
-            prefix ``module.`` of a data-parallel wrapper.
+        checkpoint: {"unet": {...}, "app_net": {...}, "pose_net": {...}}; other entries are not read. Names
+            may carry the prefix ``module.`` of a data-parallel wrapper.
         config: sizes other than the published ones.
         source: the file's name, for messages.
 
@@ -159,7 +169,8 @@ def state_dict_to_published(
     """The inverse of `published_to_state_dict`: {"unet": {...}, "app_net": {...}, "pose_net": {...}}.
 
     Raises:
-        UserError: the state dict is not that of a denoiser of this configuration, or a published file cannot hold it.
+        UserError: the state dict is not that of a denoiser of this configuration, or a published file cannot
+            hold it.
     """
     table = _table(_key(config))
     check_state_dict(state_dict, _our_shapes(_key(config)), "the denoiser")
@@ -211,17 +222,18 @@ def _our_shapes(config_json: str) -> dict[str, tuple[int, ...]]:
 
 def _published_shape(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that the published file gives to our tensor `key`."""
-    if key.endswith(".temporal.weight"):  # ours is a 2D kernel of width 1
-        return shape[:3]
-    if key.endswith("downsample.space.weight"):
-        return (shape[0], 4 * shape[1], 1, 1)
-    if key.endswith("downsample.time.weight"):
-        return (shape[0], 2 * shape[1], 1, 1, 1)
-    if key.endswith(("upsample.space.weight", "shortcut.weight", "text_attention.proj_out.weight")):
+    if len(shape) == 4:  # a convolution's weight, ours (out, height, width, in)
+        out, height, width, channels = shape
+        if key.endswith(".temporal.weight"):
+            return (out, channels, height)
+        if key.endswith(".downsample.space.weight"):
+            return (out, channels * height * width, 1, 1)
+        if key.endswith(".downsample.time.weight"):
+            return (out, channels * height, 1, 1, 1)
+        return (out, channels, height, width)
+    if key.endswith(_MATRICES_4D):
         return (*shape, 1, 1)
-    if key.endswith(("upsample.time.weight", "feed_forward.proj_in.weight", "feed_forward.proj_out.weight")):
-        return (*shape, 1, 1, 1)
-    if key.endswith("feed_forward.norm.weight"):
+    if key.endswith(_MATRICES_5D) or key.endswith("feed_forward.norm.weight"):
         return (*shape, 1, 1, 1)
     return shape
 
@@ -234,10 +246,12 @@ def _num_parts(key: str) -> int:
 
 
 def _to_ours(key: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Published rows of an upsampling matrix run (channel, part), ours (part, channel)."""
     parts = _num_parts(key)
-    if parts > 1:
+    if parts > 1:  # published rows run (channel, part), ours (part, channel)
         tensor = tensor.reshape(shape[0] // parts, parts, *shape[1:]).transpose(0, 1)
+    elif len(shape) == 4:
+        out, height, width, channels = shape
+        tensor = tensor.reshape(out, channels, height, width).permute(0, 2, 3, 1)
     return tensor.reshape(shape)
 
 
@@ -245,4 +259,6 @@ def _to_published(key: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     parts = _num_parts(key)
     if parts > 1:
         tensor = tensor.reshape(parts, shape[0] // parts, *tensor.shape[1:]).transpose(0, 1)
+    elif tensor.dim() == 4:
+        tensor = tensor.permute(0, 3, 1, 2)
     return tensor.reshape(shape)

@@ -1,4 +1,4 @@
-"""The denoiser: UNet, appearance encoder and pose encoder as one module with one forward and one state dict."""
+"""The denoiser: UNet, appearance encoder and pose encoder as one module, with one forward and state dict."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
 class Denoiser(ModelMixin, ConfigMixin):
-    """Predict the noise, the velocity or the clean latents of a clip from its noisy latents and its conditions.
+    """Predict a clip's noise, velocity or clean latents from its noisy latents and its conditions.
 
     The defaults are the sizes of the published model.
 
@@ -28,25 +28,26 @@ class Denoiser(ModelMixin, ConfigMixin):
         latent_channels: channels of a latent.
         block_out_channels: width of each level of the UNet, from the largest pictures down; multiples of 8.
         text_attention_heads: heads of the attention to the text of each level.
-        spatio_temporal_attention: for each level, whether it has attention in space and over frames (the middle has).
-        temporal_downsample: for each level, whether it halves the number of frames too. Where none does, any number
-            of frames will do.
+        spatio_temporal_attention: for each level, whether it has attention in space and over frames (the
+            middle has).
+        temporal_downsample: for each level, whether it halves the number of frames too. Where none does, any
+            number of frames will do.
         attention_heads: heads of the attention in space and over frames.
         attention_head_dim: channels of each of these heads.
         cross_attention_dim: width of the text's embeddings.
         pose_channels: widths of the pose encoder's convolutions; all but the last halve height and width.
-        prediction_type: "epsilon", "v_prediction" or "sample" (the clean latents), as diffusers' schedulers call them.
+        prediction_type: "epsilon", "v_prediction" or "sample" (the clean latents), as diffusers' schedulers
+            call them.
         reference_input: give the reference latent and a mask of the given frames as further input channels.
-        warp_input: give the latents of the reference warped to each frame's pose, and where they are valid, as further
-            input channels. With prediction type "sample" also add them to the output through a learned gate.
-        keep_unused_tensors: hold the five tensors and more that a published file has and nothing computes with, so
-            that it can be written again without loss. They are buffers and are not trained.
+        warp_input: give the latents of the reference warped to each frame's pose, and where they are valid,
+            as further input channels. With prediction type "sample" also add them to the output through a
+            learned gate.
+        keep_unused_tensors: hold the five tensors and more that a published file has and nothing computes
+            with, so that it can be written again without loss. They are buffers and are not trained.
 
     Raises:
         UserError: sizes that do not fit together.
     """
-
-    _supports_gradient_checkpointing = False
 
     @register_to_config
     def __init__(
@@ -123,8 +124,8 @@ class Denoiser(ModelMixin, ConfigMixin):
             pose_images: (b, 3, f, 8 h, 8 w) in [-1, 1].
             warped_latents: (b, latent_channels, f, h, w); not used without `warp_input`.
             warp_validity: (b, 1, f, h, w) in 0..1; not used without `warp_input`.
-            given_frames: (b, f) bool, True for frames whose latents are given clean; None for frame 0 only, where
-                there is a reference. Not used without `reference_input`.
+            given_frames: (b, f) bool, True for frames whose latents are given clean; None for frame 0 only,
+                where there is a reference. Not used without `reference_input`.
 
         Raises:
             UserError: a tensor of a shape that does not fit.
@@ -228,7 +229,7 @@ class Denoiser(ModelMixin, ConfigMixin):
         return output.contiguous()
 
     def _network_input(self, noisy_latents: Tensor, conditions: Conditions) -> Tensor:
-        """Noisy latents and, where configured, reference latent, given-frame mask, warped latents, validity."""
+        """Noisy latents and, if configured, reference latent, given-frame mask, warped latents, validity."""
         b, c, f, h, w = noisy_latents.shape
         parts = [noisy_latents]
         if self.config.reference_input:
@@ -282,7 +283,8 @@ class Denoiser(ModelMixin, ConfigMixin):
             raise UserError(f"{f} frames given; this model takes a multiple of {self.frame_multiple}")
         if h % self.size_multiple or w % self.size_multiple or not h or not w:
             raise UserError(
-                f"latents of {h} x {w} (height x width) given; this model takes multiples of {self.size_multiple}"
+                f"latents of {h} x {w} (height x width) given; "
+                f"this model takes multiples of {self.size_multiple}"
             )
         if timesteps.shape not in ((1,), (b,)):
             raise UserError(
@@ -295,8 +297,8 @@ class Denoiser(ModelMixin, ConfigMixin):
         if conditions.pose_features is not None and conditions.pose_features.shape[2:] != (f, h, w):
             given, scale = conditions.pose_features.shape[2:], self.pose_scale
             raise UserError(
-                f"poses of {given[0]} frames of {given[1] * scale} x {given[2] * scale} pixels given for a video of "
-                f"{f} frames of {h * scale} x {w * scale}; give one pose a frame, of the video's size"
+                f"poses of {given[0]} frames of {given[1] * scale} x {given[2] * scale} pixels given for a video "
+                f"of {f} frames of {h * scale} x {w * scale}; give one pose a frame, of the video's size"
             )
         for name, value, sizes in (
             ("reference_latents", conditions.skip_residuals and conditions.skip_residuals[0], (1, h, w)),
@@ -337,8 +339,8 @@ def _check_config(config: Any) -> None:
     for level, (heads, *pair) in enumerate(zip(config.text_attention_heads, in_widths, widths, strict=True)):
         if heads < 1 or any(width % heads for width in pair):
             raise UserError(
-                f"text_attention_heads: {heads} heads at level {level}, whose widths are {pair[0]} and {pair[1]}; "
-                "heads must divide both"
+                f"text_attention_heads: {heads} heads at level {level}, whose widths are {pair[0]} and "
+                f"{pair[1]}; heads must divide both"
             )
     for name in ("latent_channels", "attention_heads", "attention_head_dim", "cross_attention_dim"):
         if getattr(config, name) < 1:

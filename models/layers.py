@@ -1,11 +1,12 @@
 """The layers that every level of the UNet is made of.
 
-Tensors are (b, c, f, h, w), always in the memory format ``torch.channels_last_3d``: memory runs b, f, h, w, c. So the
-frames as a batch of pictures, the frames as rows of one picture, and the tokens of an attention are all views of
-the same memory, and no layer copies a tensor to change its layout.
+Tensors are (b, c, f, h, w), always in the memory format ``torch.channels_last_3d``: memory runs b, f, h, w,
+c. So the frames as a batch of pictures, the frames as rows of one picture, and the tokens of an attention are
+all views of the same memory, and no layer copies a tensor to change its layout.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +33,32 @@ def from_tokens(x: Tensor) -> Tensor:
     return x.permute(0, 4, 1, 2, 3)
 
 
+class Conv2d(nn.Conv2d):
+    """A convolution whose weight lies in memory as its input does: (out, kernel height, kernel width, in).
+
+    So no step reorders it, neither forward nor backward, and it is still a contiguous tensor that any file
+    can hold.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.weight = nn.Parameter(self.weight.detach().permute(0, 2, 3, 1).contiguous())
+
+    @property
+    def kernel(self) -> Tensor:
+        """The weight seen as (out, in, kernel height, kernel width)."""
+        return self.weight.permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self._conv_forward(x, self.kernel, self.bias)
+
+
 class PseudoConv3d(nn.Module):
     """A 2D convolution in every frame, then a 1D convolution over the frames at every position.
 
-    Zero padding keeps all sizes (the stem's output too: the clip's ends are padded with zeros). The second convolution
-    starts as the identity, so an untrained network treats every frame alone (Make-A-Video, arXiv:2209.14792).
+    Zero padding keeps all sizes (the stem's output too: the clip's ends are padded with zeros). The second
+    convolution starts as the identity, so an untrained network treats every frame alone (Make-A-Video,
+    arXiv:2209.14792).
 
     Args:
         in_channels: channels of the input.
@@ -46,10 +68,11 @@ class PseudoConv3d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3):
         super().__init__()
-        self.spatial = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
-        # A kernel of (3, 1) over the picture (f, h*w) is a convolution over frames that needs no transposition.
-        self.temporal = nn.Conv2d(out_channels, out_channels, (3, 1), padding=(1, 0))
-        nn.init.dirac_(self.temporal.weight)
+        self.spatial = Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        # A kernel of (3, 1) over the picture (f, h*w) is a convolution over frames that needs no
+        # transposition.
+        self.temporal = Conv2d(out_channels, out_channels, (3, 1), padding=(1, 0))
+        nn.init.dirac_(self.temporal.kernel)
         nn.init.zeros_(self.temporal.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
@@ -61,14 +84,14 @@ class PseudoConv3d(nn.Module):
 class Downsample(nn.Module):
     """Halve height and width, then, where asked, the number of frames; keep the channels.
 
-    Every 2 x 2 square becomes a vector that a matrix maps back to `channels`, which is a convolution of kernel and
-    stride 2; pairs of frames likewise.
+    Every 2 x 2 square becomes a vector that a matrix maps back to `channels`, which is a convolution of
+    kernel and stride 2; pairs of frames likewise.
     """
 
     def __init__(self, channels: int, temporal: bool):
         super().__init__()
-        self.space = nn.Conv2d(channels, channels, 2, stride=2, bias=False)
-        self.time = nn.Conv2d(channels, channels, (2, 1), stride=(2, 1), bias=False) if temporal else None
+        self.space = Conv2d(channels, channels, 2, stride=2, bias=False)
+        self.time = Conv2d(channels, channels, (2, 1), stride=(2, 1), bias=False) if temporal else None
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         x = batch_as_frames(self.space(frames_as_batch(x)), x.shape[2])
@@ -80,8 +103,8 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Double height and width, then, where asked, the number of frames; keep the channels.
 
-    A matrix makes four positions' channels out of each position's (in the order row, column, channel, so that they
-    are moved in whole vectors), and two frames' out of each frame's.
+    A matrix makes four positions' channels out of each position's (in the order row, column, channel, so that
+    they are moved in whole vectors), and two frames' out of each frame's.
     """
 
     def __init__(self, channels: int, temporal: bool):
@@ -102,8 +125,8 @@ class Upsample(nn.Module):
 class ChannelNorm(nn.Module):
     """Normalise the last dimension and scale it: ``(x - mean) * rsqrt(max(variance, eps)) * weight``.
 
-    Differs from `nn.LayerNorm` in that eps is a floor under the variance, and that it depends on the precision: 1e-5
-    for float32, 1e-3 for any other.
+    Differs from `nn.LayerNorm` in that eps is a floor under the variance, and that it depends on the
+    precision: 1e-5 for float32, 1e-3 for any other.
     """
 
     def __init__(self, channels: int):
@@ -119,8 +142,8 @@ class ChannelNorm(nn.Module):
 class TimestepEmbedding(nn.Module):
     """Sines and cosines of the noise level, a linear layer and SiLU: (n,) timesteps to (n, out_channels).
 
-    The sinusoid has `in_channels` / 2 frequencies from 1 down to 1e-4 and is computed in float32 in every precision:
-    timesteps of neighbouring noise levels are the same number in bfloat16.
+    The sinusoid has `in_channels` / 2 frequencies from 1 down to 1e-4 and is computed in float32 in every
+    precision: timesteps of neighbouring noise levels are the same number in bfloat16.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -143,9 +166,9 @@ def gated_gelu(x: Tensor) -> Tensor:
 
 
 class StoredConv(nn.Module):
-    """Weights of a convolution that the published file holds and nothing computes with: kept, never trained."""
+    """A 1x1 convolution that the published file holds and nothing computes with: kept, never trained."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.register_buffer("weight", torch.zeros(channels, channels, 1, 1))
+        self.register_buffer("weight", torch.zeros(channels, channels))
         self.register_buffer("bias", torch.zeros(channels))

@@ -22,11 +22,13 @@ def load_denoiser(path: str | Path) -> Denoiser:
     """Load a denoiser in float32 and in eval mode, on the CPU.
 
     Args:
-        path: a folder that `Denoiser.save_pretrained` wrote, a pipeline's folder with such a folder ``denoiser`` in it,
-            or a published checkpoint (``.pth``, with or without ``opt``, ``epoch`` and ``module.`` prefixes).
+        path: a folder that `Denoiser.save_pretrained` wrote, a pipeline's folder with such a folder
+            ``denoiser`` in it, or a published checkpoint (``.pth``, with or without ``opt``, ``epoch`` and
+            ``module.`` prefixes).
 
     Raises:
-        UserError: nothing there, a damaged file, a file that would run code, or tensors that do not fit; one line.
+        UserError: nothing there, a damaged file, a file that would run code, or tensors that do not fit; one
+            line.
     """
     path = Path(path)
     if path.is_dir():
@@ -35,11 +37,13 @@ def load_denoiser(path: str | Path) -> Denoiser:
         config, state_dict = {}, published_to_state_dict(_read_pickle(path), source=str(path))
     else:
         raise UserError(
-            f"no denoiser at {path}: give a folder with config.json and {WEIGHTS_NAME}, or a published .pth file"
+            f"no denoiser at {path}: give a folder with config.json and {WEIGHTS_NAME}, "
+            "or a published .pth file"
         )
     with torch.device("meta"):
         denoiser = Denoiser(**config)
-    # The tensors are still views of the file; copied one by one, there is never a second copy of the whole in memory.
+    # The tensors are still views of the file; copied one by one, there is never a second copy of the whole in
+    # memory.
     for key in list(state_dict):
         state_dict[key] = state_dict[key].to(torch.float32, copy=True).contiguous()
     denoiser.load_state_dict(state_dict, assign=True)

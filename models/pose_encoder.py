@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import batch_as_frames, frames_as_batch
+from models.layers import Conv2d, batch_as_frames, frames_as_batch
 
 
 class PoseEncoder(nn.Module):
@@ -23,10 +23,10 @@ class PoseEncoder(nn.Module):
         self.convs = nn.ModuleList()
         width = 3
         for next_width in strided:
-            self.convs.append(nn.Conv2d(width, next_width, 4, stride=2, padding=1))
+            self.convs.append(Conv2d(width, next_width, 4, stride=2, padding=1))
             width = next_width
-        self.convs.append(nn.Conv2d(width, last, 3, padding=1))
-        self.proj_out = nn.Conv2d(last, out_channels, 1)
+        self.convs.append(Conv2d(width, last, 3, padding=1))
+        self.proj_out = Conv2d(last, out_channels, 1)
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
         self.scale = nn.Parameter(torch.full((1,), 2.0))

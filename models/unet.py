@@ -14,14 +14,15 @@ SKIP_SCALE = 1 / math.sqrt(2)
 
 
 class UNet(nn.Module):
-    """A UNet over clips whose skips and middle take the appearance's residuals, and whose first features the poses'.
+    """A UNet over clips that adds poses to its first features and appearance to its skips and middle.
 
     Args:
         in_channels: channels of the input; more than the latent's where conditions are given as input.
         out_channels: channels of the output.
         block_out_channels: width of each level, from the largest pictures down.
         text_attention_heads: heads of the attention to the text of each level.
-        spatio_temporal_attention: for each level, whether it has attention in space and over frames; the middle does.
+        spatio_temporal_attention: for each level, whether it has attention in space and over frames; the
+            middle does.
         temporal_downsample: for each level, whether it halves the number of frames too.
         attention_heads: heads of the attention in space and over frames.
         attention_head_dim: channels of each of these heads.
@@ -81,7 +82,7 @@ class UNet(nn.Module):
         self.conv_out = PseudoConv3d(base, out_channels)
 
     def encode_text(self, prompt_embeds: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Embeddings (b, n, d) to the keys and the values of every level: the way down, then the way up, by level."""
+        """Embeddings (b, n, d) to the keys and the values of every level: those down, then those up."""
         levels = (*self.down_levels, *self.up_levels)
         keys, values = zip(
             *(level.text_attention.encode_text(prompt_embeds) for level in levels), strict=True
@@ -106,7 +107,8 @@ class UNet(nn.Module):
             text_keys: of `encode_text`; None for no sentence.
             text_values: of `encode_text`.
             pose_features: (b, block_out_channels[0], f, h, w), added after the first convolution.
-            skip_residuals: two for each level, (b, width, 1, h, w) of the level, added to the skips of every frame.
+            skip_residuals: two for each level, (b, width, 1, h, w) of the level, added to the skips of every
+                frame.
             mid_residual: (b, deepest width, 1, h, w), added to the middle of every frame.
 
         Returns:
