@@ -116,9 +116,11 @@ class Figure:
                 ahead.append(np.interp(heights, joints[:, 1], offset @ front))
             thickness = 0.040 - 0.012 * np.clip((body.hip_height - v[skirt]) / body.hip_height, 0, 1)
             middle_across, middle_ahead = np.mean(across, 0), np.mean(ahead, 0)
-            a[skirt] = np.maximum(a[skirt], 1.3 * np.abs(across[0] - middle_across) + thickness)
-            b[skirt] = np.maximum(b[skirt], 1.4 * np.abs(ahead[0] - middle_ahead) + thickness)
             drop = np.clip((body.hip_height - v[skirt]) / 0.15, 0, 1)
+            wide = 1.3 * np.abs(across[0] - middle_across) + thickness
+            deep = 1.4 * np.abs(ahead[0] - middle_ahead) + thickness
+            a[skirt] += drop * np.maximum(wide - a[skirt], 0)
+            b[skirt] += drop * np.maximum(deep - b[skirt], 0)
             x[skirt] += scale * drop * (middle_across * left[0] + middle_ahead * front[0])
             z[skirt] += scale * drop * (middle_across * left[2] + middle_ahead * front[2])
         x = x + scale * forward * np.sin(yaw)

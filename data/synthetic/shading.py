@@ -213,7 +213,7 @@ def shade(
 def _smooth_crotch(buffer: GBuffer, crotch: tuple[float, float], scale: float) -> None:
     """Blur the normals of trousers where three parts meet, so that the cloth looks like one piece."""
     x, y = crotch
-    box = buffer.clip_box(x - 0.13 * scale, x + 0.13 * scale, y - 0.06 * scale, y + 0.08 * scale)
+    box = buffer.clip_box(x - 0.13 * scale, x + 0.13 * scale, y - 0.12 * scale, y + 0.09 * scale)
     if box is None:
         return
     cloth = np.isin(
@@ -223,7 +223,7 @@ def _smooth_crotch(buffer: GBuffer, crotch: tuple[float, float], scale: float) -
     size = max(3, int(round(0.045 * scale)) | 1)
     count = np.maximum(cv2.blur(weight, (size, size)), 1e-3)
     row = (np.arange(box[0].start, box[0].stop, dtype=np.float32)[:, None] - y) / scale
-    share = np.clip(np.minimum(row + 0.06, 0.08 - row) / 0.03, 0, 1) * cloth
+    share = np.clip(np.minimum(row + 0.12, 0.09 - row) / 0.03, 0, 1) * cloth
     for normal in (buffer.nx, buffer.ny, buffer.nz):
         own = normal[box]
         # What an earlier frame left where nothing is seen has weight 0.
