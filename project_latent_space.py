@@ -188,32 +188,30 @@ class Projector:
         Raises:
             UserError: a frame is damaged or of another size, or the joints cannot be read.
         """
+        source_height, source_width = read_image(plan.frames[0]).shape[:2]
         joints = joints_at(poses_dir, len(plan.frames), self.height, self.width) if plan.references else None
         references = plan.references if joints is not None else []
         photos = [self._resize(read_pictures([plan.frames[i]]))[0] for i in references]
         latents: list[torch.Tensor] = []
         warped: list[list[torch.Tensor]] = [[] for _ in references]
         validity: list[list[torch.Tensor]] = [[] for _ in references]
-        source_size: tuple[int, int] | None = None
         for start, pictures in _chunks(plan.frames):
-            if source_size is not None and pictures.shape[1:3] != source_size:
+            if pictures.shape[1:3] != (source_height, source_width):
                 raise UserError(f"{plan.frames[start]} has another size than the frames before it")
-            source_size = pictures.shape[1:3]
             latents.append(self._encode(self._resize(pictures)))
-            for i, reference in enumerate(references):
+            if joints is not None:
                 targets = joints[start : start + len(pictures)]
-                warps, valid = warp_to_poses(photos[i], joints[reference], targets)
-                warped[i].append(self._encode(warps))
-                validity[i].append(
-                    functional.avg_pool2d(torch.from_numpy(valid)[:, None], self.factor).half()
-                )
+                for i, reference in enumerate(references):
+                    warps, valid = warp_to_poses(photos[i], joints[reference], targets)
+                    warped[i].append(self._encode(warps))
+                    validity[i].append(functional.avg_pool2d(torch.from_numpy(valid)[:, None], self.factor))
             progress.update(len(pictures))
         tensors = {"latents": torch.cat(latents)}
         if references:
             tensors["reference_frames"] = torch.tensor(references)
             tensors["warped_latents"] = torch.stack([torch.cat(parts) for parts in warped])
-            tensors["warp_validity"] = torch.stack([torch.cat(parts) for parts in validity])
-        return tensors, source_size
+            tensors["warp_validity"] = torch.stack([torch.cat(parts).half() for parts in validity])
+        return tensors, (source_height, source_width)
 
     def _encode(self, pictures: np.ndarray) -> torch.Tensor:
         """Pictures (n, H, W, 3) uint8 to latents (n, c, h, w) float16."""
