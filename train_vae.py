@@ -214,7 +214,11 @@ def main(config: Config) -> None:
         )
         with precision:
             posterior = vae.encode(images).latent_dist
-            decoded = vae.decode(posterior.sample(generator)).sample
+            latents = posterior.sample(generator)
+            deviation = latents.detach().std((0, 2, 3), keepdim=True)
+            level = config.latent_noise * torch.rand(len(latents), 1, 1, 1, generator=generator)
+            noise = torch.randn(latents.shape, generator=generator)
+            decoded = vae.decode(latents + level * deviation * noise).sample
         kl = (
             posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
         ).mean() / 2
