@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -302,6 +303,8 @@ def main(config: Config) -> None:
         raise UserError("--num_references must be at least 0 and --batch_size at least 1")
     started = time.perf_counter()
     with distributed_world(config.device) as world:
+        # A process may have to wait for another's videos for longer than the default timeout.
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if world.world_size > 1 else None
         names = list_videos(config.dataset)
         vae = load_vae(config.vae)
         vae_sum = vae_sha256(vae)
@@ -313,9 +316,9 @@ def main(config: Config) -> None:
             save_config(config, config.output_dir / "config.json")
         mine = names[world.rank :: world.world_size]
         tally = project_videos(config, mine, projector, vae_sum, world)
-        counts = torch.tensor(dataclasses.astuple(tally), device=world.device)
-        if world.world_size > 1:
-            dist.all_reduce(counts)
+        counts = torch.tensor(dataclasses.astuple(tally))
+        if patient is not None:
+            dist.all_reduce(counts, group=patient)
         total = Tally(*counts.tolist())
     if world.is_main:
         print(
