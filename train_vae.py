@@ -52,8 +52,10 @@ class Config:
     warmup_steps: int = 100
     """Steps of linear warm-up."""
     kl_weight: float = 1e-4
-    """Weight of the KL term: large enough that small errors in a latent decode into small errors in the
-    picture."""
+    """Weight of the KL term."""
+    latent_noise: float = 0.15
+    """Noise on the latents that the decoder sees, up to this share of their standard deviation: small errors
+    of a denoiser then decode into small errors of the picture."""
     person_weight: float = 4.0
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
     ema_decay: float = 0.998
