@@ -335,6 +335,8 @@ def main(config: Config) -> None:
     height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
     check_multiple("pixels of height", height, pipeline.size_multiple)
     check_multiple("pixels of width", width, pipeline.size_multiple)
+    if config.num_frames is not None:
+        check_multiple("frames", config.num_frames, pipeline.denoiser.frame_multiple)
 
     # Read everything once before the first file is written: a mistake in the last clip is told now.
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):

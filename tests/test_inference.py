@@ -1,0 +1,258 @@
+"""inference.py through its command line, at toy size."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import inference
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
+from utils.config import run_script
+from utils.image import read_image, write_png
+from utils.video import read_video, write_video
+
+ROOT = Path(__file__).resolve().parents[1]
+Run = Callable[..., dict[str, bytes]]
+
+
+@pytest.fixture
+def run(tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line with the tiny model and return the files it wrote, by name."""
+    runs = iter(range(100))
+
+    def run(*flags: object) -> dict[str, bytes]:
+        output_dir = tmp_path / f"result_{next(runs)}"
+        defaults = ["--pretrained_model", tiny_pipeline_dir, "--output_dir", output_dir]
+        defaults += ["--num_inference_steps", 2, "--dtype", "float32"]
+        given = {str(flag) for flag in flags}
+        pairs = zip(defaults[::2], defaults[1::2], strict=True)
+        arguments = [value for pair in pairs if pair[0] not in given for value in pair] + list(flags)
+        monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, arguments)])
+        run_script(inference.main, inference.Config, inference.__doc__)
+        return {path.name: path.read_bytes() for path in sorted(output_dir.iterdir())}
+
+    return run
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, Path]:
+    """A user's own files: a photo of 150 x 90 pixels, and a skeleton folder and video of 128 x 64."""
+    frames, poses, _ = figure_clip(4, height=2 * HEIGHT)
+    photo = np.full((150, 90, 3), 220, np.uint8)
+    photo[11:139, 13:77] = frames[0]
+    write_png(tmp_path / "photo.png", photo)
+    for index, pose in enumerate(poses):
+        write_png(tmp_path / "skeletons" / f"{index:03d}.png", pose)
+    write_video(tmp_path / "skeletons.mp4", poses, fps=8)
+    return {name: tmp_path / name for name in ("photo.png", "skeletons", "skeletons.mp4")}
+
+
+def test_every_clip_of_the_split_gets_video_sheet_and_settings(
+    run: Run, tiny_dataset_dir, tmp_path, capsys
+) -> None:
+    files = run("--dataset", tiny_dataset_dir)
+    assert list(files) == [
+        f"{name}.{suffix}" for name in ("anna", "berta") for suffix in ("json", "mp4", "png")
+    ]
+    frames, fps = read_video(tmp_path / "result_0" / "anna.mp4")
+    assert frames.shape == (6, HEIGHT, WIDTH, 3) and fps == 12
+    sheet = read_image(tmp_path / "result_0" / "anna.png")
+    assert sheet.shape[0] > 3 * 192
+    settings = json.loads(files["anna.json"])
+    assert settings["prompt"] == SENTENCES[0] and settings["num_frames"] == 6
+    assert settings["scheduler"] == "DPMSolverMultistepScheduler" and settings["num_inference_steps"] == 2
+    assert "result_0" in capsys.readouterr().out
+
+
+def test_the_same_command_gives_the_same_bytes_and_clips_do_not_depend_on_each_other(
+    run, tiny_dataset_dir
+) -> None:
+    first = run("--dataset", tiny_dataset_dir)
+    again = run("--dataset", tiny_dataset_dir)
+    (tiny_dataset_dir / "test" / "anna.txt").unlink()
+    alone = run("--dataset", tiny_dataset_dir)
+    for name in ("berta.mp4", "berta.png"):
+        assert first[name] == again[name] == alone[name]
+    assert first["anna.mp4"] != first["berta.mp4"]
+
+
+def test_two_segments_of_a_video_are_two_clips(run: Run, tiny_dataset_dir: Path) -> None:
+    (tiny_dataset_dir / "test" / "anna.txt").write_text(f"0 4 {SENTENCES[0]}\n2 6 {SENTENCES[1]}\n")
+    (tiny_dataset_dir / "test" / "berta.txt").unlink()
+    files = run("--dataset", tiny_dataset_dir)
+    assert json.loads(files["anna_002.json"])["image"].endswith("002.png")
+    assert files["anna_000.mp4"] != files["anna_002.mp4"]
+
+
+@pytest.mark.parametrize("poses", ["skeletons", "skeletons.mp4"])
+def test_a_photo_and_poses_of_other_sizes(run: Run, own: dict[str, Path], tmp_path: Path, poses: str) -> None:
+    run("--image", own["photo.png"], "--poses", own[poses], "--prompt", SENTENCES[1])
+    frames, _ = read_video(tmp_path / "result_0" / "photo.mp4")
+    assert frames.shape == (4, HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_the_person_is_not_distorted(own: dict[str, Path], transpose: bool) -> None:
+    """A disc in the photo is as wide as it is high in what the model sees, in landscape too."""
+    photo = np.full((200, 120, 3), 230, np.uint8)
+    cv2.circle(photo, (60, 100), 45, (180, 20, 20), -1)
+    write_png(own["photo.png"], np.ascontiguousarray(photo.transpose(1, 0, 2)) if transpose else photo)
+    clip = inference.Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
+    inputs = inference.read_inputs(clip, None, 256, 128)
+    rows, columns = np.nonzero(inputs.photo[..., 1] < 125)
+    assert np.ptp(rows) == pytest.approx(np.ptp(columns), abs=1)
+
+
+def test_poses_and_joints_are_fitted_alike(own: dict[str, Path]) -> None:
+    clip = inference.Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
+    inputs = inference.read_inputs(clip, 2, HEIGHT, WIDTH)
+    assert inputs.poses.shape == (2, HEIGHT, WIDTH, 3) and inputs.image_joints is None
+    np.testing.assert_allclose(inputs.joints[..., :2], figure_clip(2)[2][..., :2], atol=1)
+
+
+def test_the_photos_own_joints_from_json_and_from_a_picture(own: dict[str, Path], tmp_path: Path) -> None:
+    """Both are mapped to where the photo lies in the model's frame: scaled by 32 / 90."""
+    _, poses, joints = figure_clip(1, height=2 * HEIGHT)
+    skeleton = np.zeros((150, 90, 3), np.uint8)
+    skeleton[11:139, 13:77] = poses[0]
+    write_png(tmp_path / "skeleton.png", skeleton)
+    placed = joints[0] + (13, 11, 0)
+    (tmp_path / "joints.json").write_text(json.dumps({"keypoints": placed.tolist()}))
+    doubled = {"height": 300, "width": 180, "keypoints": [(placed * (2, 2, 1)).tolist()]}
+    (tmp_path / "doubled.json").write_text(json.dumps(doubled))
+    expected = placed[:, :2] * (32 / 90) + np.array([0, (64 - 53) // 2])
+    for name in ("joints.json", "skeleton.png", "doubled.json"):
+        clip = inference.Clip(
+            name="photo",
+            image=own["photo.png"],
+            poses=own["skeletons"],
+            prompt="",
+            image_joints=tmp_path / name,
+        )
+        found = inference.read_inputs(clip, None, HEIGHT, WIDTH).image_joints
+        np.testing.assert_allclose(found[:, :2], expected, atol=1)
+
+
+def test_every_flag_changes_the_video(run: Run, own: dict[str, Path], tmp_path: Path) -> None:
+    _, poses, _ = figure_clip(4)
+    write_png(tmp_path / "skeleton.png", poses[3])
+    flags = ["--image", own["photo.png"], "--poses", own["skeletons"], "--prompt", SENTENCES[1]]
+    videos = {"": run(*flags)["photo.mp4"]}
+    for change in (
+        "--prompt=She raises her arm.",
+        "--image_guidance_scale=2",
+        "--pose_guidance_scale=2",
+        "--text_guidance_scale=3",
+        "--seed=1",
+        "--num_frames=3",
+        "--fps=8",
+        "--height=96",
+        "--width=64",
+        "--scheduler=ddpm",
+        "--scheduler=lcm",
+        "--num_inference_steps=3",
+        "--dtype=bfloat16",
+        f"--image_joints={tmp_path / 'skeleton.png'}",
+    ):
+        name, value = change.split("=")
+        rest = [f for i, f in enumerate(flags) if not (name == "--prompt" and i >= 4)]
+        videos[change] = run(*rest, name, value)["photo.mp4"]
+    assert len(set(videos.values())) == len(videos)
+
+
+def test_a_denoiser_folder_borrows_the_shipped_models_other_parts(
+    run: Run, tiny_dataset_dir: Path, tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run("--dataset", tiny_dataset_dir)
+    monkeypatch.setattr(inference, "SHIPPED_MODEL", tiny_pipeline_dir)
+    denoiser = shutil.copytree(tiny_pipeline_dir / "denoiser", tmp_path / "denoiser")
+    parts = run("--dataset", tiny_dataset_dir, "--pretrained_model", denoiser)
+    assert parts["anna.mp4"] == whole["anna.mp4"]
+
+
+def test_vae_and_text_encoder_can_be_exchanged(
+    run: Run, tiny_dataset_dir, tiny_pipeline_dir: Path, tmp_path
+) -> None:
+    folder = tiny_pipeline_dir
+    flags = ("--dataset", tiny_dataset_dir)
+    whole = run(*flags)
+    same = run(*flags, "--vae", folder / "vae", "--text_encoder", folder / "text_encoder")
+    assert same["anna.mp4"] == whole["anna.mp4"]
+
+
+def test_a_bad_command_is_one_line_and_writes_nothing(
+    run: Run, own: dict[str, Path], tiny_dataset_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = ("--dataset", tiny_dataset_dir)
+    user = ("--image", own["photo.png"], "--poses", own["skeletons"])
+    (tmp_path / "broken.png").write_bytes(own["photo.png"].read_bytes()[:200])
+    (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (tmp_path / "joints.json").write_text('{"keypoints": [[1, 2, 3]]}')
+    (tmp_path / "empty").mkdir()
+    cases = [
+        (("--image", own["photo.png"]), "needs --poses as well"),
+        (("--poses", own["skeletons"]), "goes with --image"),
+        (("--prompt", "hello"), "goes with --image"),
+        ((*user, "--text_guidance_scale", 3), "needs a --prompt"),
+        ((*user, "--num_frames", 5), "4 poses, 5 are needed"),
+        ((*dataset, "--num_frames", 7), "clip anna has 6 poses"),
+        ((*user, "--num_frames", 0), "0 frames"),
+        ((*dataset, "--num_frames", -1), "-1 frames"),
+        ((*dataset, "--height", 70), "take 64 or 96"),
+        ((*dataset, "--width", 33), "take 32 or 64"),
+        ((*dataset, "--fps", 0), "fps is 0"),
+        ((*dataset, "--num_inference_steps", 0), "at least 1"),
+        ((*dataset, "--scheduler", "lcm", "--num_inference_steps", 60), "cannot take 60 steps"),
+        ((*dataset, "--device", "toaster"), "--device toaster"),
+        ((*dataset, "--pretrained_model", tmp_path / "empty"), "denoiser's folder"),
+        ((*dataset, "--pretrained_model", tmp_path / "evil.pth"), "add --vae"),
+        ((*dataset, "--vae", tmp_path / "empty"), "not a VAE folder"),
+        (("--dataset", tmp_path / "empty"), "there is no folder"),
+        (("--image", tmp_path / "broken.png", "--poses", own["skeletons"]), "broken.png"),
+        (("--image", own["photo.png"], "--poses", tmp_path / "empty"), "holds no frames"),
+        ((*user, "--image_joints", tmp_path / "joints.json"), "shape (1, 3)"),
+    ]
+    for number, (flags, message) in enumerate(cases):
+        with pytest.raises(SystemExit) as exit_info:
+            run(*flags)
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert exit_info.value.code == 2 and error.startswith("error: ") and message in error, (flags, error)
+        assert not (tmp_path / f"result_{number}").exists(), flags
+
+
+def test_a_mistake_in_the_last_clip_is_told_before_the_first_is_made(
+    run, tiny_dataset_dir, tmp_path, capsys
+) -> None:
+    (tiny_dataset_dir / "fashion_poses" / "berta" / "005.png").unlink()
+    with pytest.raises(SystemExit):
+        run("--dataset", tiny_dataset_dir)
+    assert "berta" in capsys.readouterr().err
+    assert not (tmp_path / "result_0").exists()
+
+
+def test_a_clips_seed_depends_on_seed_and_name() -> None:
+    seeds = {inference.clip_seed(seed, name) for seed in (0, 1) for name in ("anna", "berta")}
+    assert len(seeds) == 4
+    torch.Generator().manual_seed(max(seeds))
+
+
+def test_as_a_program(tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "inference.py", "--pretrained_model", tiny_pipeline_dir]
+    command += [
+        "--dataset",
+        tiny_dataset_dir,
+        "--output_dir",
+        tmp_path / "result",
+        "--num_inference_steps",
+        "1",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "result") in done.stdout and len(list((tmp_path / "result").iterdir())) == 6
