@@ -10,10 +10,10 @@ SIDES = ("right", "left")
 ELBOW_SHARE = 0.5  # of the way from the shoulder to the wrist, where only those two are known
 THIGH_LENGTH = 0.85  # in torso lengths, where a knee has to be guessed
 HEAD_LENGTH = 0.42  # from the neck to between the ears, in torso lengths
-HEAD_RADIUS = 0.22  # how far the nose is in front of the middle of the head, in torso lengths
+HEAD_RADIUS = 0.19  # how far the nose is in front of the middle of the head, in torso lengths
 HAND_LENGTH = 0.26  # from the wrist to the finger tips, in torso lengths
 FOOT_LENGTH = 0.12  # from the ankle down to the sole, in torso lengths
-FRONT_WIDTH = 1.0  # shoulder width + hip width seen from the front, in torso lengths, at the least
+FRONT_WIDTH = 0.92  # shoulder width + hip width seen from the front, in torso lengths, where no pose tells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +53,10 @@ class Body:
         return (self.point("right_hip") + self.point("left_hip")) / 2
 
     def trunk(self) -> np.ndarray:
-        """(5, 2): above the neck, neck, middle of the hips, of the knees, of the ankles."""
+        """(5, 2): above the neck, neck, middle of the hips, of the knees, and straight on to the height of the ankles."""
         neck, hip = self.point("neck"), self.middle_hip
         knee = (self.point("right_knee") + self.point("left_knee")) / 2
-        ankle = (self.point("right_ankle") + self.point("left_ankle")) / 2
-        return np.stack([neck + 0.4 * (self.head - neck), neck, hip, knee, ankle])
+        return np.stack([neck + 0.4 * (self.head - neck), neck, hip, knee, 2 * knee - hip])
 
     def head_axis(self) -> np.ndarray:
         """(3, 2): crown, middle of the head, neck."""
@@ -102,6 +101,18 @@ def read_body(keypoints: np.ndarray) -> Body | None:
     width = float((shoulders + hips) @ across) / length
     head, face_turn = _read_head(points, seen, neck, length, width, across)
     return Body(points, seen, known, length, width, face_turn, head)
+
+
+def front_width_of(source: Body, target: Body) -> float:
+    """Shoulder width + hip width that this person has seen from the front, in torso lengths.
+
+    The photo tells where it shows her face, else the frame; its face says how much narrower than that she is seen.
+    """
+    widest = max(abs(source.width), abs(target.width))
+    for body in (source, target):
+        if body.face_turn is not None and body.width > 0 and abs(body.face_turn) < 0.85:
+            return max(widest, body.width / np.sqrt(1 - body.face_turn**2))
+    return max(widest, FRONT_WIDTH)
 
 
 def yaw_of(body: Body, front_width: float) -> float:

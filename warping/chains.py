@@ -97,6 +97,7 @@ def carry(
     scale: float,
     shift: np.ndarray | None = None,
     flip: bool = False,
+    round_joints: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of one pose to where they lie in another.
 
@@ -110,6 +111,8 @@ def carry(
         weights: (n, ...) of the segments, summing to 1.
         scale: size of the person there over the size here.
         shift: (...) extra pixels across, there.
+        round_joints: whether the wedge outside a bend opens and closes with it, so that a straight elbow's pixels
+            are not stretched around a bent one's corner.
         flip: whether what was on one side of the chain lies on the other side there.
 
     Returns:
@@ -117,12 +120,43 @@ def carry(
     """
     x, y = np.zeros_like(place.along[0]), np.zeros_like(place.along[0])
     across_there = there.across
-    for i in range(len(here.lengths)):
+    last = len(here.lengths) - 1
+    for i in range(last + 1):
         inside = np.clip(place.along[i], 0, here.lengths[i])
-        along = inside * (there.lengths[i] / here.lengths[i]) + (place.along[i] - inside) * np.float32(scale)
-        across = place.across[i] * np.float32(-scale if flip else scale)
+        beyond, across = place.along[i] - inside, place.across[i]
+        if round_joints and i < last:
+            beyond, across = _bend(beyond, across, np.maximum(beyond, 0) > 0, _opening(here, there, i))
+        if round_joints and i > 0:
+            beyond, across = _bend(beyond, across, np.minimum(beyond, 0) < 0, _opening(here, there, i - 1))
+        along = inside * (there.lengths[i] / here.lengths[i]) + beyond * np.float32(scale)
+        across = across * np.float32(-scale if flip else scale)
         if shift is not None:
             across = across + shift
         x += weights[i] * (there.starts[i, 0] + along * there.along[i, 0] + across * across_there[i, 0])
         y += weights[i] * (there.starts[i, 1] + along * there.along[i, 1] + across * across_there[i, 1])
     return x, y
+
+
+def _opening(here: Chain, there: Chain, joint: int) -> float:
+    """How much wider the wedge outside a joint's bend is there than here, 0 where it bends the other way."""
+    bends = []
+    for chain in (here, there):
+        (ax, ay), (bx, by) = chain.along[joint], chain.along[joint + 1]
+        bends.append(float(np.arctan2(ax * by - ay * bx, ax * bx + ay * by)))
+    if abs(bends[0]) < 0.02:
+        return 1.0
+    return float(np.clip(bends[1] / bends[0], 0, 1.5))
+
+
+def _bend(
+    beyond: np.ndarray, across: np.ndarray, where: np.ndarray, opening: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn pixels beyond a joint about it, so that their angle from straight across is `opening` times as large."""
+    if opening == 1.0 or not where.any():
+        return beyond, across
+    radius = np.hypot(beyond[where], across[where])
+    angle = np.arctan2(beyond[where], np.abs(across[where])) * np.float32(opening)
+    beyond, across = beyond.copy(), across.copy()
+    beyond[where] = radius * np.sin(angle)
+    across[where] = radius * np.cos(angle) * np.sign(across[where])
+    return beyond, across

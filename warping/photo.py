@@ -7,13 +7,14 @@ import numpy as np
 
 from warping.body import SIDES, Body
 from warping.chains import Chain, locate
+from warping.outline import empty_background, find_person, nearest_colors, refine_edge
 
-REACH = 0.5  # torso lengths around the skeleton in which the person is looked for
 ARM_REACH = 0.16  # torso lengths around an arm that can be its sleeve
 ARM_RADII = (0.085, 0.065, 0.075)  # torso lengths: upper arm, forearm, hand
-LEG_RADIUS = 0.1
 NECK, HIPS, ANKLES = 1, 2, 4  # places along the trunk, see Body.trunk; knees are 3
 CHIN = 1.4  # place along the head's axis: 1 is its middle, 2 the neck
+LEG_MARGIN = 0.17  # torso lengths from the knee to the outside of a trouser leg, at most
+TROUSERS = 2.25  # place along the trunk where trouser legs part
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
 PROFILE_STEPS = 96
 PROFILE_RANGE = (-1.0, 4.6)  # places along trunk or head between which widths are known
@@ -78,153 +79,174 @@ def arm_names(side: str) -> tuple[str, str, str]:
 
 def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     """Cut a photo (H, W, 3) uint8 into layers along its pose. A plain background is assumed."""
-    height, width = image.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    near = measure_distances(image.shape[:2], body)
     length = body.length
-    trunk_chain = Chain.through(body.trunk(), length)
-    head_chain = Chain.through(body.head_axis(), length)
-    trunk, head = locate(trunk_chain, x, y), locate(head_chain, x, y)
-    trunk_weights = trunk.weights(0.08 * length)
-    position, offset = trunk.position(trunk_chain, trunk_weights), trunk.offset(trunk_weights)
-    head_position = head.position(head_chain, head.weights(0.08 * length))
-
-    legs = {side: locate(Chain.through(body.leg(side), length), x, y).distance.min(axis=0) for side in SIDES}
-    leg_distance = np.minimum(legs["right"], legs["left"])
-    arms = {}
-    for side in SIDES:
-        if body.has(*arm_names(side)):
-            distance = locate(Chain.through(body.arm(side), length), x, y).distance
-            arms[side] = (distance - length * np.array(ARM_RADII, np.float32)[:, None, None]).min(axis=0)
-    shoulders = np.abs(body.point("left_shoulder") - body.point("right_shoulder"))[0]
-    trunk_distance = np.abs(offset) - max(0.42 * shoulders, 0.16 * length)
-    head_distance = np.hypot(x - body.head[0], y - body.head[1])
-
-    nearest = np.minimum(np.minimum(trunk.distance.min(axis=0), leg_distance), head_distance)
-    for distance in arms.values():
-        nearest = np.minimum(nearest, np.maximum(distance, 0))
-    core = (
-        (trunk.distance[1] < 0.12 * length) | (leg_distance < 0.03 * length) | (head_distance < 0.1 * length)
-    )
-    for distance in arms.values():
-        core |= distance < -0.04 * length
-    person = find_person(image, nearest, core, length)
+    person = find_person(image, near.skeleton, near.core, near.floor, length)
+    person = close_stripes(person, near, length)
     background = empty_background(image, person)
+    person, edge = refine_edge(image, background, person)
 
-    arm_masks = {}
-    for side, distance in arms.items():
-        rivals = np.minimum(
-            np.minimum(trunk_distance, leg_distance - LEG_RADIUS * length), head_distance - 0.3 * length
-        )
-        own = (distance < 0.02 * length) | ((distance < rivals) & (distance < ARM_REACH * length))
-        arm_masks[side] = own & (person > 0.2)
-    if len(arm_masks) == 2:
-        arm_masks["right"] &= arms["right"] <= arms["left"]
-        arm_masks["left"] &= arms["right"] > arms["left"]
-    armless = person * ~np.logical_or.reduce([*arm_masks.values(), np.zeros((height, width), bool)])
+    arms = find_arms(image, person, near, length)
+    armless = person * ~np.logical_or.reduce([np.zeros(person.shape, bool), *arms.values()])
+    is_head = (near.head_position < CHIN) & (near.position < NECK) & (near.head < 0.75 * length)
+    trunk_chain = Chain.through(body.trunk(), length)
+    hem = find_hem(armless, body, trunk_chain)
 
-    is_head = (head_position < CHIN) & (position < NECK) & (head_distance < 0.75 * length)
-    hem = find_hem(armless, body, x, y)
-    below = position > hem
-    trunk_mask = armless * ~is_head * ~below
+    def layer(own: np.ndarray, alpha: np.ndarray) -> Layer:
+        return make_layer(image, own, alpha, edge)
+
+    trunk_mask = armless * ~is_head * (near.position <= hem)
     middle, half_width = measure_widths(trunk_mask, trunk_chain, length)
-    trunk_alpha = fill_trunk(trunk_mask, person, position, offset, middle, half_width, hem)
+    trunk_alpha = fill_trunk(trunk_mask, person, near, middle, half_width, hem)
     head_mask = armless * is_head
-    head_middle, head_half_width = measure_widths(head_mask, head_chain, length)
-    head_tube = Tube(
-        make_layer(image, head_mask, head_mask),
-        head_middle,
-        head_half_width,
-        _hair_color(image, head_mask, head_position, person),
-    )
-    leg_mask = armless * (position > hem - 0.12) * (position > HIPS)
-    nearer_right = legs["right"] <= legs["left"]
+    head_widths = measure_widths(head_mask, Chain.through(body.head_axis(), length), length)
+    leg = np.minimum(near.legs["right"], near.legs["left"])
+    thigh = (near.position > hem - 0.12) & (near.position > HIPS) & (leg < 0.12 * length)
+    leg_mask = armless * ((near.position > hem) | thigh)
+    is_right = near.legs["right"] <= near.legs["left"]
     return CutPhoto(
         background,
         person,
-        Tube(make_layer(image, trunk_mask, trunk_alpha), middle, half_width),
-        head_tube,
-        {side: make_layer(image, mask * person, mask * person) for side, mask in arm_masks.items()},
-        {
-            "right": make_layer(image, leg_mask * nearer_right, leg_mask * nearer_right),
-            "left": make_layer(image, leg_mask * ~nearer_right, leg_mask * ~nearer_right),
-        },
+        Tube(layer(trunk_mask, trunk_alpha), middle, half_width),
+        Tube(layer(head_mask, head_mask), *head_widths, _hair_color(image, head_mask * ~edge, near.head_position)),
+        {side: layer(mask * person, mask * person) for side, mask in arms.items()},
+        {side: layer(leg_mask * own, leg_mask * own) for side, own in (("right", is_right), ("left", ~is_right))},
     )
 
 
-def find_person(image: np.ndarray, nearest: np.ndarray, core: np.ndarray, length: float) -> np.ndarray:
-    """Where the person stands, (H, W) float32 in 0..1, by the difference to a smooth background.
+@dataclasses.dataclass(frozen=True)
+class Distances:
+    """Where a photo's pixels are to the skeleton: arrays (H, W), in pixels unless they are places.
 
-    Args:
-        image: (H, W, 3) uint8.
-        nearest: (H, W) pixels to the skeleton; what is far from it is background.
-        core: (H, W) bool, certainly the person.
-        length: of the torso in pixels.
+    Attributes:
+        position: place along the trunk (see Body.trunk).
+        offset: off the trunk's axis.
+        head_position: place along the head's axis.
+        head: to the middle of the head.
+        arms: to each known arm's surface, negative inside.
+        legs: to each leg's line.
+        trunk: to the surface of the trunk, roughly.
+        skeleton: to the nearest part of the skeleton.
+        core: whether the pixel must be the person's.
+        floor: whether a shadow may lie there.
     """
-    height, width = image.shape[:2]
-    v, u = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    basis = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
-    far = nearest > REACH * length
-    if far.mean() < 0.02:
-        far = np.ones((height, width), bool)
-        far[height // 32 + 1 : -(height // 32 + 1), width // 32 + 1 : -(width // 32 + 1)] = False
-    pixels = image.astype(np.float32)
-    rows, cols = np.nonzero(far)
-    step = max(1, len(rows) // 4000)
-    rows, cols = rows[::step], cols[::step]
-    samples, values = basis[rows, cols], pixels[rows, cols]
-    keep = np.ones(len(rows), bool)
-    for _ in range(3):
-        fit = np.linalg.lstsq(samples[keep], values[keep], rcond=None)[0]
-        error = np.abs(samples @ fit - values).max(axis=1)
-        keep = error <= max(6.0, 2.5 * float(np.median(error)))
-    noise = float(np.median(error))
-    if (error > 30).mean() > 0.25:  # not a plain background: trust the skeleton alone
-        soft = np.clip(1 - (nearest - 0.16 * length) / (0.04 * length), 0, 1)
-        return np.maximum(soft, core).astype(np.float32)
-    threshold = max(7.0, 3 * noise)
-    difference = np.abs(pixels - basis @ fit).max(axis=-1)
-    person = np.clip(difference / threshold - 1, 0, 1) * np.clip(5 - nearest / (REACH * length) * 4, 0, 1)
-    person = np.maximum(person, core)
-    return cv2.medianBlur((person * 255).astype(np.uint8), 3).astype(np.float32) / 255
+
+    position: np.ndarray
+    offset: np.ndarray
+    head_position: np.ndarray
+    head: np.ndarray
+    arms: dict[str, np.ndarray]
+    legs: dict[str, np.ndarray]
+    trunk: np.ndarray
+    skeleton: np.ndarray
+    core: np.ndarray
+    floor: np.ndarray
 
 
-def empty_background(image: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """The photo without the person: each row is bridged between what is left and right of her."""
-    height, width = image.shape[:2]
-    grow = np.ones((max(3, height // 64) | 1,) * 2, np.uint8)
-    covered = cv2.dilate((person > 0.05).astype(np.uint8), grow).astype(bool)
-    covered[covered.all(axis=1)] = True
-    plate = image.astype(np.float32)
-    columns = np.arange(width)
-    border = np.median(np.concatenate([plate[0], plate[:, 0], plate[:, -1]]), axis=0)
-    for row in np.flatnonzero(covered.any(axis=1)):
-        free = np.flatnonzero(~covered[row])
-        for channel in range(3):
-            plate[row, covered[row], channel] = (
-                np.interp(columns[covered[row]], free, plate[row, free, channel])
-                if len(free)
-                else border[channel]
-            )
-    smooth = cv2.GaussianBlur(plate, (0, 0), max(1.0, height / 128))
-    return np.where(covered[..., None], smooth, plate).astype(np.uint8)
-
-
-def find_hem(mask: np.ndarray, body: Body, x: np.ndarray, y: np.ndarray) -> float:
-    """Place along the trunk (2 hips, 3 knees, 4 ankles) below which the background shows between the legs."""
-    places = np.linspace(HIPS + 0.08, ANKLES, 60)
-    trunk = body.trunk()
-    center_x = np.interp(places, np.arange(5), trunk[:, 0]).astype(np.float32)
-    center_y = np.interp(places, np.arange(5), trunk[:, 1]).astype(np.float32)
-    reach = np.linspace(-0.1, 0.1, 13, dtype=np.float32) * body.length
-    samples = cv2.remap(
-        mask.astype(np.float32),
-        center_x[:, None] + reach,
-        np.repeat(center_y[:, None], 13, 1),
-        cv2.INTER_LINEAR,
+def measure_distances(size: tuple[int, int], body: Body) -> Distances:
+    """Locate all pixels of a picture of `size` (height, width)."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    length = body.length
+    trunk_chain, head_chain = Chain.through(body.trunk(), length), Chain.through(body.head_axis(), length)
+    trunk, head_place = locate(trunk_chain, x, y), locate(head_chain, x, y)
+    weights = trunk.weights(0.08 * length)
+    position, offset = trunk.position(trunk_chain, weights), trunk.offset(weights)
+    head = np.hypot(x - body.head[0], y - body.head[1])
+    legs = {side: locate(Chain.through(body.leg(side), length), x, y).distance.min(axis=0) for side in SIDES}
+    leg = np.minimum(legs["right"], legs["left"])
+    radii = length * np.array(ARM_RADII, np.float32)[:, None, None]
+    arms = {
+        side: (locate(Chain.through(body.arm(side), length), x, y).distance - radii).min(axis=0)
+        for side in SIDES
+        if body.has(*arm_names(side))
+    }
+    shoulders = np.hypot(*(body.point("left_shoulder") - body.point("right_shoulder")))
+    skeleton = np.minimum(np.minimum(trunk.distance.min(axis=0), leg), head)
+    ankles = min(body.point("left_ankle")[1], body.point("right_ankle")[1])
+    floor = y > ankles - 0.1 * length
+    core = (trunk.distance[1] < 0.12 * length) | (leg < 0.03 * length) | (head < 0.1 * length)
+    for side in SIDES:
+        foot = Chain.through(body.leg(side)[2:], length)
+        core |= locate(foot, x, y).distance[0] < 0.05 * length
+        floor &= (np.abs(x - body.point(f"{side}_ankle")[0]) > 0.1 * length) | (y > ankles + 0.2 * length)
+    for distance in arms.values():
+        skeleton = np.minimum(skeleton, np.maximum(distance, 0))
+        core |= distance < -0.04 * length
+    trunk_distance = np.abs(offset) - max(0.42 * shoulders, 0.16 * length)
+    return Distances(
+        position,
+        offset,
+        head_place.position(head_chain, head_place.weights(0.08 * length)),
+        head,
+        arms,
+        legs,
+        trunk_distance,
+        skeleton,
+        core,
+        floor,
     )
-    open_here = (samples < 0.5).any(axis=1)
-    run = open_here[:-2] & open_here[1:-1] & open_here[2:]
-    return float(places[int(np.argmax(run))]) if run.any() else NO_GAP
+
+
+def close_stripes(person: np.ndarray, near: Distances, length: float) -> np.ndarray:
+    """Fill gaps of the trunk's outline from above to below: stripes in the background's colour."""
+    kernel = np.ones((max(3, int(0.2 * length)) | 1, 1), np.uint8)
+    closed = cv2.morphologyEx(person, cv2.MORPH_CLOSE, kernel)
+    trunk = (near.trunk < 0) & (near.position > NECK) & (near.position < ANKLES - 0.3)
+    return np.where(trunk, closed, person)
+
+
+def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: float) -> dict[str, np.ndarray]:
+    """(H, W) bool for each known arm: floods from the middle of arm and body meet where the colour changes."""
+    if not near.arms:
+        return {}
+    distance = np.minimum.reduce(list(near.arms.values()))
+    leg = np.minimum(near.legs["right"], near.legs["left"])
+    body = np.minimum(np.minimum(near.trunk + 0.06 * length, leg - 0.06 * length), near.head - 0.2 * length)
+    markers = np.zeros(person.shape, np.int32)
+    inside = person > 0.3
+    markers[inside & (distance > 0.01 * length) & (body < 0)] = 2
+    markers[inside & (distance > ARM_REACH * length)] = 2
+    markers[inside & (distance < -0.035 * length)] = 3
+    markers[~inside] = 1
+    markers = cv2.watershed(image, markers)
+    own = markers == 3
+    parted = ((markers == 2) | own).astype(np.uint8)
+    if parted.any():  # the watershed's lines and the soft edge go to what is nearest
+        _, labels = cv2.distanceTransformWithLabels(1 - parted, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+        owner = np.zeros(labels.max() + 1, bool)
+        owner[labels[parted > 0]] = own[parted > 0]
+        own = owner[labels]
+    if len(near.arms) == 1:
+        return {side: own for side in near.arms}
+    is_right = near.arms["right"] <= near.arms["left"]
+    return {"right": own & is_right, "left": own & ~is_right}
+
+
+def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
+    """Place along the trunk (2 hips, 3 knees, 4 ankles) down to which it moves as one: the hem of a skirt.
+
+    It is where the background shows between the legs. Where it shows nowhere, what is no wider at the knees than legs
+    are is taken for trousers, which part below the hips.
+    """
+    places = np.linspace(HIPS + 0.08, ANKLES, 60)
+    legs = {side: body.leg(side)[:3] for side in SIDES}
+    ends = np.stack(
+        [
+            np.stack([np.interp(places - HIPS, np.arange(3), legs[side][:, axis]) for axis in range(2)], axis=-1)
+            for side in SIDES
+        ]
+    )
+    share = np.linspace(0.25, 0.75, 13)[:, None, None]
+    points = (ends[0] + share * (ends[1] - ends[0])).astype(np.float32)
+    between = cv2.remap(mask.astype(np.float32), points[..., 0], points[..., 1], cv2.INTER_LINEAR)
+    gap = (between < 0.5).any(axis=0)
+    run = gap[:-2] & gap[1:-1] & gap[2:]
+    if run.any():
+        return float(places[int(np.argmax(run))]) - 0.03
+    middle, half_width = measure_widths(mask, chain, body.length)
+    knee = round((3 - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1))
+    apart = np.hypot(*(body.point("left_knee") - body.point("right_knee")))
+    return TROUSERS if half_width[knee] - apart / 2 < LEG_MARGIN * body.length else NO_GAP
 
 
 def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.ndarray, np.ndarray]:
@@ -266,43 +288,29 @@ def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.nd
 def fill_trunk(
     mask: np.ndarray,
     person: np.ndarray,
-    position: np.ndarray,
-    offset: np.ndarray,
+    near: Distances,
     middle: np.ndarray,
     half_width: np.ndarray,
     hem: float,
 ) -> np.ndarray:
     """The trunk's outline with what an arm in front of it covered."""
-    index = np.clip(
-        (position - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1),
-        0,
-        PROFILE_STEPS - 1,
-    )
-    index = index.astype(int)
-    inside = (
-        (np.abs(offset - middle[index]) < half_width[index]) & (position > NECK - 0.05) & (position < hem)
-    )
-    return np.maximum(mask, inside * person)
+    steps = (near.position - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1)
+    index = np.clip(steps, 0, PROFILE_STEPS - 1).astype(int)
+    inside = (np.abs(near.offset - middle[index]) < half_width[index]) & (near.position > NECK - 0.05)
+    return np.maximum(mask, inside * (near.position < hem) * person)
 
 
-def make_layer(image: np.ndarray, own: np.ndarray, alpha: np.ndarray) -> Layer:
-    """A layer whose pixels outside `own` > 0.9 take the colour of the nearest inside."""
-    solid = own > 0.9
-    picture = np.dstack([image, np.where(solid, 255, 0).astype(np.uint8)])
-    if solid.any() and not solid.all():
-        _, labels = cv2.distanceTransformWithLabels(
-            (~solid).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        color_of = np.zeros((labels.max() + 1, 3), np.uint8)
-        color_of[labels[solid]] = image[solid]
-        picture[..., :3] = color_of[labels]
-    picture[..., 3] = np.maximum(picture[..., 3], np.where((own > 0.1) & (alpha > 0), 255, 0))
+def make_layer(image: np.ndarray, own: np.ndarray, alpha: np.ndarray, edge: np.ndarray) -> Layer:
+    """A layer whose pixels outside `own` > 0.9, and those of the photo's `edge`, take the nearest clean colour."""
+    mine = own > 0.02
+    clean = (own > 0.9) & ~edge
+    if not clean.any():
+        clean = mine
+    picture = np.dstack([nearest_colors(image, clean), np.where(mine, 255, 0).astype(np.uint8)])
     return Layer(picture, (np.clip(alpha, 0, 1) * 255).round().astype(np.uint8))
 
 
-def _hair_color(
-    image: np.ndarray, mask: np.ndarray, position: np.ndarray, person: np.ndarray
-) -> np.ndarray | None:
+def _hair_color(image: np.ndarray, mask: np.ndarray, position: np.ndarray) -> np.ndarray | None:
     """Median colour near the crown, or None where none is seen."""
     crown = (mask > 0.9) & (position < 0.35)
     if crown.sum() < 4:

@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.pose_drawing import NUM_JOINTS
-from warping.body import FRONT_WIDTH, Body, head_yaw_of, read_body, yaw_of
+from warping.body import SIDES, Body, front_width_of, head_yaw_of, read_body, yaw_of
 from warping.chains import Chain, carry, locate
 from warping.photo import (
     HIPS,
@@ -75,7 +75,7 @@ def warp_to_poses(
 def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray, np.ndarray]:
     """Lay the photo's parts into one pose: (H, W, 3) uint8 and validity (H, W) float32."""
     height, width = photo.person.shape
-    front_width = max(source.width, target.width, FRONT_WIDTH)
+    front_width = front_width_of(source, target)
     source_yaw, target_yaw = yaw_of(source, front_width), yaw_of(target, front_width)
     scale = source.length / target.length
     step = max(1, round(height / GRID_ROWS))
@@ -180,7 +180,7 @@ class _Canvas:
                 np.clip((0.09 * target.length - place.distance.min(axis=0)) / (0.02 * target.length), 0, 1),
             )
             return
-        map_x, map_y = carry(place, here, there, weights, scale, flip=flip)
+        map_x, map_y = carry(place, here, there, weights, scale, flip=flip, round_joints=True)
         self._lay(layer, box, (map_x, map_y), (map_x, map_y), near, np.full_like(x, agreement))
 
     def lay_tube(
@@ -329,14 +329,10 @@ def turn_tube(
 
 
 def _knee_spread(source: Body, target: Body, scale: float) -> np.ndarray:
-    """Half of how much farther apart the legs are than in the photo, at the trunk's places, in the photo's pixels."""
-    spread = np.zeros(5)
-    for place, joint in ((3, "knee"), (4, "ankle")):
-        apart = [
-            abs(body.point(f"left_{joint}")[0] - body.point(f"right_{joint}")[0]) for body in (source, target)
-        ]
-        spread[place] = (apart[1] * scale - apart[0]) / 2
-    return spread
+    """Half of how much farther apart the knees are than in the photo, at the trunk's places, in the photo's pixels."""
+    apart = [abs(body.point("left_knee")[0] - body.point("right_knee")[0]) for body in (source, target)]
+    spread = (apart[1] * scale - apart[0]) / 2
+    return np.array([0, 0, 0, spread, 1.5 * spread])
 
 
 def _enlarge_linear(values: np.ndarray, step: int) -> np.ndarray:
