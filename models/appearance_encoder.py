@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import Conv2d, StoredConv
+from models.layers import Conv2d, StoredConv, zero_
 
 
 class AppearanceEncoder(nn.Module):
@@ -32,8 +32,7 @@ class AppearanceEncoder(nn.Module):
         self.mid_conv = Conv2d(widths[-1], widths[-1], 3, padding=1)
         self.mid_projection = Conv2d(widths[-1], widths[-1], 3, padding=1)
         for projection in (*self.skip_projections, self.mid_projection):
-            nn.init.zeros_(projection.weight)
-            nn.init.zeros_(projection.bias)
+            zero_(projection.weight, projection.bias)
         if keep_unused:
             self.unused_input = StoredConv(latent_channels)
             self.unused_projection = StoredConv(widths[-1])

@@ -161,7 +161,10 @@ class TextAttention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor | None, values: Tensor | None) -> Tensor:
         """(b, c, f, h, w) and keys and values (b, n, c), None for no sentence, to the new (b, c, f, h, w)."""
         x = as_tokens(x)
-        x = x + (self.to_out.bias if keys is None else self._attend(self.norm1(x), keys, values))
+        if keys is None or values is None:
+            x = x + self.to_out.bias
+        else:
+            x = x + self._attend(self.norm1(x), keys, values)
         x = x + self.feed_forward_out(gated_gelu(self.feed_forward_in(self.norm2(x))))
         return from_tokens(self.proj_out(x))
 

@@ -25,7 +25,8 @@ class ConvBlock(nn.Module):
         dtype = x.dtype
         # On the CPU group norm's backward is four times slower in bfloat16, though the casts are counted.
         x = x.float() if torch.is_grad_enabled() and dtype == torch.bfloat16 else x
-        weight, bias = self.norm.weight, self.norm.bias
+        weight: Tensor = self.norm.weight
+        bias: Tensor = self.norm.bias
         if scale_shift is None:
             x = F.group_norm(x, NORM_GROUPS, weight, bias, self.norm.eps)
         else:
@@ -59,6 +60,7 @@ class ResidualBlock(nn.Module):
         """(b, c, f, h, w) and, for a block that takes it, the timestep's embedding (b or 1, its channels)."""
         scale_shift = None
         if self.timestep_linear is not None:
+            assert timestep_embedding is not None
             scale_shift = self.timestep_linear(F.silu(timestep_embedding))
         shortcut = x if self.shortcut is None else from_tokens(self.shortcut(as_tokens(x)))
         return self.block2(self.block1(x, scale_shift)) + shortcut

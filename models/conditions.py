@@ -1,6 +1,7 @@
 """What the denoiser is told besides the noisy clip, encoded once for all steps of a denoising loop."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,16 +82,14 @@ class Conditions:
             assert mask.dtype == torch.bool, "a mask of dropped samples is boolean"
             assert self.batch_size in (None, len(mask)), f"{len(mask)} masks for {self.batch_size} samples"
             for name in _DROPPED_WITH[names]:
-                values[name] = _map_tensors(values[name], lambda x, keep=~mask: _scale_samples(x, keep))
+                values[name] = _map_tensors(values[name], functools.partial(_scale_samples, factors=~mask))
         return Conditions(batch_size=self.batch_size, **values)
 
     @staticmethod
     def cat(parts: Sequence["Conditions"]) -> "Conditions":
         """Join along the batch; a condition that only some parts have is zero in the others."""
-        assert all(part.batch_size is not None for part in parts), (
-            "conditions without any tensor have no batch"
-        )
-        sizes = [part.batch_size for part in parts]
+        sizes = [part.batch_size for part in parts if part.batch_size is not None]
+        assert len(sizes) == len(parts), "conditions without any tensor have no batch size to join along"
         joined = {name: _cat([part._values()[name] for part in parts], sizes) for name in parts[0]._values()}
         return Conditions(batch_size=sum(sizes), **joined)
 

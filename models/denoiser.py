@@ -12,6 +12,7 @@ from torch import Tensor
 from models.appearance_encoder import AppearanceEncoder
 from models.blocks import NORM_GROUPS
 from models.conditions import Conditions
+from models.layers import zero_
 from models.pose_encoder import PoseEncoder
 from models.unet import UNet
 from utils.errors import UserError
@@ -19,7 +20,7 @@ from utils.errors import UserError
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
-class Denoiser(ModelMixin, ConfigMixin):
+class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Predict a clip's noise, velocity or clean latents from its noisy latents and its conditions.
 
     The defaults are the sizes of the published model.
@@ -48,6 +49,8 @@ class Denoiser(ModelMixin, ConfigMixin):
     Raises:
         UserError: sizes that do not fit together.
     """
+
+    config: Any  # diffusers' frozen dict, whose entries are attributes
 
     @register_to_config
     def __init__(
@@ -85,9 +88,9 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.appearance_encoder = AppearanceEncoder(latent_channels, block_out_channels, keep_unused_tensors)
         self.pose_encoder = PoseEncoder(pose_channels, block_out_channels[0])
         if self.has_output_skip:
-            with torch.no_grad():  # the gate is the last channel: it starts at sigmoid(0)
-                self.unet.conv_out.spatial.weight[-1] = 0
-                self.unet.conv_out.spatial.bias[-1] = 0
+            conv = self.unet.conv_out.spatial
+            assert conv.bias is not None
+            zero_(conv.weight[-1], conv.bias[-1])  # the gate is the last channel: it starts at sigmoid(0)
 
     @property
     def frame_multiple(self) -> int:
@@ -242,7 +245,7 @@ class Denoiser(ModelMixin, ConfigMixin):
             parts.append(reference[:, :, None].expand(b, c, f, h, w).to(noisy_latents.dtype))
             parts.append(frames[:, None, :, None, None].expand(b, 1, f, h, w).to(noisy_latents.dtype))
         if self.config.warp_input:
-            if conditions.warped_latents is None:
+            if conditions.warped_latents is None or conditions.warp_validity is None:
                 parts.append(noisy_latents.new_zeros(b, c + 1, f, h, w))
             else:
                 parts += [conditions.warped_latents, conditions.warp_validity]
@@ -294,24 +297,30 @@ class Denoiser(ModelMixin, ConfigMixin):
             raise UserError(
                 f"conditions of {conditions.batch_size} videos given for {b} noisy ones; give as many"
             )
-        if conditions.pose_features is not None and conditions.pose_features.shape[2:] != (f, h, w):
-            given, scale = conditions.pose_features.shape[2:], self.pose_scale
+        poses, residuals = conditions.pose_features, conditions.skip_residuals
+        if poses is not None and poses.shape[2:] != (f, h, w):
+            scale, (pose_f, pose_h, pose_w) = self.pose_scale, poses.shape[2:]
             raise UserError(
-                f"poses of {given[0]} frames of {given[1] * scale} x {given[2] * scale} pixels given for a video "
-                f"of {f} frames of {h * scale} x {w * scale}; give one pose a frame, of the video's size"
+                f"poses of {pose_f} frames of {pose_h * scale} x {pose_w * scale} pixels given for a video of "
+                f"{f} frames of {h * scale} x {w * scale}; give one pose a frame, of the video's size"
             )
-        for name, value, sizes in (
-            ("reference_latents", conditions.skip_residuals and conditions.skip_residuals[0], (1, h, w)),
-            ("warped_latents", conditions.warped_latents, (f, h, w)),
-            ("warp_validity", conditions.warp_validity, (f, h, w)),
-        ):
-            if value is not None and value.shape[2:] != sizes:
-                given = " x ".join(map(str, value.shape[2:]))
+        if residuals is not None and residuals[0].shape[3:] != (h, w):
+            raise UserError(
+                f"reference_latents of {_by(residuals[0].shape[3:])} given for latents of {h} x {w}"
+            )
+        for name in ("warped_latents", "warp_validity"):
+            value = getattr(conditions, name)
+            if value is not None and value.shape[2:] != (f, h, w):
                 raise UserError(
-                    f"{name} of {given} (frames x height x width) given for latents of {f} x {h} x {w}"
+                    f"{name} of {_by(value.shape[2:])} (frames x height x width) given for latents of "
+                    f"{f} x {h} x {w}"
                 )
         if conditions.given_frames is not None and conditions.given_frames.shape[1] > f:
             raise UserError(f"given_frames names {conditions.given_frames.shape[1]} frames of a video of {f}")
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | str, ...]) -> None:

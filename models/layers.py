@@ -53,6 +53,13 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(x, self.kernel, self.bias)
 
 
+def zero_(*parameters: Tensor | None) -> None:
+    """Let parameters start at zero."""
+    for parameter in parameters:
+        assert parameter is not None
+        nn.init.zeros_(parameter)
+
+
 class PseudoConv3d(nn.Module):
     """A 2D convolution in every frame, then a 1D convolution over the frames at every position.
 
@@ -73,7 +80,7 @@ class PseudoConv3d(nn.Module):
         # transposition.
         self.temporal = Conv2d(out_channels, out_channels, (3, 1), padding=(1, 0))
         nn.init.dirac_(self.temporal.kernel)
-        nn.init.zeros_(self.temporal.bias)
+        zero_(self.temporal.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         num_frames, height, width = x.shape[2:]

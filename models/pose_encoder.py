@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import Conv2d, batch_as_frames, frames_as_batch
+from models.layers import Conv2d, batch_as_frames, frames_as_batch, zero_
 
 
 class PoseEncoder(nn.Module):
@@ -27,8 +27,7 @@ class PoseEncoder(nn.Module):
             width = next_width
         self.convs.append(Conv2d(width, last, 3, padding=1))
         self.proj_out = Conv2d(last, out_channels, 1)
-        nn.init.zeros_(self.proj_out.weight)
-        nn.init.zeros_(self.proj_out.bias)
+        zero_(self.proj_out.weight, self.proj_out.bias)
         self.scale = nn.Parameter(torch.full((1,), 2.0))
 
     def forward(self, pose_images: Tensor) -> Tensor:
