@@ -15,7 +15,7 @@ import math
 import signal
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from warping.joints import load_joints
 
 from data.annotations import load_annotations
 from data.clips import ClipDataset, ClipSampler, collate_clips
@@ -43,6 +42,7 @@ from utils.errors import UserError
 from utils.image import write_png
 from utils.precision import autocast
 from utils.video import write_video
+from warping.joints import load_joints
 
 # What a resumed run must agree on: a change of any of these would silently make it another run.
 FIXED_SETTINGS = (
@@ -218,14 +218,15 @@ def write_samples(config: Config, pipeline: X2FashionPipeline, step: int, writer
         truth = read_frames(config.dataset / "fashion_crop" / segment.name, indices)
         poses = read_frames(config.dataset / "fashion_poses" / segment.name, indices)
         joints = load_joints(config.dataset / "fashion_poses" / segment.name, segment.end)
-        video = pipeline(
+        (videos,) = pipeline(
             truth[0],
             poses,
             segment.text,
             joints=None if joints is None else joints[list(indices)],
             generator=torch.Generator().manual_seed(config.seed),
-        ).frames[0]
-        frames = (np.asarray(video) * 255).round().astype(np.uint8)
+            return_dict=False,
+        )
+        frames = (np.asarray(videos[0]) * 255).round().astype(np.uint8)
         write_video(
             config.output_dir / "training_sample" / f"step_{step:08d}_{segment.name}.mp4", frames, fps=12
         )
@@ -266,6 +267,7 @@ def train(config: Config, world: World) -> None:
     denoiser.to(device)
     ema = AveragedModel(denoiser, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     ema.eval().requires_grad_(False)
+    averaged = cast(Denoiser, ema.module)
     optimizer = torch.optim.AdamW(
         denoiser.parameters(),
         lr=config.learning_rate,
@@ -311,7 +313,7 @@ def train(config: Config, world: World) -> None:
         writer = SummaryWriter(str(config.output_dir / "video_progress"))
         if config.sample_steps:
             pipeline = X2FashionPipeline(
-                denoiser=ema.module,
+                denoiser=averaged,
                 vae=load_vae(config.vae).to(device),
                 text_encoder=text_encoder,
                 tokenizer=tokenizer,
@@ -331,12 +333,12 @@ def train(config: Config, world: World) -> None:
             save_checkpoint(
                 checkpoint_dir,
                 step,
-                {"raw": denoiser.state_dict(), "ema": ema.module.state_dict()},
+                {"raw": denoiser.state_dict(), "ema": averaged.state_dict()},
                 {"optimizer": optimizer.state_dict()},
                 fixed_settings(config),
                 config.keep,
             )
-            ema.module.save_pretrained(checkpoint_dir / "denoiser")
+            averaged.save_pretrained(checkpoint_dir / "denoiser")
         world.barrier()
 
     # Ctrl-C ends the step in progress first; among several processes it ends at once, as they could not agree

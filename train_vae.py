@@ -11,7 +11,7 @@ The same command again goes on where the last checkpoint stands. The VAE for inf
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -174,19 +174,21 @@ def main(config: Config) -> None:
         vae.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99)
     )
 
+    averaged = cast(SpaceToDepthAutoencoderKL, ema.module)
+
     # Resume.
     checkpoint_dir = config.output_dir / "checkpoint"
     step = 0
     if checkpoints := list_checkpoints(checkpoint_dir):
         step, modules, state, _ = load_checkpoint(checkpoints[-1])
         vae.load_state_dict(modules["raw"])
-        ema.module.load_state_dict(modules["ema"])
+        averaged.load_state_dict(modules["ema"])
         ema.n_averaged.fill_(step)
         optimizer.load_state_dict(state["optimizer"])
     save_config(config, config.output_dir / "config.json")
 
     def checkpoint() -> None:
-        modules = {"raw": vae.state_dict(), "ema": ema.module.state_dict()}
+        modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
         save_checkpoint(
             checkpoint_dir, step, modules, {"optimizer": optimizer.state_dict()}, dataclass_settings(config)
         )
@@ -243,12 +245,10 @@ def main(config: Config) -> None:
     progress.close()
 
     # Save for inference and measure.
-    set_latent_statistics(ema.module, FrameDataset(config.dataset, "train", config.person_weight, None))
-    ema.module.save_pretrained(config.output_dir / "vae")
+    set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
+    averaged.save_pretrained(config.output_dir / "vae")
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
-    metrics = evaluate(
-        ema.module, test_set, config.num_test_frames, config.output_dir / "reconstructions.png"
-    )
+    metrics = evaluate(averaged, test_set, config.num_test_frames, config.output_dir / "reconstructions.png")
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out frames: {metrics}; the VAE is in {config.output_dir / 'vae'}")
 

@@ -165,7 +165,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             later = rng.choice(np.arange(start + 1, segment.end), request.num_frames - 1, replace=False)
             frames = np.concatenate([[start], np.sort(later)])
 
-        poses = read_frames(self.poses_dir / segment.name, frames)
+        poses = read_frames(self.poses_dir / segment.name, frames.tolist())
         sample = {
             "latents": video.latents(frames).float().movedim(0, 1),
             "pose_images": torch.from_numpy(poses).permute(3, 0, 1, 2).float() / 127.5 - 1,

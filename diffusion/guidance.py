@@ -64,4 +64,5 @@ def combine(predictions: torch.Tensor, branches: Sequence[Branch]) -> torch.Tens
     if len(branches) == 1:
         return predictions
     chunks = predictions.chunk(len(branches))
-    return sum(branch.weight * chunk for branch, chunk in zip(branches, chunks, strict=True))
+    weighted = [branch.weight * chunk for branch, chunk in zip(branches, chunks, strict=True)]
+    return torch.stack(weighted).sum(0)

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-
-from models import Denoiser
+from torch import nn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ def draw_randomness(
 
 
 def diffusion_loss(
-    denoiser: Denoiser,
+    denoiser: nn.Module,
     scheduler: DDPMScheduler,
     batch: dict[str, Any],
     randomness: StepRandomness,
@@ -62,7 +61,7 @@ def diffusion_loss(
     A sample that loses its image has frame 0 noised like the others, and it counts.
 
     Args:
-        denoiser: the model, or its DistributedDataParallel wrapper.
+        denoiser: a `Denoiser`, or its DistributedDataParallel wrapper.
         scheduler: noises the latents.
         batch: latents (b, c, f, h, w), pose_images, prompt_embeds (b, n, d), and, where the model takes them,
             warped_latents and warp_validity; on the model's device.
