@@ -9,7 +9,8 @@ SKIN_TONES = (
     (184, 134, 98), (150, 104, 74), (116, 78, 54), (88, 58, 42),
 )  # fmt: skip
 HAIR_TONES = (
-    (28, 24, 24), (52, 36, 28), (84, 56, 38), (122, 82, 50), (168, 124, 72), (214, 178, 118), (132, 58, 34), (128, 122, 118),
+    (28, 24, 24), (52, 36, 28), (84, 56, 38), (122, 82, 50), (168, 124, 72), (214, 178, 118),
+    (132, 58, 34), (128, 122, 118),
 )  # fmt: skip
 WOMEN_HAIR = ("pixie", "bob", "shoulder", "long", "long", "bun", "ponytail")
 MEN_HAIR = ("crop", "crop", "pixie", "crop", "pixie", "shoulder")
@@ -17,7 +18,7 @@ MEN_HAIR = ("crop", "crop", "pixie", "crop", "pixie", "shoulder")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Body:
-    """One person. Lengths are fractions of the body's height, measured from the floor where they are heights."""
+    """One person. Lengths are fractions of the body's height; heights are measured from the floor."""
 
     gender: str
     """"woman" or "man"."""

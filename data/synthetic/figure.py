@@ -51,7 +51,7 @@ class Camera:
 def _tube(
     joints: np.ndarray, radii: np.ndarray, shares: np.ndarray, start: float, stop: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray, float, float, float, float]]:
-    """The pieces of a chain of cones between two distances along it, as (a, b, radius a, radius b, distances of a and b)."""
+    """Cut a chain of cones at two distances along it: (a, b, radius a, radius b, distances of a and b)."""
     for i in range(len(joints) - 1):
         low, high = max(start, shares[i]), min(stop, shares[i + 1])
         if low >= high - 1e-6:
@@ -159,8 +159,9 @@ class Figure:
                 ease = scale * outfit.sleeve_ease
                 parts.append(
                     Cone(
-                        a, end, ra + ease * (0.25 if i == 0 else 1.0), radius + ease, SURFACE[f"{side}_sleeve"],
-                        v_a=i * lengths[0], v_b=i * lengths[0] + covered[i] * lengths[i], front=front, cut_b=covered[i] < 1,
+                        a, end, ra + ease * (0.25 if i == 0 else 1.0), radius + ease,
+                        SURFACE[f"{side}_sleeve"], front=front, cut_b=covered[i] < 1,
+                        v_a=i * lengths[0], v_b=i * lengths[0] + covered[i] * lengths[i],
                     )
                 )  # fmt: skip
         if covered[1] > 0 or outfit.sleeve > 1.9:
@@ -194,7 +195,7 @@ class Figure:
             for a, b, radius_a, radius_b, from_share, to_share in _tube(joints, wide, shares, covered, hem):
                 parts.append(
                     Cone(
-                        a, b, radius_a, radius_b, SURFACE[f"{side}_trouser"], v_a=-from_share, v_b=-to_share, front=front,
+                        a, b, radius_a, radius_b, SURFACE[f"{side}_trouser"], -from_share, -to_share, front,
                         cut_a=from_share == covered > 0, cut_b=to_share == hem,
                     )
                 )  # fmt: skip
@@ -241,7 +242,9 @@ class Figure:
         width, depth = body.head_half_width, 0.053 + 0.15 * (body.head_half_width - 0.045)
         v, shape_a, shape_b, forward = head_sections()
         parts: list[Cone | Loft] = [
-            self._head_loft(head, yaw, scale, v, width * shape_a, depth * shape_b, 0.4 * depth * forward, SURFACE["head"]),
+            self._head_loft(
+                head, yaw, scale, v, width * shape_a, depth * shape_b, 0.4 * depth * forward, SURFACE["head"]
+            ),
             Cone(
                 neck + scale * np.array([0.0, 0.005, 0.0]) - scale * 0.008 * front,
                 chin - scale * (np.array([0.0, 0.030, 0.0]) + 0.016 * front),
@@ -329,7 +332,8 @@ def head_sections() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The head's outline from the crown down to the chin.
 
     Returns:
-        Height (1 to 0), half-width and half-depth relative to the widest, how far the centre is forward; (64,) each.
+        Height (1 to 0), half-width and half-depth relative to the widest, how far the centre is forward;
+        (64,) each.
     """
     v = np.linspace(1, 0, 64)
     dome = np.sqrt(np.clip(1 - ((v - 0.52) / 0.48) ** 2, 0, 1))

@@ -1,4 +1,4 @@
-"""What is worn: dress, top and skirt, or top and trousers, with lengths, colours and patterns, drawn at random."""
+"""What is worn: dress, top and skirt, or top and trousers; lengths, colours and patterns drawn at random."""
 
 import colorsys
 import dataclasses
@@ -31,7 +31,8 @@ class Cloth:
     def mix(self, u: np.ndarray, v: np.ndarray, around: int) -> np.ndarray:
         """How much of the pattern's colour is at surface coordinates (u in radians, v in body heights), 0..1.
 
-        `around` is the whole number of periods that go once around the body part, so that the pattern has no seam.
+        `around` is the whole number of periods that go once around the body part, so that the pattern has no
+        seam.
         """
         across, along = u * (around / (2 * math.pi)) + 0.25, v / self.period
         if self.pattern == "horizontal_stripes":
@@ -62,7 +63,7 @@ class Cloth:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outfit:
-    """Everything that one person wears. Heights are body heights above the floor, ease is how far cloth stands off."""
+    """What one person wears, in body heights; heights count from the floor, ease is how far cloth stands off."""
 
     kind: str
     """"dress", "skirt" or "trousers"."""

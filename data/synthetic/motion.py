@@ -1,7 +1,7 @@
 """Motions: how somebody stands, and what she does next.
 
-The stance (place, direction, feet, arms) is drawn without knowing the motion, and every motion sets out from it at rest;
-so the first frame says nothing about what follows. Left and right are the person's own.
+The stance (place, direction, feet, arms) is drawn without knowing the motion, and every motion sets out from
+it at rest; so the first frame says nothing about what follows. Left and right are the person's own.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ HANGING_POLE = np.array([0.3, 0.0, -1.0])
 
 @dataclasses.dataclass
 class ArmPosture:
-    """An arm at rest: the wrist relative to the shoulder (outward, up, forward), and whether the hand is on the hip."""
+    """An arm at rest: the wrist from the shoulder (outward, up, forward); is the hand on the hip (0 or 1)."""
 
     wrist: np.ndarray
     on_hip: float
@@ -76,8 +76,8 @@ def sample_motions(rng: np.random.Generator) -> list[str]:
 def sample_performance(rng: np.random.Generator, body: Body, motions: list[str]) -> Performance:
     """Draw a stance, independent of `motions`, and the numbers that vary the motion.
 
-    The one exception: a hand that a motion brings to the hip does not start there (an arm on the hip starts as often as
-    otherwise, but may be the other one).
+    The one exception: a hand that a motion brings to the hip does not start there (an arm on the hip starts
+    as often as otherwise, but may be the other one).
     """
     stance = Stance(
         x=float(rng.uniform(-0.018, 0.018)),
@@ -96,7 +96,7 @@ def sample_performance(rng: np.random.Generator, body: Body, motions: list[str])
         bend = rng.uniform(0.95, 0.99)
         out, forward = rng.uniform(0.02, 0.07), rng.uniform(-0.005, 0.05)
         if rng.random() < 0.12:
-            bend, forward = rng.uniform(0.75, 0.85), rng.uniform(0.08, 0.13)
+            bend, forward = rng.uniform(0.87, 0.92), rng.uniform(0.05, 0.10)
         down = math.sqrt((bend * reach) ** 2 - out**2 - forward**2)
         arms[side] = ArmPosture(np.array([out, -down, forward]), 0.0)
     start_on_hip = rng.random()
@@ -139,7 +139,7 @@ class _Choreography:
         return smoothstep((self.times - start) / (end - start))
 
     def add(self, motion: str, start: float, end: float, last: bool, vary: float) -> None:
-        """Let one motion happen between two times; `vary` in 0..1 sizes it, `last` says that nothing follows."""
+        """Let a motion happen between two times; `vary` in 0..1 sizes it; nothing follows the `last` one."""
         size = self.amplitude * (0.8 + 0.2 * vary)
         left = motion.startswith("left") or "_left" in motion
         side = "left" if left else "right"

@@ -1,6 +1,7 @@
-"""A small deferred renderer: tapered capsules and lofts of ellipses, ray-cast along z into buffers with a depth test.
+"""A small deferred renderer: tapered capsules and lofts of ellipses, ray-cast into buffers with a depth test.
 
-Coordinates are pixels: x to the right, y downward, z toward the viewer. Rays run along z (an orthographic camera).
+Coordinates are pixels: x to the right, y downward, z toward the viewer. Rays run along z (an orthographic
+camera).
 """
 
 import dataclasses
@@ -12,10 +13,10 @@ FAR = np.float32(-1e9)
 
 
 class GBuffer:
-    """What is seen at each pixel: depth, surface number (0 = nothing), normal, and surface coordinates u and v.
+    """What is seen at each pixel: depth, surface number (0 = nothing), normal, surface coordinates u and v.
 
-    The normal's y points down like the picture's. u is an angle around the body part in radians, 0 in front and growing
-    toward the person's left; v runs along the part in body heights.
+    The normal's y points down like the picture's. u is an angle around the body part in radians, 0 in front
+    and growing toward the person's left; v runs along the part in body heights.
     """
 
     def __init__(self, height: int, width: int):
@@ -33,7 +34,7 @@ class GBuffer:
         self.surface.fill(0)
 
     def clip_box(self, x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice] | None:
-        """The pixels whose centres lie inside a rectangle, as (row slice, column slice); None where there are none."""
+        """The pixels with centres inside a rectangle, as slices of rows and columns; None without any."""
         left, right = max(0, math.ceil(x0 - 0.5)), min(self.width, math.floor(x1 - 0.5) + 1)
         top, bottom = max(0, math.ceil(y0 - 0.5)), min(self.height, math.floor(y1 - 0.5) + 1)
         if left >= right or top >= bottom:
@@ -60,8 +61,8 @@ class Cone:
 def draw_cone(buffer: GBuffer, cone: Cone) -> None:
     """Ray-cast one tapered capsule (the round cone of Inigo Quilez, "Intersectors", with rays along z).
 
-    `cut_a` and `cut_b` leave out the ball at that end, as a sleeve ends at the wrist. `front` is the direction in which u
-    is 0; without it u is 0 everywhere.
+    `cut_a` and `cut_b` leave out the ball at that end, as a sleeve ends at the wrist. `front` is the
+    direction in which u is 0; without it u is 0 everywhere.
     """
     (ax, ay, az), (bx, by, bz) = cone.a.tolist(), cone.b.tolist()
     ra, rb = cone.radius_a, cone.radius_b
@@ -145,7 +146,8 @@ class Loft:
         yaw: (n,) radians; 0 faces the viewer, positive toward the person's left (the right of the picture).
         v: (n,) the coordinate that is stored.
         surface: its number.
-        open_front: None, or (n,) radians: where |u| is below it there is no wall, and the inside of the back is seen.
+        open_front: None, or (n,) radians: where |u| is below it there is no wall, and the inside of the back
+            is seen.
     """
 
     y: np.ndarray

@@ -1,4 +1,4 @@
-"""Draw a whole clip: draw who, what and how from a seed, then frames, skeletons, masks and what the JSON says."""
+"""Draw a whole clip: who, what and how from a seed, then frames, skeletons, masks and what the JSON says."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from utils.pose_drawing import JOINT, NUM_JOINTS, draw_pose
 
 SPLITS = ("train", "test")
 OVERSAMPLING = 2
-AMPLITUDES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+AMPLITUDES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 @dataclasses.dataclass
@@ -45,7 +45,7 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One rendered frame: `picture` and `pose` (H, W, 3) uint8 RGB, `mask` (H, W) uint8, `keypoints` (18, 3)."""
+    """One frame: `picture` and `pose` (H, W, 3) uint8 RGB, `mask` (H, W) uint8, `keypoints` (18, 3)."""
 
     picture: np.ndarray
     pose: np.ndarray
@@ -136,8 +136,8 @@ def project_joints(clip: Clip) -> np.ndarray:
 def visibility(clip: Clip, frame: int, joints: np.ndarray, buffer: GBuffer, scale: float) -> np.ndarray:
     """Which of the 18 joints an estimator would find, (18,) of 0 and 1.
 
-    Eyes, ears and nose vanish as the head turns away; wrists and elbows where the trunk or the head is well in front of
-    them; shoulders, hips, knees and ankles are always found.
+    Eyes, ears and nose vanish as the head turns away; wrists and elbows where the trunk or the head is well
+    in front of them; shoulders, hips, knees and ankles are always found.
     """
     visible = np.ones(NUM_JOINTS)
     yaw = clip.skeleton.head_yaw[frame]

@@ -12,7 +12,8 @@ from data.synthetic.garments import Cloth, Outfit
 from data.synthetic.raster import GBuffer
 
 PARTS = {
-    "background": 0, "hair": 1, "head": 2, "arms": 3, "legs": 4, "top": 5, "lower": 6, "dress": 7, "shoes": 8, "belt": 9,
+    "background": 0, "hair": 1, "head": 2, "arms": 3, "legs": 4, "top": 5, "lower": 6, "dress": 7, "shoes": 8,
+    "belt": 9,
 }  # fmt: skip
 """Part name -> number in the masks. "head" has face, neck and the skin that a neckline leaves bare."""
 
@@ -231,7 +232,7 @@ def _smooth_crotch(buffer: GBuffer, crotch: tuple[float, float], scale: float) -
 
 
 def _occlusion(buffer: GBuffer, seen: np.ndarray, scale: float) -> np.ndarray:
-    """How much each pixel lies behind its surroundings, 0..1: soft shadows where parts meet, a little from above."""
+    """How much each pixel lies behind its surroundings, 0..1: soft shadows where parts meet, from above."""
     size = max(3, int(round(scale * 0.055)) | 1)
     weight = seen.astype(np.float32)
     depth = np.where(seen, buffer.z, 0)

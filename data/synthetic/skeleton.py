@@ -1,7 +1,8 @@
 """From controls to joints: steps planned on the floor, arms and legs bent by two-bone inverse kinematics.
 
-World coordinates are body heights: x to the right of the picture, y up from the floor, z toward the viewer. At yaw 0 the
-person faces the viewer, so that her left is +x; a positive yaw turns her to her left. Everything is an array over frames.
+World coordinates are body heights: x to the right of the picture, y up from the floor, z toward the viewer.
+At yaw 0 the person faces the viewer, so that her left is +x; a positive yaw turns her to her left. Everything
+is an array over frames.
 """
 
 import dataclasses
@@ -29,7 +30,8 @@ def directions(yaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class RootMove:
     """The body goes from one place and direction to another between two times, in a number of steps.
 
-    Times are fractions of the clip; `dx` and `dz` body heights in the world, `dyaw` radians; `first` the foot that starts.
+    Times are fractions of the clip; `dx` and `dz` body heights in the world, `dyaw` radians; `first` the foot
+    that starts.
     """
 
     start: float
@@ -146,7 +148,7 @@ def two_bones(
 
 @dataclasses.dataclass
 class Skeleton:
-    """Where everything is: `points` name -> (F, 3) in the world, and the directions of pelvis, chest and head, (F,)."""
+    """Where everything is: `points` name -> (F, 3) in the world; yaw of pelvis, chest and head, (F,)."""
 
     points: dict[str, np.ndarray]
     pelvis_yaw: np.ndarray
@@ -212,7 +214,7 @@ def pose_skeleton(body: Body, stance: Stance, controls: Controls, sections: np.n
     for name, side in SIDES.items():
         foot = feet[name]
         hip = pelvis + side * body.hip_half * left
-        toe_left, toe_front = directions(foot["yaw"])
+        _, toe_front = directions(foot["yaw"])
         knee, ankle = two_bones(
             hip, points[f"{name}_ankle"], body.thigh, body.shin, front + toe_front + 0.15 * side * left
         )

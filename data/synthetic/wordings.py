@@ -1,6 +1,7 @@
 """The motions' labels, and sentences that describe them.
 
-Left and right are the person's own: when she faces the viewer and steps to her left, she moves to the right of the picture.
+Left and right are the person's own: when she faces the viewer and steps to her left, she moves to the right
+of the picture.
 """
 
 from collections.abc import Sequence
@@ -181,7 +182,7 @@ def _expand() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
         "raise_arm": "raise_{s}_arm",
         "hand_on_hip": "{s}_hand_on_hip",
     }
-    wordings = dict(UNSIDED_MOTIONS)
+    wordings: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict(UNSIDED_MOTIONS)
     for kind, (train, test) in SIDED_MOTIONS.items():
         for side in ("left", "right"):
             wordings[names[kind].format(s=side)] = (

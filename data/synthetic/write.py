@@ -1,6 +1,5 @@
 """Clips to files in the dataset's layout, each whole or absent."""
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,6 @@ from utils.errors import UserError
 from utils.files import write_json, write_text
 
 FOLDERS = {"picture": "fashion_crop", "pose": "fashion_poses", "mask": "fashion_masks"}
-PNG_COMPRESSION = 2
 PALETTE = bytes(value for color in PART_COLORS for value in color)
 
 
@@ -25,54 +23,56 @@ def is_finished(output_dir: Path, split: str, name: str) -> bool:
 
 
 def write_sampled_clip(
-    output_dir: Path, seed: int, num_frames: int, height: int, split: str, index: int
+    output_dir: Path, seed: int, num_frames: int, height: int, png_compression: int, split: str, index: int
 ) -> None:
-    """Sample clip `index` of a split and write it; a function of its module, so that worker processes find it."""
-    write_clip(output_dir, split, sample_clip(seed, split, index, num_frames, height))
+    """Sample clip `index` of a split and write it: a function of this module, so that workers find it."""
+    write_clip(output_dir, split, sample_clip(seed, split, index, num_frames, height), png_compression)
 
 
-def write_clip(output_dir: Path, split: str, clip: Clip) -> None:
+def write_clip(output_dir: Path, split: str, clip: Clip, png_compression: int = 2) -> None:
     """Render a clip and write its frames, skeletons, masks, JSON and, last, its annotation.
 
-    Each folder is filled under a temporary name and then renamed, so that an interrupted run leaves no part of a clip
-    that looks like a whole one.
+    Each folder is filled under a temporary name and then renamed, so that an interrupted run leaves no part
+    of a clip that looks like a whole one.
 
     Raises:
         UserError: the folder cannot be written.
     """
     try:
-        keypoints = _write_folders(output_dir, clip)
+        keypoints = _write_folders(output_dir, clip, png_compression)
     except OSError as error:
         raise UserError(
-            f"cannot write to {output_dir}: {error.strerror or error}; free some space or choose another folder"
+            f"cannot write to {output_dir}: {error.strerror or error}; free space or choose another folder"
         ) from error
     write_json(output_dir / "fashion_poses" / f"{clip.name}.json", describe(clip, keypoints))
     write_text(output_dir / split / f"{clip.name}.txt", f"0 {clip.num_frames} {clip.text}\n")
 
 
-def _write_folders(output_dir: Path, clip: Clip) -> list[np.ndarray]:
+def _write_folders(output_dir: Path, clip: Clip, png_compression: int) -> list[np.ndarray]:
     final = {kind: output_dir / folder / clip.name for kind, folder in FOLDERS.items()}
     temporary = {kind: path.with_name(f".{clip.name}.partial") for kind, path in final.items()}
     for path in (*final.values(), *temporary.values()):
         shutil.rmtree(path, ignore_errors=True)
     for path in temporary.values():
         path.mkdir(parents=True)
-    keypoints = _write_frames(temporary, render_clip(clip))
+    keypoints = _write_frames(temporary, render_clip(clip), png_compression)
     for kind, path in temporary.items():
-        os.replace(path, final[kind])
+        path.replace(final[kind])
     return keypoints
 
 
-def _write_frames(folders: dict[str, Path], frames: Iterable[Frame]) -> list[np.ndarray]:
+def _write_frames(
+    folders: dict[str, Path], frames: Iterable[Frame], png_compression: int
+) -> list[np.ndarray]:
     keypoints = []
     for number, frame in enumerate(frames):
         for kind in ("picture", "pose"):
             path = folders[kind] / f"{number:03d}.png"
             bgr = cv2.cvtColor(getattr(frame, kind), cv2.COLOR_RGB2BGR)
-            encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1]
+            encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, png_compression])[1]
             path.write_bytes(encoded.tobytes())
         mask = Image.fromarray(frame.mask, "P")
         mask.putpalette(PALETTE)
-        mask.save(folders["mask"] / f"{number:03d}.png", compress_level=PNG_COMPRESSION)
+        mask.save(folders["mask"] / f"{number:03d}.png", compress_level=png_compression)
         keypoints.append(frame.keypoints)
     return keypoints
