@@ -63,7 +63,7 @@ class Cloth:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outfit:
-    """What one person wears, in body heights; heights count from the floor, ease is how far cloth stands off."""
+    """What one person wears, in body heights; ease is how far the cloth stands off the skin."""
 
     kind: str
     """"dress", "skirt" or "trousers"."""
