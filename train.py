@@ -168,11 +168,25 @@ def check_config(config: Config, world: World) -> None:
         )
 
 
-def build_denoiser(config: Config) -> Denoiser:
-    """The denoiser of the preset with weights drawn from the seed, or the model of --init_from."""
+def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: int) -> Denoiser:
+    """The denoiser of the preset with weights drawn from the seed, or the model of --init_from.
+
+    Channels of the latents and width of the text are those of the frozen models, whatever the preset's.
+
+    Raises:
+        UserError: the model of --init_from was made for other latents or another text encoder.
+    """
+    given = {"latent_channels": latent_channels, "cross_attention_dim": cross_attention_dim}
     if config.init_from is not None:
-        return load_denoiser(config.init_from).train()
-    overrides = dict(PRESETS[config.preset])
+        denoiser = load_denoiser(config.init_from).train()
+        if any(denoiser.config[name] != value for name, value in given.items()):
+            made_for = ", ".join(f"{name} {denoiser.config[name]}" for name in given)
+            raise UserError(
+                f"{config.init_from} was made for {made_for}; --latents and --text_encoder have "
+                f"{latent_channels} and {cross_attention_dim}"
+            )
+        return denoiser
+    overrides = {**PRESETS[config.preset], **given}
     if config.prediction_type != "preset":
         overrides["prediction_type"] = config.prediction_type
     with torch.random.fork_rng(devices=[]):
@@ -254,13 +268,12 @@ def train(config: Config, world: World) -> None:
     device = world.device
 
     # Data: clips of latents, each with its own poses and sentence.
-    denoiser = build_denoiser(config)
     segments = load_annotations(config.dataset, "train")
-    dataset = ClipDataset(
-        config.dataset, config.latents, segments, config.num_frames, use_warps=denoiser.config.warp_input
-    )
+    dataset = ClipDataset(config.dataset, config.latents, segments, config.num_frames)
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     text_encoder.to(device)
+    denoiser = build_denoiser(config, dataset.latent_channels, text_encoder.config.hidden_size)
+    dataset.use_warps = denoiser.config.warp_input
     prompt_cache: dict[str, torch.Tensor] = {}
 
     # Model, optimizer, moving average.

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from data.annotations import Segment
 from data.frames import read_frames
 from data.latents import LatentVideo
 from utils.errors import UserError
+
+POSE_SCALE = 8  # pose pictures are this many times the size of the latents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,14 +112,22 @@ class ClipDataset(Dataset[dict[str, Any]]):
         segments: annotations to draw from; those shorter than `num_frames` are left out, like in the
             published training.
         num_frames: frames of a whole clip.
-        use_warps: return warped latents and their validity.
+        use_warps: return warped latents and their validity; zeros where a video was projected without.
+
+    Attributes:
+        latent_channels: of the projected videos.
 
     Raises:
         UserError: no segment is long enough, or a video was not projected.
     """
 
     def __init__(
-        self, dataset_dir: Path, latents_dir: Path, segments: list[Segment], num_frames: int, use_warps: bool
+        self,
+        dataset_dir: Path,
+        latents_dir: Path,
+        segments: list[Segment],
+        num_frames: int,
+        use_warps: bool = True,
     ) -> None:
         self.segments = [s for s in segments if s.end - s.start >= num_frames]
         if not self.segments:
@@ -135,6 +146,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
             )
         self.poses_dir, self.latents_dir = dataset_dir / "fashion_poses", latents_dir
         self.num_frames, self.use_warps = num_frames, use_warps
+        first = LatentVideo(latents_dir / f"{self.segments[0].name}.safetensors")
+        self.latent_channels = first.latents([0]).shape[1]
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -143,40 +156,42 @@ class ClipDataset(Dataset[dict[str, Any]]):
         """One clip.
 
         Returns:
-            latents (c, f, h, w) float32, pose_images (3, f, H, W) float32 in [-1, 1], text, name, seed; with
-            warps also warped_latents (c, f, h, w) and warp_validity (1, f, h, w).
+            latents (c, f, h, w), pose_images (3, f, 8h, 8w) in [-1, 1], both float32; text, name, seed; with
+            `use_warps` also warped_latents (c, f, h, w) and warp_validity (1, f, h, w).
         """
         segment = self.segments[request.segment]
         video = LatentVideo(self.latents_dir / f"{segment.name}.safetensors")
         rng = np.random.default_rng(request.seed)
         starts = np.arange(segment.start, segment.end - request.num_frames + 1)
-        if self.use_warps:
-            starts = np.intersect1d(starts, video.reference_frames)
-            if not starts.size:
-                raise UserError(
-                    f"{self.latents_dir / segment.name}.safetensors holds no warp that starts "
-                    f"in frames {segment.start} to {segment.end - request.num_frames}; "
-                    "project the dataset again with --num_references 1 or more"
-                )
-        start = int(rng.choice(starts))
+        warped_starts = np.intersect1d(starts, video.reference_frames)
+        has_warp = self.use_warps and warped_starts.size > 0
+        start = int(rng.choice(warped_starts if has_warp else starts))
         if request.consecutive:
             frames = np.arange(start, start + request.num_frames)
         else:
             later = rng.choice(np.arange(start + 1, segment.end), request.num_frames - 1, replace=False)
             frames = np.concatenate([[start], np.sort(later)])
 
-        poses = read_frames(self.poses_dir / segment.name, frames.tolist())
+        latents = video.latents(frames)
+        size = (POSE_SCALE * latents.shape[2], POSE_SCALE * latents.shape[3])
+        poses = torch.from_numpy(read_frames(self.poses_dir / segment.name, frames.tolist()))
+        poses = poses.permute(0, 3, 1, 2).float() / 127.5 - 1
+        if poses.shape[2:] != size:  # the videos were projected at another size
+            poses = functional.interpolate(poses, size, mode="bilinear", antialias=True)
         sample = {
-            "latents": video.latents(frames).float().movedim(0, 1),
-            "pose_images": torch.from_numpy(poses).permute(3, 0, 1, 2).float() / 127.5 - 1,
+            "latents": latents.movedim(0, 1),
+            "pose_images": poses.movedim(0, 1),
             "text": segment.text,
             "name": segment.name,
             "seed": request.seed,
         }
-        if self.use_warps:
+        if has_warp:
             warped, validity = video.warp(int(np.flatnonzero(video.reference_frames == start)[0]), frames)
-            sample["warped_latents"] = warped.float().movedim(0, 1)
-            sample["warp_validity"] = validity.float().movedim(0, 1)
+        else:
+            warped, validity = torch.zeros_like(latents), torch.zeros_like(latents[:, :1])
+        if self.use_warps:
+            sample["warped_latents"] = warped.movedim(0, 1)
+            sample["warp_validity"] = validity.movedim(0, 1)
         return sample
 
 

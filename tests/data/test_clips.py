@@ -1,0 +1,132 @@
+"""Training clips: order and choices are pure functions of the seed; what a clip holds."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.annotations import Segment
+from data.clips import ClipDataset, ClipRequest, ClipSampler, collate_clips
+from data.latents import write_latent_video
+from utils.errors import UserError
+from utils.image import write_png
+
+
+def sampler(**changes: int) -> ClipSampler:
+    settings = {"num_frames": 8, "short_frames": 4, "short_steps": 0, "seed": 3} | changes
+    return ClipSampler(settings.pop("num_segments", 5), 4, 10, **settings)
+
+
+def test_every_epoch_visits_each_segment_once() -> None:
+    drawn = [request.segment for request in chain.from_iterable(sampler())]
+    assert len(drawn) == 40
+    for epoch in range(8):
+        assert sorted(drawn[epoch * 5 : epoch * 5 + 5]) == [0, 1, 2, 3, 4]
+    assert drawn[:5] != drawn[5:10] or drawn[:5] != drawn[10:15]
+
+
+def test_the_order_does_not_depend_on_processes_accumulation_or_where_it_begins() -> None:
+    whole = list(sampler())
+    assert list(sampler(first_step=6)) == whole[6:]
+    for world_size, accumulation in ((2, 1), (1, 2), (2, 2), (4, 1)):
+        ranks = [
+            list(sampler(rank=rank, world_size=world_size, accumulation=accumulation))
+            for rank in range(world_size)
+        ]
+        for step in range(10):
+            parts = [part for rank in ranks for part in rank[step * accumulation : (step + 1) * accumulation]]
+            assert list(chain.from_iterable(parts)) == whole[step]
+        assert len(sampler(rank=0, world_size=world_size, accumulation=accumulation)) == len(ranks[0])
+
+
+def test_another_seed_is_another_order() -> None:
+    assert list(sampler()) != list(sampler(seed=4))
+
+
+def test_short_clips_come_first() -> None:
+    batches = list(sampler(short_steps=3))
+    assert [(b[0].num_frames, b[0].consecutive) for b in batches[2:4]] == [(4, False), (8, True)]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Two videos of 12 frames: latents and poses carry the frame's number; one is warped from frames 0 and 3."""
+    for name in ("warped", "plain"):
+        for frame in range(12):
+            write_png(
+                tmp_path / "fashion_poses" / name / f"{frame:03d}.png",
+                np.full((32, 16, 3), 10 * frame, np.uint8),
+            )
+        numbers = torch.arange(12).view(12, 1, 1, 1).expand(12, 3, 4, 2)
+        tensors = {"latents": numbers.half()}
+        if name == "warped":
+            tensors["reference_frames"] = torch.tensor([0, 3])
+            tensors["warped_latents"] = torch.stack([numbers, numbers + 100]).half()
+            tensors["warp_validity"] = torch.ones(2, 12, 1, 4, 2).half()
+        write_latent_video(tmp_path / "latents" / f"{name}.safetensors", tensors, {})
+    return tmp_path, tmp_path / "latents"
+
+
+SEGMENTS = [Segment("warped", 0, 12, "a"), Segment("plain", 2, 12, "b")]
+
+
+def test_a_clip_begins_at_a_warped_frame_and_keeps_together_what_belongs_together(folders) -> None:
+    dataset = ClipDataset(*folders, SEGMENTS, 6)
+    starts = set()
+    for seed in range(20):
+        clip = dataset[ClipRequest(0, 6, True, seed)]
+        frames = clip["latents"][0, :, 0, 0]
+        start = int(frames[0])
+        starts.add(start)
+        assert frames.tolist() == list(range(start, start + 6))
+        assert torch.equal(clip["warped_latents"][0, :, 0, 0], frames + (100 if start == 3 else 0))
+        poses = ((clip["pose_images"][0, :, 0, 0] + 1) * 127.5).round()
+        assert poses.tolist() == [10 * f for f in frames.tolist()]
+    assert starts == {0, 3}
+
+
+def test_short_clips_are_sorted_random_frames_of_the_segment(folders) -> None:
+    dataset = ClipDataset(*folders, SEGMENTS, 6)
+    seen = set()
+    for seed in range(30):
+        frames = dataset[ClipRequest(1, 4, False, seed)]["latents"][0, :, 0, 0].tolist()
+        assert frames == sorted(set(frames))
+        assert 2 <= frames[0] <= 8
+        assert frames[-1] < 12
+        seen |= set(frames)
+    assert seen == set(range(2, 12))
+
+
+def test_a_video_without_warps_has_zeros(folders) -> None:
+    clips = [ClipDataset(*folders, SEGMENTS, 6)[ClipRequest(i, 6, True, 0)] for i in (0, 1)]
+    batch = collate_clips(clips)
+    assert batch["warp_validity"].flatten(1).sum(1).tolist() == [6 * 8, 0]
+    assert not batch["warped_latents"][1].any()
+    assert batch["text"] == ["a", "b"]
+    assert (
+        "warped_latents"
+        not in ClipDataset(*folders, SEGMENTS, 6, use_warps=False)[ClipRequest(0, 6, True, 0)]
+    )
+
+
+def test_poses_of_another_size_are_resized_to_eight_times_the_latents(folders) -> None:
+    for frame in range(12):
+        picture = np.zeros((64, 32, 3), np.uint8)
+        write_png(folders[0] / "fashion_poses" / "plain" / f"{frame:03d}.png", picture)
+    clip = ClipDataset(*folders, SEGMENTS, 6)[ClipRequest(1, 6, True, 0)]
+    assert clip["pose_images"].shape == (3, 6, 32, 16)
+
+
+def test_the_same_seed_gives_the_same_clip(folders) -> None:
+    dataset = ClipDataset(*folders, SEGMENTS, 6)
+    a, b = (dataset[ClipRequest(0, 4, False, 9)] for _ in range(2))
+    assert torch.equal(a["latents"], b["latents"])
+
+
+def test_segments_too_short_and_videos_not_projected_are_named(folders) -> None:
+    with pytest.raises(UserError, match=r"no segment of .* has 13 frames .* has 12"):
+        ClipDataset(*folders, SEGMENTS, 13)
+    with pytest.raises(UserError, match=r"the first: other\); run: python project_latent_space.py"):
+        ClipDataset(*folders, [*SEGMENTS, Segment("other", 0, 12, "")], 6)
