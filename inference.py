@@ -37,12 +37,14 @@ from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.image import fit_image, read_image, write_png
+from utils.pose_drawing import draw_pose
 from utils.precision import autocast, resolve_dtype
 from utils.video import check_fps, write_video
 from warping.joints import load_joints, read_joints
 
 SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
 JOINTS_HELP = 'a JSON file with {"keypoints": 18 x [x, y, visibility]} in pixels, or a skeleton picture'
+NUM_JOINTS_TO_REDRAW = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,6 +208,8 @@ def _load_folder(config: Config, path: Path) -> X2FashionPipeline:
 def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> Inputs:
     """Read a clip's pictures and joints, and fit them into `height` x `width` without distortion.
 
+    Skeletons of another size are drawn anew where their joints can be read in every frame, else resized.
+
     Args:
         clip: where they are.
         num_frames: take the first so many poses; None for all.
@@ -221,20 +225,30 @@ def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> 
     count = available if num_frames is None else num_frames
     original = read_image(clip.image)
     photo, photo_placement = fit_image(original, height, width)
+    poses, joints = _read_poses(clip, count, height, width)
+    image_joints = None
+    if clip.image_joints is not None:
+        image_joints = photo_placement.to_fitted(read_image_joints(clip.image_joints, *original.shape[:2]))
+    return Inputs(photo=photo, poses=poses, joints=joints, image_joints=image_joints)
+
+
+def _read_poses(
+    clip: Clip, count: int | None, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     pictures = read_poses(clip.poses, None if count is None else clip.start + count)
     if clip.poses.is_dir():
         joints = load_joints(clip.poses, len(pictures))
     else:
         joints = np.stack([read_joints(picture) for picture in pictures])
-    fitted = [fit_image(picture, height, width) for picture in pictures[clip.start :]]
+    pictures = pictures[clip.start :]
+    fitted = [fit_image(picture, height, width) for picture in pictures]
     if joints is not None:
         joints = fitted[0][1].to_fitted(joints[clip.start :])
-    image_joints = None
-    if clip.image_joints is not None:
-        image_joints = photo_placement.to_fitted(read_image_joints(clip.image_joints, *original.shape[:2]))
-    return Inputs(
-        photo=photo, poses=np.stack([pose for pose, _ in fitted]), joints=joints, image_joints=image_joints
-    )
+        resized = pictures.shape[1:3] != (height, width)
+        if resized and ((joints[..., 2] > 0).sum(axis=1) >= NUM_JOINTS_TO_REDRAW).all():
+            # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
+            return np.stack([draw_pose(frame, height, width) for frame in joints]), joints
+    return np.stack([pose for pose, _ in fitted]), joints
 
 
 def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:

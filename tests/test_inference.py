@@ -16,6 +16,7 @@ import inference
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
 from utils.config import run_script
 from utils.image import read_image, write_png
+from utils.pose_drawing import draw_pose
 from utils.video import read_video, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +116,16 @@ def test_poses_and_joints_are_fitted_alike(own: dict[str, Path]) -> None:
     inputs = inference.read_inputs(clip, 2, HEIGHT, WIDTH)
     assert inputs.poses.shape == (2, HEIGHT, WIDTH, 3) and inputs.image_joints is None
     np.testing.assert_allclose(inputs.joints[..., :2], figure_clip(2)[2][..., :2], atol=1)
+    redrawn = [draw_pose(joints, HEIGHT, WIDTH) for joints in inputs.joints]
+    np.testing.assert_array_equal(inputs.poses, redrawn)
+
+
+def test_skeletons_without_readable_joints_are_resized(own: dict[str, Path]) -> None:
+    for path in own["skeletons"].iterdir():
+        write_png(path, read_image(path) // 255 * 90)
+    clip = inference.Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
+    poses = inference.read_inputs(clip, None, HEIGHT, WIDTH).poses
+    assert 0 < poses.max() <= 90
 
 
 def test_the_photos_own_joints_from_json_and_from_a_picture(own: dict[str, Path], tmp_path: Path) -> None:
