@@ -1,0 +1,441 @@
+"""Measure videos: poses followed, appearance kept, sentence followed, smooth, close to the truth; beside controls.
+
+Try it, on the model and the clips that ship, then on videos that are there already (NAME.mp4 or NAME/000.png):
+
+    python evaluate.py
+    python evaluate.py --dataset fashion_dataset --split test --videos result --output_dir evaluation_result
+
+Writes to --output_dir: metrics.json (means, 95 % intervals over clips, each clip, the controls), metrics.md and
+metrics.csv (the same as tables), best.png, median.png and worst.png (contact sheets), videos/ (what was made) and
+settings.json. What cannot be measured says "not computed" and why.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from diffusers import AutoencoderKL
+from tqdm import tqdm
+
+import inference
+from diffusion.latents import load_vae
+from diffusion.pipeline import X2FashionPipeline
+from evaluation import controls
+from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_generated
+from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
+from evaluation.learned import LearnedMetrics
+from evaluation.measure import MEASURES, Values, measure_video, motion_read
+from evaluation.report import (
+    VIDEOS,
+    Summary,
+    csv_table,
+    markdown_table,
+    rank_clips,
+    summarise,
+    summarise_distances,
+)
+from utils.config import run_script, save_config
+from utils.contact_sheet import contact_sheet
+from utils.errors import UserError
+from utils.files import read_json, write_json, write_text
+from utils.image import read_image, write_png
+from utils.video import write_video
+from warping.joints import load_joints, scale_joints
+
+SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of an evaluation."""
+
+    dataset: Path = Path("fashion_dataset")
+    """Dataset with the true frames; masks, joints and labels are used where it has them."""
+    split: Literal["train", "test"] = "test"
+    """Which of its clips."""
+    protocol: Literal["x2fashion", "humanvid24"] = "x2fashion"
+    """x2fashion: first frame as photo, consecutive frames. humanvid24: middle frame, 24 frames at stride 3."""
+    num_frames: int = 24
+    """Frames of a clip by protocol x2fashion, at least 3; shorter segments are taken whole."""
+    max_clips: int | None = None
+    """Measure only the first so many clips."""
+    output_dir: Path = Path("evaluation_result")
+    """Gets everything that is written."""
+
+    videos: Path | None = None
+    """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by --pretrained_model."""
+    videos_text_only: Path | None = None
+    """Likewise, of videos that were made without poses."""
+    videos_conflict: Path | None = None
+    """Likewise, of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
+    conditions: tuple[Literal["poses", "text", "conflict"], ...] = ("poses", "text", "conflict")
+    """What to make videos from: the poses and the sentence, the sentence alone, the poses and a wrong sentence."""
+
+    pretrained_model: Path = inference.SHIPPED_MODEL
+    """A model's folder, a denoiser's folder from train.py, or a published .pth file."""
+    vae: Path | None = None
+    """VAE's folder; also for the control that sends the true frames through it."""
+    text_encoder: Path | None = None
+    """CLIP text encoder's folder; a published .pth needs it."""
+    tokenizer: Path | None = None
+    """Tokenizer's folder, where it is not in the text encoder's."""
+    scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
+    """Sampler, as in inference.py; so are the following."""
+    num_inference_steps: int | None = None
+    """Denoising steps."""
+    image_guidance_scale: float = 1.0
+    """How much to follow the photo."""
+    pose_guidance_scale: float = 1.0
+    """How much to follow the poses."""
+    text_guidance_scale: float = 1.0
+    """How much to follow the sentence."""
+    height: int | None = None
+    """Of the pictures in pixels; by default the model's, and the dataset's where no model is loaded."""
+    width: int | None = None
+    """Likewise."""
+    seed: int = 0
+    """Of the videos' noise and of the intervals."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the networks' products."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
+
+    keypoint_detector: Path = SHIPPED_DETECTOR
+    """Weights from train_keypoint_detector.py; joints and motions of videos are read with them."""
+    estimated_joints: Path | None = None
+    """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in fashion_poses."""
+    lpips_weights: Path | None = None
+    """TorchScript file: two pictures (n, 3, H, W) in [-1, 1] to n distances."""
+    inception_weights: Path | None = None
+    """TorchScript file: uint8 pictures (n, 3, H, W) to features; for FID."""
+    i3d_weights: Path | None = None
+    """TorchScript file: videos (n, 3, F, 224, 224) in [-1, 1] to features; for FVD."""
+    clip_model: Path | None = None
+    """Folder of a CLIP model with its tokenizer; for the CLIP score."""
+    sheet_measure: str = "silhouette_iou"
+    """By which measure clips are best, median and worst; PSNR where it cannot be computed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What an evaluation needs besides the clips."""
+
+    pipeline: X2FashionPipeline | None
+    vae: AutoencoderKL | None
+    detector: KeypointDetector | None
+    learned: LearnedMetrics
+
+
+def inference_config(config: Config) -> inference.Config:
+    """The settings that this script shares with inference.py."""
+    shared = {field.name for field in dataclasses.fields(inference.Config)} & {
+        "dataset", "split", "pretrained_model", "vae", "text_encoder", "tokenizer", "scheduler", "num_inference_steps",
+        "image_guidance_scale", "pose_guidance_scale", "text_guidance_scale", "height", "width", "seed", "dtype", "device",
+    }  # fmt: skip
+    return inference.Config(**{name: getattr(config, name) for name in shared})
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot be right, before anything is loaded.
+
+    Raises:
+        UserError: a number out of its range or an unknown measure.
+    """
+    if config.num_frames < 3:
+        raise UserError(
+            f"--num_frames {config.num_frames} is too few; flicker takes 3 frames, a clip usually has 24"
+        )
+    if config.max_clips is not None and config.max_clips < 1:
+        raise UserError(f"--max_clips {config.max_clips} leaves nothing to measure; give at least 1")
+    if config.sheet_measure not in MEASURES:
+        raise UserError(
+            f"--sheet_measure {config.sheet_measure} is unknown; choose one of {', '.join(MEASURES)}"
+        )
+    if (config.height is None) != (config.width is None):
+        raise UserError("--height and --width go together; give both or none")
+    if not config.keypoint_detector.is_file() and config.keypoint_detector != SHIPPED_DETECTOR:
+        raise UserError(
+            f"--keypoint_detector {config.keypoint_detector} does not exist; give a .safetensors file"
+        )
+
+
+def load_tools(config: Config) -> Tools:
+    """Load the model, unless videos are given, and the networks that measure.
+
+    Raises:
+        UserError: something is missing or does not fit; the message names it.
+    """
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    pipeline = vae = None
+    if config.videos is None:
+        pipeline = inference.load_pipeline(inference_config(config), torch.device(device))
+        vae = pipeline.vae
+    elif config.vae is not None or (config.pretrained_model / "vae").is_dir():
+        vae = load_vae(config.vae or config.pretrained_model / "vae").to(device)
+    detector = (
+        load_detector(config.keypoint_detector).to(device) if config.keypoint_detector.is_file() else None
+    )
+    learned = LearnedMetrics(
+        config.lpips_weights, config.inception_weights, config.i3d_weights, config.clip_model, device
+    )
+    return Tools(pipeline=pipeline, vae=vae, detector=detector, learned=learned)
+
+
+def make_video(
+    config: Config, pipeline: X2FashionPipeline, clip: Clip, prompt: str, with_poses: bool = True
+) -> np.ndarray:
+    """Sample the video of a clip, (F, H, W, 3) uint8.
+
+    Where the photo is not the first frame, the sampled clip begins at the photo's own pose, and that frame is dropped; the
+    last pose is held until the number of frames suits the model.
+    """
+    settings = inference_config(config)
+    lead, count = int(not clip.photo_is_first), len(clip.frames)
+    multiple = pipeline.denoiser.frame_multiple
+    sampled = -(-(lead + count) // multiple) * multiple
+    if not with_poses:
+        return _sample_from_text(settings, pipeline, clip, prompt, sampled)[lead : lead + count]
+
+    order = np.minimum(np.arange(sampled), lead + count - 1)
+    poses = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order]
+    joints = clip.joints
+    if joints is not None and clip.photo_joints is not None:
+        joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
+    inputs = inference.Inputs(photo=clip.photo, poses=poses, joints=joints, image_joints=clip.photo_joints)
+    place = inference.Clip(name=clip.name, image=config.dataset, poses=config.dataset, prompt=prompt)
+    return inference.make_video(settings, pipeline, place, inputs)[lead : lead + count]
+
+
+def _sample_from_text(
+    settings: inference.Config, pipeline: X2FashionPipeline, clip: Clip, prompt: str, num_frames: int
+) -> np.ndarray:
+    frames = pipeline(
+        clip.photo,
+        None,
+        prompt,
+        num_frames=num_frames,
+        num_inference_steps=settings.num_inference_steps,
+        image_guidance_scale=settings.image_guidance_scale,
+        text_guidance_scale=settings.text_guidance_scale,
+        generator=torch.Generator().manual_seed(inference.clip_seed(settings.seed, clip.name)),
+        output_type="np",
+    ).frames[0]
+    return (frames * 255).round().astype(np.uint8)
+
+
+def video_of(config: Config, tools: Tools, clip: Clip, condition: str, prompt: str) -> np.ndarray | str:
+    """The video of a clip under a condition, read or made (and then written), or why there is none."""
+    given = {"poses": config.videos, "text": config.videos_text_only, "conflict": config.videos_conflict}[
+        condition
+    ]
+    if given is not None:
+        return read_generated(given, clip)
+    flag = {"text": "--videos_text_only DIR", "conflict": "--videos_conflict DIR"}.get(
+        condition, "--videos DIR"
+    )
+    if tools.pipeline is None or condition not in config.conditions:
+        return (
+            f"no such videos; give {flag}, or let --pretrained_model make them with --conditions {condition}"
+        )
+    video = make_video(config, tools.pipeline, clip, prompt, with_poses=condition != "text")
+    write_video(video_folder(config, condition) / f"{clip.name}.mp4", video, inference.Config.fps)
+    return video
+
+
+def video_folder(config: Config, condition: str) -> Path:
+    """Where videos of a condition are, given or made."""
+    if condition == "poses" and config.videos is not None:
+        return config.videos
+    return (
+        config.output_dir
+        / {"poses": "videos", "text": "videos_text_only", "conflict": "videos_conflict"}[condition]
+    )
+
+
+def measure_sentence(config: Config, tools: Tools, clip: Clip, wrong: ClipSource | None) -> Values:
+    """Whether the sentence alone moves the person, and who wins where sentence and poses conflict."""
+    motions, values = clip.source.motions, {}
+
+    def read(condition: str, prompt: str, wanted: dict[str, tuple[str, ...]]) -> Values:
+        reason = (
+            motion_read(motions, None)
+            if tools.detector is None
+            else motion_read(motions, np.zeros((4, 18, 3)))
+        )
+        if isinstance(reason, str):  # no detector, no label or no rule: nothing to make a video for
+            return dict.fromkeys(wanted, reason)
+        video = video_of(config, tools, clip, condition, prompt)
+        if isinstance(video, str):
+            return dict.fromkeys(wanted, video)
+        joints = detect_joints(tools.detector, video)
+        return {name: motion_read(labels, joints) for name, labels in wanted.items()}
+
+    values |= read("text", clip.source.segment.text, {"motion_accuracy_text_only": motions})
+    names = "motion_conflict_follows_poses", "motion_conflict_follows_text"
+    if wrong is None or not wrong.motions or wrong.motions == motions:
+        return values | dict.fromkeys(names, "no clip of another motion to take a sentence from")
+    return values | read(
+        "conflict", wrong.segment.text, dict(zip(names, (motions, wrong.motions), strict=True))
+    )
+
+
+def control_videos(tools: Tools, clip: Clip, wrong: Clip | None) -> dict[str, np.ndarray | str]:
+    """The controls' videos of a clip, or why there is none."""
+    warped = controls.photo_warped(clip)
+    return {
+        "photo_copied": controls.photo_copied(clip),
+        "photo_warped": "no joints (fashion_poses)" if warped is None else warped,
+        "wrong_clip": "no other video"
+        if wrong is None
+        else controls.match_shape(wrong.frames, clip.frames.shape),
+        "vae_reconstruction": (
+            "no VAE; give --vae DIR"
+            if tools.vae is None
+            else controls.vae_reconstruction(tools.vae, clip.frames)
+        ),
+        "truth": clip.frames,
+    }
+
+
+def read_estimated(folder: Path, clip: Clip) -> np.ndarray:
+    """The user's own joints of a clip's video, (F, 18, 3) in the clip's pixels."""
+    path, size = folder / clip.name, clip.frames.shape[1:3]
+    joints = load_joints(path, len(clip.frames))
+    if joints is None:
+        raise UserError(f"no joint is found in {path}; give skeleton pictures or a {clip.name}.json")
+    if (path / "000.png").is_file():
+        own = read_image(path / "000.png").shape[:2]
+    else:
+        document = read_json(path.with_name(f"{path.name}.json"))
+        own = document["height"], document["width"]
+    return scale_joints(joints, own, size)
+
+
+@dataclasses.dataclass
+class Row:
+    """The measures of one row of the table, clip by clip, and the features of its videos."""
+
+    clips: dict[str, Values] = dataclasses.field(default_factory=dict)
+    features: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+    reason: str | None = None
+
+    def add(
+        self, tools: Tools, clip: Clip, video: np.ndarray | str, external: np.ndarray | None = None
+    ) -> None:
+        """Measure one video of a clip; a string says why there is none."""
+        if isinstance(video, str):
+            self.clips[clip.name], self.reason = dict.fromkeys(MEASURES, video), video
+            return
+        self.clips[clip.name] = measure_video(clip, video, tools.detector, tools.learned, external)
+        for name, features in tools.learned.features(video[clip.scored]).items():
+            self.features.setdefault(name, []).append(features)
+
+
+def measure_all(
+    config: Config, tools: Tools, sources: list[ClipSource], size: tuple[int, int] | None
+) -> dict[str, Row]:
+    """Measure the videos and the controls of all clips, one clip in memory at a time."""
+    rows = {name: Row() for name in (VIDEOS, *controls.CONTROLS)}
+    for index, source in enumerate(tqdm(sources, desc="evaluate", unit="clip")):
+        clip = load_clip(config.dataset, source, size)
+        wrong = controls.choose_wrong(sources, index)
+        external = None if config.estimated_joints is None else read_estimated(config.estimated_joints, clip)
+        rows[VIDEOS].add(tools, clip, video_of(config, tools, clip, "poses", source.segment.text), external)
+        rows[VIDEOS].clips[clip.name] |= measure_sentence(config, tools, clip, wrong)
+        wrong_clip = None if wrong is None else load_clip(config.dataset, wrong, size)
+        for name, video in control_videos(tools, clip, wrong_clip).items():
+            rows[name].add(tools, clip, video)
+        rows["truth"].clips[clip.name]["motion_rules_on_true_joints"] = motion_read(
+            source.motions, clip.joints
+        )
+    return rows
+
+
+def write_sheets(
+    config: Config, sources: list[ClipSource], size: tuple[int, int] | None, clips: dict[str, Values]
+) -> None:
+    """Contact sheets of the best, the median and the worst clip."""
+    measure, ranked = rank_clips(clips, config.sheet_measure)
+    by_name = {source.name: source for source in sources}
+    for label, name in {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}.items():
+        clip = load_clip(config.dataset, by_name[name], size)
+        video = read_generated(video_folder(config, "poses"), clip)
+        rows = [
+            ("photo", [clip.photo]),
+            ("poses", list(clip.poses)),
+            ("video", list(video)),
+            ("truth", list(clip.frames)),
+        ]
+        if (warped := controls.photo_warped(clip)) is not None:
+            rows.insert(3, ("photo warped to the poses", list(warped)))
+        title = f"{label}: {name}, {measure} {clips[name][measure]:.3g}. {clip.source.segment.text}"
+        write_png(config.output_dir / f"{label}.png", contact_sheet(rows, title=title))
+
+
+def write_report(config: Config, rows: dict[str, Row], sources: list[ClipSource]) -> dict[str, Summary]:
+    """Write metrics.json, metrics.md and metrics.csv."""
+    truth = rows["truth"]
+    table = {
+        name: summarise(list(row.clips.values()), config.seed)
+        | summarise_distances(row.features, truth.features, row.reason)
+        for name, row in rows.items()
+    }
+    rules = [values.pop("motion_rules_on_true_joints") for values in truth.clips.values()]
+    right = [value for value in rules if not isinstance(value, str)]
+    document: dict[str, Any] = {
+        **table[VIDEOS],
+        "controls": {name: table[name] for name in controls.CONTROLS},
+        "motion_rules_on_true_joints": float(np.mean(right)) if right else f"not computed: {rules[0]}",
+        "protocol": config.protocol,
+        "num_clips": len(sources),
+        "clips": {
+            source.name: {
+                "text": source.segment.text,
+                "motions": source.motions,
+                "wrong_clip": getattr(controls.choose_wrong(sources, index), "name", None),
+                **rows[VIDEOS].clips[source.name],
+            }
+            for index, source in enumerate(sources)
+        },
+    }
+    write_json(config.output_dir / "metrics.json", document)
+    header = (
+        f"# {len(sources)} clips of {config.dataset}/{config.split}, protocol {config.protocol}\n\n"
+        f"Videos: {config.videos or config.pretrained_model}. Means with 95 % intervals (bootstrap over clips). Controls: "
+        + "; ".join(f"{name}: {meaning}" for name, meaning in controls.CONTROLS.items())
+        + "."
+    )
+    write_text(config.output_dir / "metrics.md", markdown_table(table, header))
+    write_text(config.output_dir / "metrics.csv", csv_table(table))
+    return table
+
+
+def main(config: Config) -> None:
+    """Choose clips, measure them one by one, write the report."""
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    check(config)
+    sources = list_clips(config.dataset, config.split, config.protocol, config.num_frames, config.max_clips)
+    tools = load_tools(config)
+    size = (config.height, config.width) if config.height and config.width else None
+    if size is None and tools.pipeline is not None:
+        size = tools.pipeline.config.height, tools.pipeline.config.width
+    save_config(config, config.output_dir / "settings.json")
+
+    rows = measure_all(config, tools, sources, size)
+    table = write_report(config, rows, sources)
+    write_sheets(config, sources, size, rows[VIDEOS].clips)
+    for name, summary in table[VIDEOS].items():
+        text = f"{summary['mean']:.4g}" if isinstance(summary, dict) else summary
+        print(f"{name:32} {text}")
+    print(f"metrics.json, metrics.md, metrics.csv and three sheets are in {config.output_dir}/")
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)

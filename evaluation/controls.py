@@ -1,0 +1,59 @@
+"""Videos that need no network: what any good model must beat, and what none can."""
+
+import cv2
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from diffusion.inputs import to_signed, to_uint8
+from diffusion.latents import decode_latents, encode_images, spatial_factor
+from evaluation.clips import Clip, ClipSource
+from warping.warp import warp_to_poses
+
+CONTROLS = {
+    "photo_copied": "the photo in every frame",
+    "photo_warped": "the photo warped to the poses, no network",
+    "wrong_clip": "the true frames of another clip",
+    "vae_reconstruction": "the true frames through the VAE: the ceiling",
+    "truth": "the true frames",
+}
+
+
+def photo_copied(clip: Clip) -> np.ndarray:
+    """The photo, standing still; like all controls (F, H, W, 3) uint8."""
+    return np.repeat(clip.photo[None], len(clip.frames), axis=0)
+
+
+def photo_warped(clip: Clip) -> np.ndarray | None:
+    """The photo's pixels moved to the poses; None without joints."""
+    if clip.joints is None or clip.photo_joints is None:
+        return None
+    return warp_to_poses(clip.photo, clip.photo_joints, clip.joints)[0]
+
+
+def choose_wrong(sources: list[ClipSource], index: int) -> ClipSource | None:
+    """The next clip, in a circle, of another video and another motion if there is one; None if there is no other."""
+    others = [
+        s for s in sources[index + 1 :] + sources[:index] if s.segment.name != sources[index].segment.name
+    ]
+    different = [s for s in others if s.motions != sources[index].motions]
+    return (different or others or [None])[0]
+
+
+def match_shape(video: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Another clip's frames cut or held at their end, and resized, to (F, H, W, 3)."""
+    count, height, width = shape[:3]
+    frames = video[np.minimum(np.arange(count), len(video) - 1)]
+    if frames.shape[1:3] == (height, width):
+        return frames
+    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+@torch.no_grad()
+def vae_reconstruction(vae: AutoencoderKL, frames: np.ndarray) -> np.ndarray:
+    """Frames (F, H, W, 3) uint8 encoded and decoded; padded to the VAE's grid by repeating the edge."""
+    height, width = frames.shape[1:3]
+    factor = spatial_factor(vae)
+    padding = ((0, 0), (0, -height % factor), (0, -width % factor), (0, 0))
+    padded = np.pad(frames, padding, mode="edge")
+    return to_uint8(decode_latents(vae, encode_images(vae, to_signed(padded))))[:, :height, :width]

@@ -1,0 +1,175 @@
+"""All measures of one video of a clip, and what each of them means."""
+
+import dataclasses
+
+import numpy as np
+
+from evaluation.appearance import color_errors, texture
+from evaluation.clips import Clip
+from evaluation.fidelity import l1, psnr, ssim
+from evaluation.keypoint_detector import KeypointDetector, detect_joints
+from evaluation.keypoints import joint_errors
+from evaluation.learned import LearnedMetrics
+from evaluation.motion_rules import MOTIONS, read_motions
+from evaluation.silhouette import estimate_background, iou, segment
+from evaluation.smoothness import flicker, motion_ratio, warping_error
+
+Values = dict[str, float | str]
+"""Measure -> its number, or why there is none."""
+
+NO_MASKS = "no masks (fashion_masks)"
+NO_LABELS = "no motion label (fashion_poses/NAME.json)"
+NO_JOINTS = "no joints (fashion_poses)"
+NO_DETECTOR = (
+    "no keypoint detector; train one with train_keypoint_detector.py, give it as --keypoint_detector FILE"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What a measure is: its axis, whether more ("up"), less ("down") or one ("one") is better, and its meaning."""
+
+    axis: str
+    better: str
+    meaning: str
+
+
+MEASURES = {
+    "silhouette_iou": Measure("poses followed", "up", "overlap of the person's shape with the true mask"),
+    "joint_error": Measure(
+        "poses followed", "down", "distance of the found joints, % of the picture's height"
+    ),
+    "pck": Measure("poses followed", "up", "joints found within 0.2 torso lengths"),
+    "joint_error_external": Measure("poses followed", "down", "the same, by the user's estimator"),
+    "pck_external": Measure("poses followed", "up", "the same, by the user's estimator"),
+    "garment_color_error": Measure(
+        "appearance kept", "down", "mean colour of each garment part, 8-bit RGB steps"
+    ),
+    "garment_delta_e": Measure("appearance kept", "down", "the same as CIE 1976 deltaE"),
+    "shoe_color_error": Measure("appearance kept", "down", "the same for shoes, 8-bit RGB steps"),
+    "skin_color_error": Measure(
+        "appearance kept", "down", "the same for head, arms and legs, 8-bit RGB steps"
+    ),
+    "skin_delta_e": Measure("appearance kept", "down", "the same as CIE 1976 deltaE"),
+    "silhouette_psnr": Measure("appearance kept", "up", "PSNR inside the true silhouette, dB"),
+    "pattern_correlation": Measure("appearance kept", "up", "correlation of the high-passed patterned cloth"),
+    "texture_energy": Measure(
+        "appearance kept", "one", "deviation of the high-passed cloth over the truth's"
+    ),
+    "motion_accuracy_with_poses": Measure("sentence followed", "up", "motion read back, poses given"),
+    "motion_accuracy_text_only": Measure("sentence followed", "up", "motion read back, no poses"),
+    "motion_conflict_follows_poses": Measure(
+        "sentence followed", "up", "poses win over another clip's sentence"
+    ),
+    "motion_conflict_follows_text": Measure(
+        "sentence followed", "up", "another clip's sentence wins over the poses"
+    ),
+    "motion_ratio": Measure("smooth", "one", "change from frame to frame over the truth's"),
+    "warping_error": Measure("smooth", "down", "change of colour along the true motion, 8-bit steps"),
+    "flicker": Measure("smooth", "down", "jumping to and fro beyond the truth's, 8-bit steps"),
+    "ssim": Measure("close to the truth", "up", "structural similarity"),
+    "psnr": Measure("close to the truth", "up", "dB"),
+    "l1": Measure("close to the truth", "down", "8-bit steps"),
+    "lpips": Measure("close to the truth", "down", "LPIPS"),
+    "clip_score": Measure("close to the truth", "up", "100 x cosine of frames and sentence"),
+    "fid": Measure("close to the truth", "down", "Frechet distance of pictures, over all clips"),
+    "fvd": Measure("close to the truth", "down", "Frechet distance of videos, over all clips"),
+}
+DISTANCES = ("fid", "fvd")
+"""Of all clips together; the others are means over clips."""
+
+
+def measure_video(
+    clip: Clip,
+    video: np.ndarray,
+    detector: KeypointDetector | None,
+    learned: LearnedMetrics,
+    external_joints: np.ndarray | None = None,
+) -> Values:
+    """Measure one video against a clip.
+
+    Frames that are the photo itself are left out where frames are compared with the truth.
+
+    Args:
+        clip: the truth.
+        video: (F, H, W, 3) uint8, shaped like `clip.frames`.
+        detector: finds joints in the video, if there is one.
+        learned: networks that the user gave.
+        external_joints: (F, 18, 3) of the video by the user's own estimator.
+
+    Returns:
+        Every measure of `MEASURES` that belongs to one video with poses.
+    """
+    assert video.shape == clip.frames.shape, (video.shape, clip.frames.shape)
+    scored, truth = video[clip.scored], clip.frames[clip.scored]
+    values: Values = _with_masks(clip, scored, truth)
+
+    found = None if detector is None else detect_joints(detector, video)
+    values |= _joints(clip, found, NO_DETECTOR, "")
+    values |= _joints(
+        clip, external_joints, "no joints by another estimator; give --estimated_joints DIR", "_external"
+    )
+    values["motion_accuracy_with_poses"] = motion_read(clip.source.motions, found)
+
+    values["motion_ratio"] = _number(motion_ratio(video, clip.frames), "the truth does not move")
+    values["warping_error"] = _number(warping_error(video, clip.frames), "no flow was found")
+    values["flicker"] = flicker(video, clip.frames)
+    values |= {"ssim": ssim(scored, truth), "psnr": psnr(scored, truth), "l1": l1(scored, truth)}
+    return values | learned.measure(scored, truth, clip.source.segment.text)
+
+
+def _with_masks(clip: Clip, video: np.ndarray, truth: np.ndarray) -> Values:
+    names = (
+        "silhouette_iou", "silhouette_psnr", "garment_color_error", "garment_delta_e", "shoe_color_error",
+        "skin_color_error", "skin_delta_e", "pattern_correlation", "texture_energy",
+    )  # fmt: skip
+    if clip.masks is None:
+        return dict.fromkeys(names, NO_MASKS)
+    masks = clip.masks[clip.scored]
+    person = masks > 0
+    no_garments = "no garment parts (fashion_poses/NAME.json)"
+    values: Values = {
+        "silhouette_iou": iou(segment(video, estimate_background(clip.photo)), person),
+        "silhouette_psnr": _number(psnr(video, truth, person), "the masks are empty"),
+    }
+    steps, delta_e = color_errors(video, truth, masks, clip.garments)
+    values |= {
+        "garment_color_error": _number(steps, no_garments),
+        "garment_delta_e": _number(delta_e, no_garments),
+    }
+    values["shoe_color_error"] = _number(
+        color_errors(video, truth, masks, clip.shoes)[0], "no shoes are seen"
+    )
+    steps, delta_e = color_errors(video, truth, masks, clip.skin)
+    values |= {
+        "skin_color_error": _number(steps, "no skin is seen"),
+        "skin_delta_e": _number(delta_e, "no skin is seen"),
+    }
+    values["pattern_correlation"] = _number(
+        texture(video, truth, masks, clip.patterned)[0], "no cloth has a pattern"
+    )
+    values["texture_energy"] = _number(texture(video, truth, masks, clip.garments)[1], no_garments)
+    return values
+
+
+def _joints(clip: Clip, found: np.ndarray | None, missing: str, suffix: str) -> Values:
+    names = f"joint_error{suffix}", f"pck{suffix}"
+    if found is None or clip.joints is None:
+        return dict.fromkeys(names, missing if found is None else NO_JOINTS)
+    errors = joint_errors(found[clip.scored], clip.joints[clip.scored], clip.frames.shape[1])
+    return {name: _number(error, NO_JOINTS) for name, error in zip(names, errors, strict=True)}
+
+
+def motion_read(motions: tuple[str, ...], joints: np.ndarray | None) -> float | str:
+    """1 if the joints (F, 18, 3) show just these motions in their order, else 0; or why that cannot be said."""
+    if joints is None:
+        return NO_DETECTOR
+    if not motions:
+        return NO_LABELS
+    if not set(motions) <= set(MOTIONS):
+        return f"no rule reads {', '.join(sorted(set(motions) - set(MOTIONS)))}"
+    return float(read_motions(joints) == motions)
+
+
+def _number(value: float, reason: str) -> float | str:
+    return value if np.isfinite(value) else reason
