@@ -1,0 +1,56 @@
+"""Put videos of inference.py side by side as the moving picture at the top of the README.
+
+Try it, after python inference.py:
+
+    python -m docs.teaser
+    python -m docs.teaser --results result --output docs/teaser.gif --num_clips 4
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from data.frames import read_poses
+from utils.config import run_script
+from utils.errors import UserError
+from utils.files import read_json
+from utils.image import fit_image, read_image
+from utils.video import read_video, write_gif
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the teaser."""
+
+    results: Path = Path("result")
+    """Folder that inference.py wrote: NAME.mp4 with NAME.json."""
+    output: Path = Path("docs/teaser.gif")
+    """The picture to write."""
+    num_clips: int = 5
+    """How many clips, the first ones by name."""
+    fps: float = 10
+    """Frames a second."""
+
+
+def main(config: Config) -> None:
+    """For each clip, the photo, the poses and the video side by side."""
+    columns = []
+    for path in sorted(config.results.glob("*.mp4"))[: config.num_clips]:
+        settings = read_json(path.with_suffix(".json"))
+        video, _ = read_video(path)
+        size = video.shape[1:3]
+        photo = fit_image(read_image(settings["image"]), *size)[0]
+        start = settings["start"]
+        poses = read_poses(Path(settings["poses"]), start + len(video))[start:]
+        poses = np.stack([fit_image(pose, *size)[0] for pose in poses])
+        columns.append(np.concatenate([np.broadcast_to(photo, video.shape), poses, video], axis=2))
+    if not columns:
+        raise UserError(f"{config.results} has no videos; run python inference.py first")
+    num_frames = min(len(column) for column in columns)
+    write_gif(config.output, np.concatenate([c[:num_frames] for c in columns], axis=2), config.fps)
+    print(f"{config.output}: {config.output.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
