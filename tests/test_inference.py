@@ -264,6 +264,6 @@ def test_as_a_program(tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path:
         "--num_inference_steps",
         "1",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "result") in done.stdout and len(list((tmp_path / "result").iterdir())) == 6
