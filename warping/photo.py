@@ -15,6 +15,7 @@ NECK, HIPS, ANKLES = 1, 2, 4  # places along the trunk, see Body.trunk; knees ar
 CHIN = 1.4  # place along the head's axis: 1 is its middle, 2 the neck
 LEG_MARGIN = 0.17  # torso lengths from the knee to the outside of a trouser leg, at most
 TROUSERS = 2.25  # place along the trunk where trouser legs part
+LOW_HEM = 3.15  # place along the trunk below which a hem is doubted
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
 PROFILE_STEPS = 96
 PROFILE_RANGE = (-1.0, 4.6)  # places along trunk or head between which widths are known
@@ -225,8 +226,8 @@ def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: fl
 def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
     """Place along the trunk (2 hips, 3 knees, 4 ankles) down to which it moves as one: the hem of a skirt.
 
-    It is where the background shows between the legs. Where it shows nowhere, what is no wider at the knees than legs
-    are is taken for trousers, which part below the hips.
+    It is where the background shows between the legs. Where that is well below the knees or nowhere, what is no wider at
+    the knees than legs are is taken for trousers, which part below the hips.
     """
     places = np.linspace(HIPS + 0.08, ANKLES, 60)
     legs = {side: body.leg(side)[:3] for side in SIDES}
@@ -241,12 +242,13 @@ def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
     between = cv2.remap(mask.astype(np.float32), points[..., 0], points[..., 1], cv2.INTER_LINEAR)
     gap = (between < 0.5).any(axis=0)
     run = gap[:-2] & gap[1:-1] & gap[2:]
-    if run.any():
-        return float(places[int(np.argmax(run))]) - 0.03
-    middle, half_width = measure_widths(mask, chain, body.length)
+    hem = float(places[int(np.argmax(run))]) - 0.03 if run.any() else NO_GAP
+    if hem < LOW_HEM:
+        return hem
+    _, half_width = measure_widths(mask, chain, body.length)
     knee = round((3 - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1))
     apart = np.hypot(*(body.point("left_knee") - body.point("right_knee")))
-    return TROUSERS if half_width[knee] - apart / 2 < LEG_MARGIN * body.length else NO_GAP
+    return TROUSERS if half_width[knee] - apart / 2 < LEG_MARGIN * body.length else hem
 
 
 def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.ndarray, np.ndarray]:
@@ -304,9 +306,11 @@ def make_layer(image: np.ndarray, own: np.ndarray, alpha: np.ndarray, edge: np.n
     """A layer whose pixels outside `own` > 0.9, and those of the photo's `edge`, take the nearest clean colour."""
     mine = own > 0.02
     clean = (own > 0.9) & ~edge
-    if not clean.any():
-        clean = mine
-    picture = np.dstack([nearest_colors(image, clean), np.where(mine, 255, 0).astype(np.uint8)])
+    inner = cv2.erode(clean.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1).astype(bool)
+    if not inner.any():
+        inner = clean = mine
+    colors = np.where(clean[..., None], image, nearest_colors(image, inner))
+    picture = np.dstack([colors, np.where(mine, 255, 0).astype(np.uint8)])
     return Layer(picture, (np.clip(alpha, 0, 1) * 255).round().astype(np.uint8))
 
 

@@ -36,6 +36,7 @@ HEAD_DEPTHS = (1.1, 1.1, 1.0)
 GRID_ROWS = 128  # maps are computed on about this many rows and enlarged
 LIMB_REACH = 0.3  # torso lengths from a limb's line within which its pixels lie
 FILLED_VALIDITY = 0.5  # of background that the person hid in the photo
+EDGE_MARGIN = 0.97  # of a turned part's half width, from which colours are taken: its very edge is mixed with the rest
 HIDDEN_VALIDITY = 0.3  # of cloth that is turned away in the photo
 UNKNOWN_VALIDITY = 0.0  # where a limb is that the photo does not show
 
@@ -261,7 +262,7 @@ class _Canvas:
         valid *= np.clip(fine[5], 0, 1) * inside
         rgb = color[..., :3]
         if hidden_color is not None:
-            seen = np.clip(fine[5] - HIDDEN_VALIDITY, 0, 0.2)[..., None] * 5
+            seen = np.clip(fine[5] - HIDDEN_VALIDITY, 0, 0.4)[..., None] / 0.4
             rgb = rgb * seen + hidden_color * (1 - seen)
         window, validity = self.picture[top:bottom, left:right], self.validity[top:bottom, left:right]
         window += alpha[..., None] * (rgb - window)
@@ -321,10 +322,10 @@ def turn_tube(
     within = np.clip(share, -1, 1)
     outline = middle + side * share * there
     angle = np.arcsin(within) + turned
-    texture = middle + (np.sin(angle) + side * (share - within)) * there
-    facing = np.clip(np.cos(angle) / 0.3 + 0.5, 0, 1) * (1 - HIDDEN_VALIDITY) + HIDDEN_VALIDITY
-    if abs(np.sin(yaws[0] - yaws[1])) < 0.05 and side > 0:
-        facing = np.ones_like(facing)
+    texture = middle + EDGE_MARGIN * (np.sin(angle) + side * (share - within)) * there
+    facing = np.clip(np.cos(angle) / 0.3, 0, 1) * (1 - HIDDEN_VALIDITY) + HIDDEN_VALIDITY
+    if abs(np.sin(yaws[0] - yaws[1])) < 0.05 and side > 0:  # not turned
+        return outline, outline, np.ones_like(facing)
     return outline, texture, facing
 
 
