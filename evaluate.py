@@ -1,13 +1,14 @@
-"""Measure videos: poses followed, appearance kept, sentence followed, smooth, close to the truth; beside controls.
+"""Measure videos: poses followed, appearance kept, sentence followed, smooth, true; beside controls.
 
-Try it, on the model and the clips that ship, then on videos that are there already (NAME.mp4 or NAME/000.png):
+Try it, on the model and the clips that ship, then on videos that are there already (NAME.mp4 or
+NAME/000.png):
 
     python evaluate.py
     python evaluate.py --dataset fashion_dataset --split test --videos result --output_dir evaluation_result
 
-Writes to --output_dir: metrics.json (means, 95 % intervals over clips, each clip, the controls), metrics.md and
-metrics.csv (the same as tables), best.png, median.png and worst.png (contact sheets), videos/ (what was made) and
-settings.json. What cannot be measured says "not computed" and why.
+Writes to --output_dir: metrics.json (means, 95 % intervals over clips, each clip, the controls), metrics.md
+and metrics.csv (the same as tables), best.png, median.png and worst.png (contact sheets), videos/ (what was
+made) and settings.json. What cannot be measured says "not computed" and why.
 """
 
 import dataclasses
@@ -25,10 +26,10 @@ import inference
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
 from evaluation import controls
-from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_generated
+from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_estimated, read_generated
 from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
 from evaluation.learned import LearnedMetrics
-from evaluation.measure import MEASURES, Values, measure_video, motion_read
+from evaluation.measure import MEASURES, Values, measure_video, motion_read, why_unread
 from evaluation.report import (
     VIDEOS,
     Summary,
@@ -41,10 +42,10 @@ from evaluation.report import (
 from utils.config import run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
-from utils.files import read_json, write_json, write_text
-from utils.image import read_image, write_png
+from utils.files import write_json, write_text
+from utils.image import write_png
+from utils.precision import autocast
 from utils.video import write_video
-from warping.joints import load_joints, scale_joints
 
 SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
 
@@ -58,7 +59,8 @@ class Config:
     split: Literal["train", "test"] = "test"
     """Which of its clips."""
     protocol: Literal["x2fashion", "humanvid24"] = "x2fashion"
-    """x2fashion: first frame as photo, consecutive frames. humanvid24: middle frame, 24 frames at stride 3."""
+    """x2fashion: first frame as photo, consecutive frames. humanvid24: middle frame, 24 frames at stride
+    3."""
     num_frames: int = 24
     """Frames of a clip by protocol x2fashion, at least 3; shorter segments are taken whole."""
     max_clips: int | None = None
@@ -67,13 +69,15 @@ class Config:
     """Gets everything that is written."""
 
     videos: Path | None = None
-    """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by --pretrained_model."""
+    """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by
+    --pretrained_model."""
     videos_text_only: Path | None = None
     """Likewise, of videos that were made without poses."""
     videos_conflict: Path | None = None
     """Likewise, of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
     conditions: tuple[Literal["poses", "text", "conflict"], ...] = ("poses", "text", "conflict")
-    """What to make videos from: the poses and the sentence, the sentence alone, the poses and a wrong sentence."""
+    """What to make videos from: the poses and the sentence, the sentence alone, the poses and a wrong
+    sentence."""
 
     pretrained_model: Path = inference.SHIPPED_MODEL
     """A model's folder, a denoiser's folder from train.py, or a published .pth file."""
@@ -107,7 +111,8 @@ class Config:
     keypoint_detector: Path = SHIPPED_DETECTOR
     """Weights from train_keypoint_detector.py; joints and motions of videos are read with them."""
     estimated_joints: Path | None = None
-    """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in fashion_poses."""
+    """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in
+    fashion_poses."""
     lpips_weights: Path | None = None
     """TorchScript file: two pictures (n, 3, H, W) in [-1, 1] to n distances."""
     inception_weights: Path | None = None
@@ -132,10 +137,8 @@ class Tools:
 
 def inference_config(config: Config) -> inference.Config:
     """The settings that this script shares with inference.py."""
-    shared = {field.name for field in dataclasses.fields(inference.Config)} & {
-        "dataset", "split", "pretrained_model", "vae", "text_encoder", "tokenizer", "scheduler", "num_inference_steps",
-        "image_guidance_scale", "pose_guidance_scale", "text_guidance_scale", "height", "width", "seed", "dtype", "device",
-    }  # fmt: skip
+    ours, theirs = ({field.name for field in dataclasses.fields(c)} for c in (Config, inference.Config))
+    shared = (ours & theirs) - {"num_frames", "output_dir"}
     return inference.Config(**{name: getattr(config, name) for name in shared})
 
 
@@ -192,8 +195,8 @@ def make_video(
 ) -> np.ndarray:
     """Sample the video of a clip, (F, H, W, 3) uint8.
 
-    Where the photo is not the first frame, the sampled clip begins at the photo's own pose, and that frame is dropped; the
-    last pose is held until the number of frames suits the model.
+    Where the photo is not the first frame, the sampled clip begins at the photo's own pose, and that frame is
+    dropped; the last pose is held until the number of frames suits the model.
     """
     settings = inference_config(config)
     lead, count = int(not clip.photo_is_first), len(clip.frames)
@@ -215,18 +218,20 @@ def make_video(
 def _sample_from_text(
     settings: inference.Config, pipeline: X2FashionPipeline, clip: Clip, prompt: str, num_frames: int
 ) -> np.ndarray:
-    frames = pipeline(
-        clip.photo,
-        None,
-        prompt,
-        num_frames=num_frames,
-        num_inference_steps=settings.num_inference_steps,
-        image_guidance_scale=settings.image_guidance_scale,
-        text_guidance_scale=settings.text_guidance_scale,
-        generator=torch.Generator().manual_seed(inference.clip_seed(settings.seed, clip.name)),
-        output_type="np",
-    ).frames[0]
-    return (frames * 255).round().astype(np.uint8)
+    with autocast(settings.dtype, pipeline.device):
+        (clips,) = pipeline(
+            clip.photo,
+            None,
+            prompt,
+            num_frames=num_frames,
+            num_inference_steps=settings.num_inference_steps,
+            image_guidance_scale=settings.image_guidance_scale,
+            text_guidance_scale=settings.text_guidance_scale,
+            generator=torch.Generator().manual_seed(inference.clip_seed(settings.seed, clip.name)),
+            output_type="np",
+            return_dict=False,
+        )
+    return (np.asarray(clips[0]) * 255).round().astype(np.uint8)
 
 
 def video_of(config: Config, tools: Tools, clip: Clip, condition: str, prompt: str) -> np.ndarray | str:
@@ -260,61 +265,24 @@ def video_folder(config: Config, condition: str) -> Path:
 
 def measure_sentence(config: Config, tools: Tools, clip: Clip, wrong: ClipSource | None) -> Values:
     """Whether the sentence alone moves the person, and who wins where sentence and poses conflict."""
-    motions, values = clip.source.motions, {}
+    motions = clip.source.motions
 
     def read(condition: str, prompt: str, wanted: dict[str, tuple[str, ...]]) -> Values:
-        reason = (
-            motion_read(motions, None)
-            if tools.detector is None
-            else motion_read(motions, np.zeros((4, 18, 3)))
-        )
-        if isinstance(reason, str):  # no detector, no label or no rule: nothing to make a video for
-            return dict.fromkeys(wanted, reason)
-        video = video_of(config, tools, clip, condition, prompt)
+        reason = why_unread(motions, tools.detector is not None)
+        video = reason or video_of(config, tools, clip, condition, prompt)
         if isinstance(video, str):
             return dict.fromkeys(wanted, video)
+        assert tools.detector is not None
         joints = detect_joints(tools.detector, video)
         return {name: motion_read(labels, joints) for name, labels in wanted.items()}
 
-    values |= read("text", clip.source.segment.text, {"motion_accuracy_text_only": motions})
+    values = read("text", clip.source.segment.text, {"motion_accuracy_text_only": motions})
     names = "motion_conflict_follows_poses", "motion_conflict_follows_text"
     if wrong is None or not wrong.motions or wrong.motions == motions:
         return values | dict.fromkeys(names, "no clip of another motion to take a sentence from")
     return values | read(
         "conflict", wrong.segment.text, dict(zip(names, (motions, wrong.motions), strict=True))
     )
-
-
-def control_videos(tools: Tools, clip: Clip, wrong: Clip | None) -> dict[str, np.ndarray | str]:
-    """The controls' videos of a clip, or why there is none."""
-    warped = controls.photo_warped(clip)
-    return {
-        "photo_copied": controls.photo_copied(clip),
-        "photo_warped": "no joints (fashion_poses)" if warped is None else warped,
-        "wrong_clip": "no other video"
-        if wrong is None
-        else controls.match_shape(wrong.frames, clip.frames.shape),
-        "vae_reconstruction": (
-            "no VAE; give --vae DIR"
-            if tools.vae is None
-            else controls.vae_reconstruction(tools.vae, clip.frames)
-        ),
-        "truth": clip.frames,
-    }
-
-
-def read_estimated(folder: Path, clip: Clip) -> np.ndarray:
-    """The user's own joints of a clip's video, (F, 18, 3) in the clip's pixels."""
-    path, size = folder / clip.name, clip.frames.shape[1:3]
-    joints = load_joints(path, len(clip.frames))
-    if joints is None:
-        raise UserError(f"no joint is found in {path}; give skeleton pictures or a {clip.name}.json")
-    if (path / "000.png").is_file():
-        own = read_image(path / "000.png").shape[:2]
-    else:
-        document = read_json(path.with_name(f"{path.name}.json"))
-        own = document["height"], document["width"]
-    return scale_joints(joints, own, size)
 
 
 @dataclasses.dataclass
@@ -349,7 +317,7 @@ def measure_all(
         rows[VIDEOS].add(tools, clip, video_of(config, tools, clip, "poses", source.segment.text), external)
         rows[VIDEOS].clips[clip.name] |= measure_sentence(config, tools, clip, wrong)
         wrong_clip = None if wrong is None else load_clip(config.dataset, wrong, size)
-        for name, video in control_videos(tools, clip, wrong_clip).items():
+        for name, video in controls.control_videos(tools.vae, clip, wrong_clip).items():
             rows[name].add(tools, clip, video)
         rows["truth"].clips[clip.name]["motion_rules_on_true_joints"] = motion_read(
             source.motions, clip.joints
@@ -366,14 +334,10 @@ def write_sheets(
     for label, name in {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}.items():
         clip = load_clip(config.dataset, by_name[name], size)
         video = read_generated(video_folder(config, "poses"), clip)
-        rows = [
-            ("photo", [clip.photo]),
-            ("poses", list(clip.poses)),
-            ("video", list(video)),
-            ("truth", list(clip.frames)),
-        ]
+        rows = [("photo", [clip.photo]), ("poses", list(clip.poses)), ("video", list(video))]
         if (warped := controls.photo_warped(clip)) is not None:
-            rows.insert(3, ("photo warped to the poses", list(warped)))
+            rows.append(("photo warped to the poses", list(warped)))
+        rows.append(("truth", list(clip.frames)))
         title = f"{label}: {name}, {measure} {clips[name][measure]:.3g}. {clip.source.segment.text}"
         write_png(config.output_dir / f"{label}.png", contact_sheet(rows, title=title))
 
@@ -407,9 +371,8 @@ def write_report(config: Config, rows: dict[str, Row], sources: list[ClipSource]
     write_json(config.output_dir / "metrics.json", document)
     header = (
         f"# {len(sources)} clips of {config.dataset}/{config.split}, protocol {config.protocol}\n\n"
-        f"Videos: {config.videos or config.pretrained_model}. Means with 95 % intervals (bootstrap over clips). Controls: "
-        + "; ".join(f"{name}: {meaning}" for name, meaning in controls.CONTROLS.items())
-        + "."
+        f"Videos: {config.videos or config.pretrained_model}. Means, 95 % intervals (bootstrap over clips). "
+        f"Controls: {'; '.join(f'{name}: {meaning}' for name, meaning in controls.CONTROLS.items())}."
     )
     write_text(config.output_dir / "metrics.md", markdown_table(table, header))
     write_text(config.output_dir / "metrics.csv", csv_table(table))

@@ -1,1 +1,1 @@
-"""Measures of a generated video: poses followed, appearance kept, sentence followed, smooth, close to the truth."""
+"""Measures of a generated video, one family a file, and the controls that they are read beside."""

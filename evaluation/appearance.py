@@ -1,4 +1,4 @@
-"""Appearance kept: are the clothes and the skin of the colours and patterns of the truth, inside the true mask?"""
+"""Appearance kept: do clothes and skin have the truth's colours and patterns, inside the true mask?"""
 
 from collections.abc import Sequence
 
@@ -42,8 +42,8 @@ def color_errors(
         parts: the indices that count.
 
     Returns:
-        The mean absolute difference over R, G and B in 8-bit steps, and deltaE (CIE 1976: the distance in L*a*b*); NaN
-        where none of the parts is seen.
+        The mean absolute difference over R, G and B in 8-bit steps, and deltaE (CIE 1976: the distance in
+        L*a*b*); NaN where none of the parts is seen.
     """
     steps, distances = [], []
     for part in parts:
@@ -66,7 +66,8 @@ def to_lab(colors: np.ndarray) -> np.ndarray:
 def high_pass(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """What is left of one picture inside a mask after its local mean there is taken away.
 
-    The mean looks at the mask's own pixels only (normalised convolution), so that neighbouring colours do not leak in.
+    The mean looks at the mask's own pixels only (normalised convolution), so that neighbouring colours do not
+    leak in.
 
     Args:
         frame: (H, W, 3) uint8.
@@ -97,9 +98,9 @@ def texture(
         parts: indices of the cloth.
 
     Returns:
-        The correlation of the patterns (Pearson, over pixels and channels, the mean over patterned parts and frames; NaN
-        where no cloth has a pattern), and the texture energy: the video's standard deviation over the truth's (NaN where no
-        cloth is seen).
+        The correlation of the patterns (Pearson, over pixels and channels, the mean over patterned parts and
+        frames; NaN where no cloth has a pattern), and the texture energy: the video's standard deviation over
+        the truth's (NaN where no cloth is seen).
     """
     correlations: list[float] = []
     energies = np.zeros(2)

@@ -10,8 +10,8 @@ Estimate = dict[str, float | int]
 def estimate_mean(values: Sequence[float], seed: int = 0, num_resamples: int = 2000) -> Estimate:
     """Mean over clips with its 95 % confidence interval, by the percentile bootstrap.
 
-    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. Clips are what is drawn again: the frames
-    of one clip are not independent of each other.
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. Clips are what is drawn again:
+    the frames of one clip are not independent of each other.
 
     Args:
         values: one finite number a clip, at least one.

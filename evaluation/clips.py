@@ -1,4 +1,4 @@
-"""What is measured: the clips of a dataset under a named protocol, with masks, joints and labels where it has them."""
+"""What is measured: clips under a named protocol, with masks, joints and labels where there are any."""
 
 import collections
 import dataclasses
@@ -13,9 +13,9 @@ from data.annotations import Segment, load_annotations
 from data.frames import count_frames, frame_paths, read_frames, read_pictures
 from utils.errors import UserError
 from utils.files import read_json
-from utils.image import Placement, fit_image
+from utils.image import Placement, fit_image, read_image
 from utils.video import read_video
-from warping.joints import load_joints
+from warping.joints import load_joints, scale_joints
 
 PROTOCOLS = ("x2fashion", "humanvid24")
 HUMANVID_FRAMES, HUMANVID_STRIDE = 24, 3
@@ -32,7 +32,8 @@ class ClipSource:
     indices: tuple[int, ...]
     photo_index: int
     motions: tuple[str, ...]
-    """Labels of what is done, in order; () where nothing says so, or where the frames show only a part of it."""
+    """Labels of what is done, in order; () where nothing says so, or where the frames show only a part of
+    it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,9 +75,9 @@ def list_clips(
 ) -> list[ClipSource]:
     """Choose frames and photo of each segment.
 
-    Protocol "x2fashion": the first frame is the photo, and `num_frames` consecutive frames follow from it (all of a
-    shorter segment). Protocol "humanvid24": the segment's middle frame is the photo, and 24 frames at stride 3 are made from
-    its first one on; shorter segments are left out.
+    Protocol "x2fashion": the first frame is the photo, and `num_frames` consecutive frames follow from it
+    (all of a shorter segment). Protocol "humanvid24": the segment's middle frame is the photo, and 24 frames
+    at stride 3 are made from its first one on; shorter segments are left out.
 
     Args:
         dataset_dir: the dataset's folder.
@@ -112,8 +113,8 @@ def list_clips(
     if not sources:
         longest = max(segment.end - segment.start for segment in segments)
         raise UserError(
-            f"--protocol {protocol} needs segments of {needed} frames, and the longest in {dataset_dir / split} has "
-            f"{longest}; choose another --protocol or dataset"
+            f"--protocol {protocol} needs segments of {needed} frames, and the longest in "
+            f"{dataset_dir / split} has {longest}; choose another --protocol or dataset"
         )
     return sources[:max_clips]
 
@@ -122,7 +123,8 @@ def load_clip(dataset_dir: Path, source: ClipSource, size: tuple[int, int] | Non
     """Read a clip, fitted into `size` (height, width) without distortion; None keeps the frames' own size.
 
     Raises:
-        UserError: pictures, joints or masks that cannot be read or do not fit together; the message names them.
+        UserError: pictures, joints or masks that cannot be read or do not fit together; the message names
+            them.
     """
     name, indices = source.segment.name, list(source.indices)
     pictures = read_frames(dataset_dir / "fashion_crop" / name, [source.photo_index, *indices])
@@ -216,7 +218,11 @@ def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def read_generated(videos_dir: Path, clip: Clip) -> np.ndarray:
-    """Read the video that was made for a clip, VIDEOS_DIR/NAME.mp4 or VIDEOS_DIR/NAME/000.png, at the clip's size.
+    """Read the video that was made for a clip, at the clip's size.
+
+    Args:
+        videos_dir: holds NAME.mp4 or NAME/000.png, 001.png ...
+        clip: what it was made for.
 
     Returns:
         (F, H, W, 3) uint8; frames beyond the clip's are left out.
@@ -232,7 +238,8 @@ def read_generated(videos_dir: Path, clip: Clip) -> np.ndarray:
         video = read_video(path, num_frames=count)[0]
     else:
         raise UserError(
-            f"{videos_dir} holds no video for clip {clip.name}; name it {clip.name}.mp4 or {clip.name}/000.png"
+            f"{videos_dir} holds no video for clip {clip.name}; name it {clip.name}.mp4 "
+            f"or {clip.name}/000.png"
         )
     if len(video) < count:
         raise UserError(
@@ -240,9 +247,32 @@ def read_generated(videos_dir: Path, clip: Clip) -> np.ndarray:
         )
     if abs(video.shape[2] / video.shape[1] / (width / height) - 1) > ASPECT_TOLERANCE:
         raise UserError(
-            f"{path} is {video.shape[2]} x {video.shape[1]} pixels, the clip {width} x {height}; make it of the same shape"
+            f"{path} is {video.shape[2]} x {video.shape[1]} pixels, the clip {width} x {height}; "
+            "make it of the same shape"
         )
     if video.shape[1:3] == (height, width):
         return video
     interpolation = cv2.INTER_AREA if video.shape[1] > height else cv2.INTER_CUBIC
     return np.stack([cv2.resize(frame, (width, height), interpolation=interpolation) for frame in video])
+
+
+def read_estimated(folder: Path, clip: Clip) -> np.ndarray:
+    """Joints of a clip's video by an estimator of the user's, (F, 18, 3) in the clip's pixels.
+
+    Args:
+        folder: holds NAME.json or skeleton pictures NAME/000.png, as fashion_poses does.
+        clip: what the video was made for.
+
+    Raises:
+        UserError: there are no such joints; the message names them.
+    """
+    path = folder / clip.name
+    joints = load_joints(path, len(clip.frames))
+    if joints is None:
+        raise UserError(f"no joint is found in {path}; give skeleton pictures or a {clip.name}.json")
+    if (path / "000.png").is_file():
+        size = read_image(path / "000.png").shape[:2]
+    else:
+        document = read_json(path.with_name(f"{path.name}.json"))
+        size = document["height"], document["width"]
+    return scale_joints(joints, size, clip.frames.shape[1:3])

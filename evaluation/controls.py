@@ -32,12 +32,12 @@ def photo_warped(clip: Clip) -> np.ndarray | None:
 
 
 def choose_wrong(sources: list[ClipSource], index: int) -> ClipSource | None:
-    """The next clip, in a circle, of another video and another motion if there is one; None if there is no other."""
+    """The next clip, in a circle, of another video and if possible another motion; None without one."""
     others = [
         s for s in sources[index + 1 :] + sources[:index] if s.segment.name != sources[index].segment.name
     ]
     different = [s for s in others if s.motions != sources[index].motions]
-    return (different or others or [None])[0]
+    return next(iter(different or others), None)
 
 
 def match_shape(video: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -57,3 +57,17 @@ def vae_reconstruction(vae: AutoencoderKL, frames: np.ndarray) -> np.ndarray:
     padding = ((0, 0), (0, -height % factor), (0, -width % factor), (0, 0))
     padded = np.pad(frames, padding, mode="edge")
     return to_uint8(decode_latents(vae, encode_images(vae, to_signed(padded))))[:, :height, :width]
+
+
+def control_videos(vae: AutoencoderKL | None, clip: Clip, wrong: Clip | None) -> dict[str, np.ndarray | str]:
+    """The video of each of `CONTROLS` for a clip, or why there is none."""
+    warped = photo_warped(clip)
+    return {
+        "photo_copied": photo_copied(clip),
+        "photo_warped": "no joints (fashion_poses)" if warped is None else warped,
+        "wrong_clip": "no other video" if wrong is None else match_shape(wrong.frames, clip.frames.shape),
+        "vae_reconstruction": "no VAE; give --vae DIR"
+        if vae is None
+        else vae_reconstruction(vae, clip.frames),
+        "truth": clip.frames,
+    }

@@ -50,8 +50,8 @@ def l1(video: np.ndarray, truth: np.ndarray) -> float:
 def ssim(video: np.ndarray, truth: np.ndarray) -> float:
     """Structural similarity of (F, H, W, 3) uint8: the mean over frames, channels and places.
 
-    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004: Gaussian windows of 11
-    pixels and sigma 1.5, K1 = 0.01, K2 = 0.03; only windows that lie inside the picture.
+    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004: Gaussian
+    windows of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03; only windows that lie inside the picture.
     """
     return float(np.mean([_ssim_picture(a, b) for a, b in zip(video, truth, strict=True)]))
 

@@ -1,7 +1,7 @@
 """A small network that finds the 18 joints of one person in front of a plain background.
 
-It is trained on synthetic frames alone (train_keypoint_detector.py) and judges videos of the same kind. Sun et al.,
-"Integral Human Pose Regression", 2018: a heat map a joint, whose expectation is the joint's place.
+It is trained on synthetic frames alone (train_keypoint_detector.py) and judges videos of the same kind. Sun
+et al., "Integral Human Pose Regression", 2018: a heat map a joint, whose expectation is the joint's place.
 """
 
 from pathlib import Path
@@ -78,7 +78,7 @@ class KeypointDetector(nn.Module):
 
 
 def expected_places(heat: torch.Tensor) -> torch.Tensor:
-    """Expectation of each heat map (n, 18, h, w) as (n, 18, 2): x, y in input pixels, a pixel's middle an integer."""
+    """Expectation of each heat map (n, 18, h, w), as (n, 18, 2): x, y in pixels of the input picture."""
     probability = heat.flatten(2).softmax(dim=2).unflatten(2, heat.shape[2:])
     rows = torch.arange(heat.shape[2], device=heat.device, dtype=heat.dtype)
     columns = torch.arange(heat.shape[3], device=heat.device, dtype=heat.dtype)

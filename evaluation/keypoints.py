@@ -16,9 +16,9 @@ def joint_errors(found: np.ndarray, truth: np.ndarray, height: int) -> tuple[flo
         height: of the pictures in pixels.
 
     Returns:
-        The mean distance in percent of the picture's height, over joints that were found; and PCK@0.2, the part of the
-        joints that were found within 0.2 torso lengths (neck to the middle of the hips) of the truth. NaN where the truth
-        shows no torso.
+        The mean distance in percent of the picture's height, over joints that were found; and PCK@0.2, the
+        part of the joints that were found within 0.2 torso lengths (neck to the middle of the hips) of the
+        truth. NaN where the truth shows no torso.
     """
     hips = (truth[:, JOINT["left_hip"]] + truth[:, JOINT["right_hip"]]) / 2
     has_torso = (truth[:, [JOINT["neck"], JOINT["left_hip"], JOINT["right_hip"]], 2] > 0).all(axis=1)

@@ -1,6 +1,7 @@
-"""Measures that need a network trained by others, from the user's own files: LPIPS, FID, FVD and the CLIP score."""
+"""Measures by networks of others, from the user's own files: LPIPS, FID, FVD and the CLIP score."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +14,8 @@ from utils.errors import UserError
 
 FLAGS = {
     "lpips": "--lpips_weights FILE (TorchScript: two pictures (n, 3, H, W) in [-1, 1] -> n distances)",
-    "fid": "--inception_weights FILE (TorchScript: uint8 pictures (n, 3, H, W) -> features, as inception-2015-12-05.pt)",
-    "fvd": "--i3d_weights FILE (TorchScript: videos (n, 3, F, 224, 224) in [-1, 1] -> features, as i3d_torchscript.pt)",
+    "fid": "--inception_weights FILE (TorchScript: uint8 pictures (n, 3, H, W) -> features)",
+    "fvd": "--i3d_weights FILE (TorchScript: videos (n, 3, F, 224, 224) in [-1, 1] -> features)",
     "clip_score": "--clip_model DIR (a CLIP model with its tokenizer, in transformers' layout)",
 }
 NOT_COMPUTED = {name: f"no weights; give {flag}" for name, flag in FLAGS.items()}
@@ -46,9 +47,9 @@ class LearnedMetrics:
     ) -> None:
         self.device = torch.device(device)
         self.lpips, self.inception, self.i3d = (self._load_script(path) for path in (lpips, inception, i3d))
-        self.clip, self.tokenizer = _load_clip(clip) if clip else (None, None)
+        self.clip = None if clip is None else _load_clip(clip)
         if self.clip is not None:
-            self.clip.to(self.device)
+            self.clip[0].to(self.device)
 
     def _load_script(self, path: Path | None) -> torch.jit.ScriptModule | None:
         if path is None:
@@ -75,15 +76,16 @@ class LearnedMetrics:
 
     def _clip_score(self, video: np.ndarray, text: str) -> float:
         """100 max(cosine of picture and sentence, 0), the mean over frames."""
-        assert self.clip is not None and self.tokenizer is not None
-        size = self.clip.config.vision_config.image_size
+        assert self.clip is not None
+        model, tokenizer = self.clip
+        size = model.config.vision_config.image_size
         pixels = functional.interpolate(
             (to_signed(video) + 1) / 2, (size, size), mode="bicubic", antialias=True
         )
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
         pixels = (pixels.clamp(0, 1) - mean) / std
-        tokens = self.tokenizer([text], truncation=True, return_tensors="pt").to(self.device)
-        outputs = self.clip(pixel_values=pixels.to(self.device), **tokens)
+        tokens = tokenizer([text], truncation=True, return_tensors="pt").to(self.device)
+        outputs = model(pixel_values=pixels.to(self.device), **tokens)
         cosines = (
             functional.normalize(outputs.image_embeds, dim=-1)
             @ functional.normalize(outputs.text_embeds, dim=-1).T
@@ -92,7 +94,11 @@ class LearnedMetrics:
 
     @torch.no_grad()
     def features(self, video: np.ndarray) -> dict[str, np.ndarray]:
-        """What FID and FVD compare, of one clip (F, H, W, 3) uint8: "fid" (F, d) and "fvd" (1, d), where weights are given."""
+        """What FID and FVD compare, of one clip (F, H, W, 3) uint8, where weights are given.
+
+        Returns:
+            "fid" (F, d) and "fvd" (1, d), float64.
+        """
         found = {}
         if self.inception is not None:
             pictures = torch.from_numpy(video).permute(0, 3, 1, 2).contiguous()
@@ -109,7 +115,8 @@ class LearnedMetrics:
 
 def _features(network: torch.jit.ScriptModule, inputs: torch.Tensor) -> torch.Tensor:
     """Call a network; the usual files want to be told that features, not logits, are meant."""
-    known = {argument.name for argument in network.forward.schema.arguments}
+    schema: Any = network.forward  # a script method, which knows its arguments
+    known = {argument.name for argument in schema.schema.arguments}
     wanted = {"return_features": True, "rescale": False, "resize": False}
     return (
         network(inputs, **{name: value for name, value in wanted.items() if name in known}).flatten(1).float()
@@ -134,8 +141,9 @@ def _load_clip(path: Path) -> tuple[CLIPModel, CLIPTokenizer]:
 def frechet_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Frechet distance of two Gaussians fitted to features (n, d) and (m, d), n and m at least 2.
 
-    |mu1 - mu2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With centred features A and B, C1 = A'A / (n - 1), and the last trace is
-    the sum of the singular values of A B' / sqrt((n - 1) (m - 1)): no root of a d x d matrix is needed.
+    |mu1 - mu2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With centred features A and B, C1 = A'A / (n - 1), and the
+    last trace is the sum of the singular values of A B' / sqrt((n - 1) (m - 1)): no root of a d x d matrix is
+    needed.
     """
     means = ours.mean(axis=0), theirs.mean(axis=0)
     a = (ours - means[0]) / np.sqrt(len(ours) - 1)

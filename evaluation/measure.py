@@ -27,10 +27,11 @@ NO_DETECTOR = (
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """What a measure is: its axis, whether more ("up"), less ("down") or one ("one") is better, and its meaning."""
+    """What a measure is."""
 
     axis: str
     better: str
+    """"up" where more is better, "down" where less is, "one" where 1 is best."""
     meaning: str
 
 
@@ -160,14 +161,22 @@ def _joints(clip: Clip, found: np.ndarray | None, missing: str, suffix: str) -> 
     return {name: _number(error, NO_JOINTS) for name, error in zip(names, errors, strict=True)}
 
 
-def motion_read(motions: tuple[str, ...], joints: np.ndarray | None) -> float | str:
-    """1 if the joints (F, 18, 3) show just these motions in their order, else 0; or why that cannot be said."""
-    if joints is None:
+def why_unread(motions: tuple[str, ...], has_joints: bool) -> str | None:
+    """Why it cannot be said whether a video shows these motions; None if it can."""
+    if not has_joints:
         return NO_DETECTOR
     if not motions:
         return NO_LABELS
     if not set(motions) <= set(MOTIONS):
         return f"no rule reads {', '.join(sorted(set(motions) - set(MOTIONS)))}"
+    return None
+
+
+def motion_read(motions: tuple[str, ...], joints: np.ndarray | None) -> float | str:
+    """1 if the joints (F, 18, 3) show these motions in this order and no others, else 0; or why not said."""
+    reason = why_unread(motions, joints is not None)
+    if joints is None or reason is not None:
+        return reason or NO_DETECTOR
     return float(read_motions(joints) == motions)
 
 

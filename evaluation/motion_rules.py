@@ -1,7 +1,8 @@
 """Sentence followed: what somebody did, read by rules from the track of her 18 joints.
 
-Left and right are the person's own. Lengths are torsos (neck to the middle of the hips), so that neither the picture's size
-nor the person's matters; angles are degrees of turn, 0 toward the viewer, positive to her left.
+Left and right are the person's own. Lengths are torsos (neck to the middle of the hips), so that neither the
+picture's size nor the person's matters; angles are degrees of turn, 0 toward the viewer, positive to her
+left.
 """
 
 import dataclasses
@@ -61,7 +62,7 @@ def read_motions(joints: np.ndarray) -> tuple[str, ...]:
 
 
 def make_track(joints: np.ndarray) -> Track | None:
-    """Fill gaps, measure the body; None where neck, shoulders, hips or ankles are seen in less than half of the frames."""
+    """Fill gaps and measure the body; None where trunk or ankles are seen in less than half of the frames."""
     seen = joints[..., 2] > 0
     needed = [
         JOINT[n]
@@ -130,7 +131,7 @@ def _turns(track: Track) -> list[tuple[float, str]]:
 
 
 def _steps(track: Track) -> list[tuple[float, str]]:
-    """Both feet end farther to a side; in each half of the clip by itself where the halves go opposite ways."""
+    """Both feet end farther to a side; the clip's halves by themselves where they go opposite ways."""
     place = (track.middle("ankle")[:, 0] + track.middle("hip")[:, 0]) / 2 / track.torso[0]
     half, last = _half(track), len(place) - 1
     start, end = place[:2].mean(), place[-2:].mean()
@@ -167,22 +168,19 @@ def _raised_arms(track: Track) -> list[tuple[float, str]]:
 
 def _hands_on_hips(track: Track) -> list[tuple[float, str]]:
     """A hand that did not rest on the hip at first does so in the middle or at the end of the clip."""
-    half = _half(track)
-    moments = [slice(max(half - 1, 0), half + 2), slice(-2, None)]
+    half, end = _half(track), len(track.facing) - 2
     when = {}
     for side in SIDES:
         out, near = _elbow_and_wrist(track, side)
         before = float(out[:2].mean())
-        for moment in moments:
-            bent = float(out[moment].min())
-            seen = np.abs(track.facing[moment]).min() > 0.8
-            if (
-                seen
-                and near[moment].all()
-                and bent > ELBOW_OUT_TORSOS
-                and bent - before > ELBOW_CHANGE_TORSOS
-            ):
-                when[side] = float(np.argmax(out > (before + bent) / 2))
+        for start in (half - 1, half - 2, half, end):
+            moment = slice(max(start, 0), max(start, 0) + 2)
+            facing, bent = track.facing[moment], float(out[moment].min())
+            steady = np.abs(facing).min() > 0.8 and np.ptp(facing) < 0.05
+            change = ELBOW_CHANGE_TORSOS * (1 if start == end else 1.4)  # arms also swing on the way
+            if steady and near[moment].all() and bent > ELBOW_OUT_TORSOS and bent - before > change:
+                low = np.flatnonzero(out[: moment.start] <= (before + bent) / 2)
+                when[side] = float(low[-1] + 1) if low.size else 0.0
                 break
     if len(when) == 2:
         return [(min(when.values()), "hands_on_hips")]
@@ -190,7 +188,7 @@ def _hands_on_hips(track: Track) -> list[tuple[float, str]]:
 
 
 def _elbow_and_wrist(track: Track, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """How far the elbow stands out from the arm's line, (F,) in torsos, and whether the wrist is beside the waist, (F,) bool."""
+    """How far the elbow stands out, (F,) in torsos, and whether the wrist is beside the waist, (F,) bool."""
     shoulder, elbow, wrist, hip = (track.points[f"{side}_{j}"] for j in ("shoulder", "elbow", "wrist", "hip"))
     outward = SIDES[side] * np.where(track.facing >= 0, 1.0, -1.0)
     line = wrist - shoulder

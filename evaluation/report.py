@@ -19,7 +19,7 @@ Summary = dict[str, Any]
 
 
 def summarise(clips: Sequence[Values], seed: int) -> Summary:
-    """Summarise one row: clips without a number for a measure are left out of it, and `n` says how many are left.
+    """Summarise one row; clips without a number for a measure are left out of it, `n` says how many are left.
 
     Args:
         clips: the measures of each clip.

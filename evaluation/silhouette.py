@@ -11,10 +11,11 @@ NOISE_FACTOR = 3.0
 CLEAR_DIFFERENCE = 30.0
 """A row with more than two such pixels is certainly a row of the person."""
 SHADOW_HEIGHT, SHADOW_SHARE, SHADOW_TINT = 0.08, 0.5, 8.0
-"""A shadow on the floor: in the lowest 8 % of the person, all channels darker by one share of at most a half, to 8 steps."""
+"""A shadow on the floor: in the lowest 8 % of the person, all channels darker by one share of at most a half,
+to 8 steps."""
 EDGE_SHARE, EDGE_PASSES = 0.6, 3
-"""A pixel of the outline belongs to the person where it has this much of the neighbouring person's difference; the outline
-is looked at so many times, each time a pixel farther in."""
+"""A pixel of the outline belongs to the person where it has this much of the neighbouring person's
+difference; the outline is looked at so many times, each time a pixel farther in."""
 MIN_ISLAND, MAX_HOLE = 0.002, 0.001
 """Pieces smaller and holes smaller than these parts of the picture are specks."""
 
@@ -22,7 +23,8 @@ MIN_ISLAND, MAX_HOLE = 0.002, 0.001
 def estimate_background(photo: np.ndarray) -> np.ndarray:
     """The empty studio of a photo with a plain background, from the photo's border alone.
 
-    The left and the right edge say how it changes from top to bottom, the top edge how it changes from side to side.
+    The left and the right edge say how it changes from top to bottom, the top edge how it changes from side
+    to side.
 
     Args:
         photo: (H, W, 3) uint8.
@@ -96,7 +98,7 @@ def _large_pieces(mask: np.ndarray, share: float, connectivity: int) -> np.ndarr
 
 
 def iou(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Intersection over union of (F, H, W) bool masks, the mean over frames; a frame empty in both counts 1."""
+    """Intersection over union of (F, H, W) bool masks, mean over frames; a frame empty in both counts 1."""
     intersection = (ours & theirs).sum(axis=(1, 2))
     union = (ours | theirs).sum(axis=(1, 2))
     return float(np.where(union > 0, intersection / np.maximum(union, 1), 1.0).mean())

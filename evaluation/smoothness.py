@@ -11,7 +11,7 @@ FLICKER_WINDOW = 5
 
 
 def motion_ratio(video: np.ndarray, truth: np.ndarray) -> float:
-    """Mean change from frame to frame over the truth's; (F, H, W, 3) uint8, F >= 2. NaN where the truth is still."""
+    """Mean change from frame to frame over the truth's; (F, H, W, 3) uint8. NaN where the truth is still."""
     change = _frame_change(truth)
     return _frame_change(video) / change if change > STILL_STEPS else float("nan")
 
@@ -24,9 +24,10 @@ def _frame_change(video: np.ndarray) -> float:
 def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
     """How much a point of the video changes its colour while it moves along the true motion, in 8-bit steps.
 
-    After Lai et al., "Learning Blind Video Temporal Consistency", 2018: the flow is the true video's (DIS, medium preset),
-    each frame is compared with its predecessor carried along the flow, over pixels whose forward and backward flow agree.
-    Taking the flow of the truth rather than of the video itself, a still picture does not pass for a smooth one.
+    After Lai et al., "Learning Blind Video Temporal Consistency", 2018: the flow is the true video's (DIS,
+    medium preset), each frame is compared with its predecessor carried along the flow, over pixels whose
+    forward and backward flow agree. Taking the flow of the truth rather than of the video itself, a still
+    picture does not pass for a smooth one.
 
     Args:
         video: (F, H, W, 3) uint8, F >= 2.
@@ -35,7 +36,7 @@ def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
     Returns:
         The mean absolute difference over channels, agreeing pixels and frames.
     """
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth]
     errors = []
     for i in range(1, len(video)):
@@ -50,7 +51,7 @@ def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
 
 
 def follow(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Look up `picture` (H, W[, C]) at each pixel plus `flow` (H, W, 2: x, y in pixels); its edge is repeated outside."""
+    """Look up `picture` (H, W[, C]) at each pixel plus `flow` (H, W, 2), x and y in pixels."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32)[None] + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
@@ -58,7 +59,7 @@ def follow(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def agreeing(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
-    """Where two flows (H, W, 2) undo each other, (H, W) bool: elsewhere something is hidden in one of the frames."""
+    """Where two flows (H, W, 2) undo each other, (H, W) bool; elsewhere one frame hides something."""
     back = follow(forward, backward)
     mismatch = np.square(backward + back).sum(axis=2)
     size = np.square(backward).sum(axis=2) + np.square(back).sum(axis=2)
@@ -73,8 +74,9 @@ def agreeing(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
 def flicker(video: np.ndarray, truth: np.ndarray) -> float:
     """How much more the video jumps to and fro than the truth does, in 8-bit steps.
 
-    The second difference over time, |x[t-1] - 2 x[t] + x[t+1]| / 2 of the picture averaged over 5 x 5 pixels, is large
-    where brightness or colour goes one way and back, and small for steady motion; what exceeds the truth's is averaged.
+    The second difference over time, |x[t-1] - 2 x[t] + x[t+1]| / 2 of the picture averaged over 5 x 5 pixels,
+    is large where brightness or colour goes one way and back, and small for steady motion; what exceeds the
+    truth's is averaged.
 
     Args:
         video: (F, H, W, 3) uint8, F >= 3.
