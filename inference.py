@@ -294,7 +294,7 @@ def make_video(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
     """Sample one clip; (F, H, W, 3) uint8 RGB."""
     pipeline.set_progress_bar_config(desc=clip.name, unit="step", leave=False, dynamic_ncols=True)
     with autocast(config.dtype, pipeline.device):
-        frames = pipeline(
+        (clips,) = pipeline(
             inputs.photo,
             inputs.poses,
             clip.prompt,
@@ -306,8 +306,9 @@ def make_video(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
             text_guidance_scale=config.text_guidance_scale,
             generator=torch.Generator().manual_seed(clip_seed(config.seed, clip.name)),
             output_type="np",
-        ).frames[0]
-    return (frames * 255).round().astype(np.uint8)
+            return_dict=False,
+        )
+    return (np.asarray(clips[0]) * 255).round().astype(np.uint8)
 
 
 def describe(config: Config, pipeline: X2FashionPipeline, clip: Clip, frames: np.ndarray) -> dict[str, Any]:
