@@ -301,8 +301,8 @@ class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if poses is not None and poses.shape[2:] != (f, h, w):
             scale, (pose_f, pose_h, pose_w) = self.pose_scale, poses.shape[2:]
             raise UserError(
-                f"poses of {pose_f} frames of {pose_h * scale} x {pose_w * scale} pixels given for a video of "
-                f"{f} frames of {h * scale} x {w * scale}; give one pose a frame, of the video's size"
+                f"poses of {pose_f} frames of {pose_h * scale} x {pose_w * scale} pixels given for a video "
+                f"of {f} frames of {h * scale} x {w * scale}; give one pose a frame, of the video's size"
             )
         if residuals is not None and residuals[0].shape[3:] != (h, w):
             raise UserError(

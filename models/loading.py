@@ -56,6 +56,18 @@ def save_published(denoiser: Denoiser, path: str | Path) -> None:
     Raises:
         UserError: the denoiser is not of the published sizes, or the file cannot be written.
     """
+    with torch.device("meta"):
+        sizes = Denoiser().config
+    other = [
+        name
+        for name, size in sizes.items()
+        if name[0] != "_" and _plain(denoiser.config[name]) != _plain(size)
+    ]
+    if other:
+        raise UserError(
+            f"cannot write {path}: a published file has the published sizes, and this denoiser differs in "
+            f"{', '.join(other)}; save it as a folder with save_pretrained"
+        )
     groups = state_dict_to_published(denoiser.state_dict())
     with atomic_path(path) as temporary:
         torch.save(groups, temporary)
@@ -108,6 +120,10 @@ def _read_pickle(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(checkpoint).__name__}, not a checkpoint with unet, app_net and pose_net"
         )
     return checkpoint
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _first_line(error: Exception) -> str:
