@@ -1,10 +1,10 @@
-"""One pose as the warp needs it: missing joints inferred, which way the body faces, and its limbs as chains of points."""
+"""One pose as the warp needs it: missing joints inferred, its facing, its limbs as chains of points."""
 
 import dataclasses
 
 import numpy as np
 
-from utils.pose_drawing import JOINT, NUM_JOINTS
+from utils.pose_drawing import JOINT
 
 SIDES = ("right", "left")
 ELBOW_SHARE = 0.5  # of the way from the shoulder to the wrist, where only those two are known
@@ -26,8 +26,8 @@ class Body:
         known: (18,) bool, the joints seen or inferred.
         length: pixels from the neck to the middle of the hips, at least 1.
         width: signed sum of shoulder and hip width across the spine in torso lengths; negative from behind.
-        face_turn: how far the nose is off the middle of the head, in head radii: -1 to 1, + to the viewer's right;
-            None where no face joint is seen.
+        face_turn: how far the nose is off the middle of the head, in head radii: -1 to 1, + to the viewer's
+            right; None where no face joint is seen.
         head: (2,) pixels, between the ears.
     """
 
@@ -53,7 +53,7 @@ class Body:
         return (self.point("right_hip") + self.point("left_hip")) / 2
 
     def trunk(self) -> np.ndarray:
-        """(5, 2): above the neck, neck, middle of the hips, of the knees, and straight on to the height of the ankles."""
+        """(5, 2): above the neck, neck, middle of the hips, of the knees, straight on to about the ankles."""
         neck, hip = self.point("neck"), self.middle_hip
         knee = (self.point("right_knee") + self.point("left_knee")) / 2
         return np.stack([neck + 0.4 * (self.head - neck), neck, hip, knee, 2 * knee - hip])
@@ -71,9 +71,9 @@ class Body:
         )
 
     def leg(self, side: str) -> np.ndarray:
-        """(4, 2) hip, knee, ankle, sole straight below the ankle: feet stay flat, they do not turn with the shin."""
+        """(4, 2) hip, knee, ankle, sole below it: feet stay flat, they do not turn with the shin."""
         hip, knee, ankle = (self.point(f"{side}_{joint}") for joint in ("hip", "knee", "ankle"))
-        return np.stack([hip, knee, ankle, ankle + (0, FOOT_LENGTH * self.length)])
+        return np.stack([hip, knee, ankle, np.add(ankle, (0, FOOT_LENGTH * self.length))])
 
 
 def read_body(keypoints: np.ndarray) -> Body | None:
@@ -106,7 +106,8 @@ def read_body(keypoints: np.ndarray) -> Body | None:
 def front_width_of(source: Body, target: Body) -> float:
     """Shoulder width + hip width that this person has seen from the front, in torso lengths.
 
-    The photo tells where it shows her face, else the frame; its face says how much narrower than that she is seen.
+    The photo tells where it shows her face, else the frame; its face says how much narrower than that she is
+    seen.
     """
     widest = max(abs(source.width), abs(target.width))
     for body in (source, target):
@@ -116,10 +117,10 @@ def front_width_of(source: Body, target: Body) -> float:
 
 
 def yaw_of(body: Body, front_width: float) -> float:
-    """Angle by which the body is turned about the vertical, -pi to pi: 0 faces us, + turns to the viewer's right.
+    """Angle by which the body is turned about the vertical: 0 faces us, + turns to the viewer's right.
 
-    The projected width says how far, the face says to which side and settles small angles, where the width hardly
-    changes.
+    The projected width says how far, the face says to which side and settles small angles, where the width
+    hardly changes.
 
     Args:
         body: the pose.
@@ -186,7 +187,7 @@ def _infer_trunk(points: np.ndarray, known: np.ndarray) -> bool:
 
 
 def _infer_limbs(points: np.ndarray, known: np.ndarray, length: float) -> None:
-    """Fill in elbows between shoulder and wrist, and legs by going on downward, in place. A lost wrist stays lost."""
+    """Fill in, in place, elbows between shoulder and wrist, and legs downward. A lost wrist stays lost."""
     for side in SIDES:
         shoulder, elbow, wrist = (JOINT[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist"))
         if not known[elbow] and known[wrist]:
@@ -226,7 +227,7 @@ def _read_head(
         ear = points[ears[0] if seen[ears[0]] else ears[1]]
         if front is None:
             return ear, None
-        # Turned by an angle, the nose is off the middle by its sine, the nearer ear to the other side by its cosine.
+        # Turned by an angle, the nose is off the middle by its sine, the nearer ear by its cosine.
         cosine = float(np.clip(abs(width) / FRONT_WIDTH, 0, 1))
         share = cosine / (cosine + np.sqrt(1 - cosine**2))
         head = ear + share * (front - ear)
@@ -236,6 +237,3 @@ def _read_head(
         up = neck - (points[JOINT["right_hip"]] + points[JOINT["left_hip"]]) / 2
         return neck + HEAD_LENGTH * length * _direction(up), None
     return head, float(np.clip((front - head) @ across / radius, -1, 1))
-
-
-assert NUM_JOINTS == 18

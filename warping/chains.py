@@ -23,7 +23,7 @@ class Chain:
 
     @classmethod
     def through(cls, points: np.ndarray, body_length: float) -> "Chain":
-        """Join (n + 1, 2) points; a segment without a length takes the direction of the one before (downward at first)."""
+        """Join (n + 1, 2) points; one without a length takes the direction before it (downward at first)."""
         starts = np.asarray(points[:-1], np.float32)
         vectors = np.diff(points, axis=0)
         lengths = np.hypot(vectors[:, 0], vectors[:, 1])
@@ -62,7 +62,7 @@ class Place:
         return weights / weights.sum(axis=0)
 
     def position(self, chain: Chain, weights: np.ndarray) -> np.ndarray:
-        """Place along the whole chain: 0 at its start, 1 at the end of its first segment, and so on; going on outside."""
+        """Place along the chain: 0 at its start, 1 where its first segment ends, and so on; also outside."""
         position = np.zeros_like(self.along[0])
         last = len(chain.lengths) - 1
         for i, length in enumerate(chain.lengths):
@@ -101,8 +101,8 @@ def carry(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of one pose to where they lie in another.
 
-    Along a segment distances are stretched with it; across it and beyond its ends they change by `scale` only, since a
-    foreshortened arm is as thick as ever.
+    Along a segment distances are stretched with it; across it and beyond its ends they change by `scale`
+    only, since a foreshortened arm is as thick as ever.
 
     Args:
         place: the pixels in terms of `here`.
@@ -111,8 +111,8 @@ def carry(
         weights: (n, ...) of the segments, summing to 1.
         scale: size of the person there over the size here.
         shift: (...) extra pixels across, there.
-        round_joints: whether the wedge outside a bend opens and closes with it, so that a straight elbow's pixels
-            are not stretched around a bent one's corner.
+        round_joints: whether the wedge outside a bend opens and closes with it, so that a straight elbow's
+            pixels are not stretched around a bent one's corner.
         flip: whether what was on one side of the chain lies on the other side there.
 
     Returns:
@@ -151,7 +151,7 @@ def _opening(here: Chain, there: Chain, joint: int) -> float:
 def _bend(
     beyond: np.ndarray, across: np.ndarray, where: np.ndarray, opening: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn pixels beyond a joint about it, so that their angle from straight across is `opening` times as large."""
+    """Turn pixels beyond a joint about it: their angle from straight across grows `opening` times."""
     if opening == 1.0 or not where.any():
         return beyond, across
     radius = np.hypot(beyond[where], across[where])

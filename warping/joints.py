@@ -1,4 +1,4 @@
-"""Joints as numbers: from a JSON beside a clip's skeleton pictures, or read back from the pictures' colours."""
+"""Joints as numbers: from a JSON beside a clip's skeleton pictures, or read back from their colours."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ _LIMB_COLORS = (np.array(COLORS[: len(LIMBS)]) * LIMB_DIMMING).astype(np.uint8).
 def read_joints(picture: np.ndarray) -> np.ndarray:
     """Read 18 joints back from a skeleton picture.
 
-    Pictures by `utils.pose_drawing.draw_pose` are read to within a pixel, dots half covered by others too. Others (resized,
-    from a video, with hands and a face) are read by nearest colour, preferring the dot that its own limbs touch.
+    Pictures by `utils.pose_drawing.draw_pose` are read to within a pixel, dots half covered by others too.
+    Others (resized, from a video, with hands and a face) are read by nearest colour, preferring the dot that
+    its own limbs touch.
 
     Args:
         picture: (H, W, 3) uint8 RGB, one skeleton on black.
@@ -36,7 +37,7 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise UserError(
-            f"the skeleton is {picture.dtype} of shape {picture.shape}; give uint8 RGB of shape (height, width, 3)"
+            f"the skeleton is {picture.dtype} of shape {picture.shape}; give uint8 RGB (height, width, 3)"
         )
     radius = max(1, round(picture.shape[0] / 128))
     rows, columns = np.nonzero(picture.max(axis=2) > 0)
@@ -60,7 +61,9 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
     labels[rows, columns] = nearest
     limbs = [_largest_blobs(labels == NUM_JOINTS + limb, 2 * radius**2) for limb in range(len(LIMBS))]
     for joint in range(NUM_JOINTS):
-        place = _find_dot(labels == joint, [limbs[i] for i, limb in enumerate(LIMBS) if joint in limb], radius)
+        place = _find_dot(
+            labels == joint, [limbs[i] for i, limb in enumerate(LIMBS) if joint in limb], radius
+        )
         if place is not None:
             joints[joint] = (*place, 1)
     for (start, end), limb in zip(LIMBS[:13], limbs, strict=False):
@@ -75,8 +78,9 @@ def load_joints(poses_dir: str | Path, num_frames: int) -> np.ndarray | None:
     """Joints of a clip's frames.
 
     Args:
-        poses_dir: folder of skeleton pictures 000.png, 001.png ...; where `poses_dir` with the suffix .json exists, its
-            "keypoints" (frames, 18, 3) are taken, scaled from its "height" and "width" to the pictures' size.
+        poses_dir: folder of skeleton pictures 000.png, 001.png ...; where `poses_dir` with the suffix .json
+            exists, its "keypoints" (frames, 18, 3) are taken, scaled from its "height" and "width" to the
+            pictures' size.
         num_frames: frames wanted, from the first on.
 
     Returns:
@@ -105,7 +109,7 @@ def load_joints(poses_dir: str | Path, num_frames: int) -> np.ndarray | None:
     return joints if (joints[..., 2] > 0).any() else None
 
 
-def scale_joints(joints: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
+def scale_joints(joints: np.ndarray, size: tuple[float, float], new_size: tuple[float, float]) -> np.ndarray:
     """Joints (..., 3) of a picture of `size` (height, width) in pixels of the same picture at `new_size`.
 
     Pixel centres are kept: the middle of the first pixel is 0, so a picture's edge lies at -0.5.
@@ -162,7 +166,7 @@ def _fit_dot(labels: np.ndarray, joint: int, radius: int) -> tuple[float, float]
     fitting = []
     for row in range(own[:, 0].max() - radius, own[:, 0].min() + radius + 1):
         for column in range(own[:, 1].max() - radius, own[:, 1].min() + radius + 1):
-            pixels = disc + (row, column)
+            pixels = np.add(disc, (row, column))
             inside = ((pixels >= 0) & (pixels < labels.shape)).all(axis=1)
             found = labels[tuple(pixels[inside].T)]
             if (found == joint).sum() == len(own) and ((found >= joint) & (found < NUM_JOINTS)).all():
@@ -193,10 +197,10 @@ def _far_end(limb: np.ndarray, start: np.ndarray, radius: int) -> tuple[float, f
 
 
 def _find_dot(mask: np.ndarray, limbs: list[np.ndarray], radius: int) -> tuple[float, float] | None:
-    """Centre of the blob of a joint's colour that looks most like its dot: of the right size, touched by its limbs.
+    """Centre of the blob of a joint's colour that is most like its dot: of its size, touched by its limbs.
 
-    A blob that no limb touches counts only where the joint has no limbs and no other blobs: hands are drawn with
-    many dots and lines in the joints' colours.
+    A blob that no limb touches counts only where the joint has no limbs and no other blobs: hands are drawn
+    with many dots and lines in the joints' colours.
 
     Args:
         mask: (H, W) bool, where the joint's colour is.

@@ -10,7 +10,7 @@ SHADOW = (0.45, 0.98)  # brightness of a shadow on the floor over the brightness
 
 
 def fit_background(image: np.ndarray, far: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """Fit a smooth background, a second-degree polynomial in the pixel's place, to what is far from the person.
+    """Fit a second-degree polynomial in the pixel's place to what is far from the person.
 
     Args:
         image: (H, W, 3) uint8.
@@ -60,7 +60,7 @@ def find_person(
     pixels = image.astype(np.float32)
     threshold = max(SMALLEST_DIFFERENCE, 3 * noise)
     near = np.clip(5 - nearest / (REACH * length) * 4, 0, 1)
-    # Twice: what the first look leaves of the background, bridged behind the person, is truer than the polynomial.
+    # Twice: what the first look leaves, bridged behind the person, is truer than the polynomial.
     for _ in range(2):
         person = np.clip(np.abs(pixels - background).max(axis=-1) / threshold - 1, 0, 1)
         share = pixels.sum(axis=-1) / np.maximum(background.sum(axis=-1), 1)
@@ -70,19 +70,23 @@ def find_person(
         background = empty_background(image, person).astype(np.float32)
         threshold = max(SMALLEST_DIFFERENCE / 2, 2 * noise)
     person = fill_holes(person, length)
-    return cv2.medianBlur((person * 255).astype(np.uint8), 3).astype(np.float32) / 255 if noise > 2 else person
+    return (
+        cv2.medianBlur((person * 255).astype(np.uint8), 3).astype(np.float32) / 255 if noise > 2 else person
+    )
 
 
 def fill_holes(person: np.ndarray, length: float) -> np.ndarray:
     """Fill holes too small to be what shows between an arm and the body."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((person < 0.5).astype(np.uint8), connectivity=4)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (person < 0.5).astype(np.uint8), connectivity=4
+    )
     small = stats[:, cv2.CC_STAT_AREA] < (0.12 * length) ** 2
     small[0] = False
     return np.where(small[labels], 1, person).astype(np.float32) if count > 1 else person
 
 
 def empty_background(image: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """The photo (H, W, 3) uint8 without the person: each row is bridged between what is left and right of her."""
+    """The photo (H, W, 3) uint8 without the person: each row is bridged from her left to her right."""
     height, width = person.shape
     grow = np.ones((max(3, height // 64) | 1,) * 2, np.uint8)
     covered = cv2.dilate((person > 0.05).astype(np.uint8), grow).astype(bool)
@@ -95,23 +99,31 @@ def empty_background(image: np.ndarray, person: np.ndarray) -> np.ndarray:
             plate[row] = border
             continue
         for channel in range(3):
-            plate[row, covered[row], channel] = np.interp(columns[covered[row]], free, plate[row, free, channel])
+            plate[row, covered[row], channel] = np.interp(
+                columns[covered[row]], free, plate[row, free, channel]
+            )
     smooth = cv2.GaussianBlur(plate, (0, 0), max(1.0, height / 128))
     return np.where(covered[..., None], smooth, plate).astype(np.uint8)
 
 
-def refine_edge(image: np.ndarray, background: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def refine_edge(
+    image: np.ndarray, background: np.ndarray, person: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """How far the pixels along the outline are mixed with the background.
 
-    A mixed pixel is a F + (1 - a) B, with F the nearest pixel well inside and B the empty background, so a is the
-    projection of (pixel - B) on (F - B).
+    A mixed pixel is a F + (1 - a) B, with F the nearest pixel well inside and B the empty background, so a
+    is the projection of (pixel - B) on (F - B).
 
     Returns:
-        person (H, W) float32 with that a along its edge, and the edge (H, W) bool, whose own colours are not clean.
+        person (H, W) float32 with that a along its edge, and the edge (H, W) bool, whose own colours are not
+        clean.
     """
     solid = (person > 0.5).astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
-    inner, outer = cv2.erode(solid, kernel, borderValue=1).astype(bool), cv2.dilate(solid, kernel).astype(bool)
+    inner, outer = (
+        cv2.erode(solid, kernel, borderValue=1).astype(bool),
+        cv2.dilate(solid, kernel).astype(bool),
+    )
     edge = outer & ~inner
     if not inner.any() or not edge.any():
         return person, edge
@@ -126,7 +138,7 @@ def refine_edge(image: np.ndarray, background: np.ndarray, person: np.ndarray) -
 
 
 def nearest_colors(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) with each pixel outside `known` (H, W) bool taking the nearest known pixel's colour."""
+    """The picture (H, W, 3); pixels outside `known` (H, W) bool take the nearest known pixel's colour."""
     if not known.any() or known.all():
         return image.copy()
     _, labels = cv2.distanceTransformWithLabels(

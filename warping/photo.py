@@ -26,8 +26,8 @@ class Layer:
     """One part of the person.
 
     Attributes:
-        picture: (H, W, 4) uint8: RGB, carried on outside the part by its nearest pixel, and how far the pixel is the
-            photo's own (255) rather than guessed (0).
+        picture: (H, W, 4) uint8: RGB, carried on outside the part by its nearest pixel, and how far the
+            pixel is the photo's own (255) rather than guessed (0).
         alpha: (H, W) uint8, 255 where the part is.
     """
 
@@ -43,7 +43,8 @@ class Tube:
         layer: its pixels.
         middle: (PROFILE_STEPS,) pixels off the axis at the places PROFILE_RANGE along it.
         half_width: (PROFILE_STEPS,) pixels, above 0.
-        hidden_color: (3,) colour for what no pixel of the photo shows (hair, for the head), or None to take what is there.
+        hidden_color: (3,) colour for what no pixel of the photo shows (hair, for the head), or None to take
+            what is there.
     """
 
     layer: Layer
@@ -109,9 +110,16 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
         background,
         person,
         Tube(layer(trunk_mask, trunk_alpha), middle, half_width),
-        Tube(layer(head_mask, head_mask), *head_widths, _hair_color(image, head_mask * ~edge, near.head_position)),
+        Tube(
+            layer(head_mask, head_mask),
+            *head_widths,
+            _hair_color(image, head_mask * ~edge, near.head_position),
+        ),
         {side: layer(mask * person, mask * person) for side, mask in arms.items()},
-        {side: layer(leg_mask * own, leg_mask * own) for side, own in (("right", is_right), ("left", ~is_right))},
+        {
+            side: layer(leg_mask * own, leg_mask * own)
+            for side, own in (("right", is_right), ("left", ~is_right))
+        },
     )
 
 
@@ -197,7 +205,7 @@ def close_stripes(person: np.ndarray, near: Distances, length: float) -> np.ndar
 
 
 def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: float) -> dict[str, np.ndarray]:
-    """(H, W) bool for each known arm: floods from the middle of arm and body meet where the colour changes."""
+    """(H, W) bool for each known arm: floods from inside arm and body meet where the colour changes."""
     if not near.arms:
         return {}
     distance = np.minimum.reduce(list(near.arms.values()))
@@ -213,12 +221,14 @@ def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: fl
     own = markers == 3
     parted = ((markers == 2) | own).astype(np.uint8)
     if parted.any():  # the watershed's lines and the soft edge go to what is nearest
-        _, labels = cv2.distanceTransformWithLabels(1 - parted, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+        _, labels = cv2.distanceTransformWithLabels(
+            1 - parted, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+        )
         owner = np.zeros(labels.max() + 1, bool)
         owner[labels[parted > 0]] = own[parted > 0]
         own = owner[labels]
     if len(near.arms) == 1:
-        return {side: own for side in near.arms}
+        return dict.fromkeys(near.arms, own)
     is_right = near.arms["right"] <= near.arms["left"]
     return {"right": own & is_right, "left": own & ~is_right}
 
@@ -226,14 +236,16 @@ def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: fl
 def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
     """Place along the trunk (2 hips, 3 knees, 4 ankles) down to which it moves as one: the hem of a skirt.
 
-    It is where the background shows between the legs. Where that is well below the knees or nowhere, what is no wider at
-    the knees than legs are is taken for trousers, which part below the hips.
+    It is where the background shows between the legs. Where that is well below the knees or nowhere, what is
+    no wider at the knees than legs are is taken for trousers, which part below the hips.
     """
     places = np.linspace(HIPS + 0.08, ANKLES, 60)
     legs = {side: body.leg(side)[:3] for side in SIDES}
     ends = np.stack(
         [
-            np.stack([np.interp(places - HIPS, np.arange(3), legs[side][:, axis]) for axis in range(2)], axis=-1)
+            np.stack(
+                [np.interp(places - HIPS, np.arange(3), legs[side][:, axis]) for axis in range(2)], axis=-1
+            )
             for side in SIDES
         ]
     )
@@ -303,7 +315,7 @@ def fill_trunk(
 
 
 def make_layer(image: np.ndarray, own: np.ndarray, alpha: np.ndarray, edge: np.ndarray) -> Layer:
-    """A layer whose pixels outside `own` > 0.9, and those of the photo's `edge`, take the nearest clean colour."""
+    """A layer: pixels outside `own` > 0.9, and those of the photo's `edge`, take the nearest clean colour."""
     mine = own > 0.02
     clean = (own > 0.9) & ~edge
     inner = cv2.erode(clean.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1).astype(bool)

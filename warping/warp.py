@@ -1,9 +1,9 @@
 """Moves the pixels of one photo to where other poses would have them.
 
-The photo is cut once into background, trunk with skirt, head, arms and legs (`warping.photo`); each part is carried to a
-frame's pose along its chain of joints and laid over the others, the nearer over the farther. Trunk and head are elliptical
-tubes that turn about their axis, so a turn shows the cloth that the photo has there. Only 2D joints are used; a plain
-background is assumed. Numpy and OpenCV alone.
+The photo is cut once into background, trunk with skirt, head, arms and legs (`warping.photo`); each part is
+carried to a frame's pose along its chain of joints and laid over the others, the nearer over the farther.
+Trunk and head are elliptical tubes that turn about their axis, so a turn shows the cloth that the photo has
+there. Only 2D joints are used; a plain background is assumed. Numpy and OpenCV alone.
 """
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.pose_drawing import NUM_JOINTS
-from warping.body import SIDES, Body, front_width_of, head_yaw_of, read_body, yaw_of
+from warping.body import Body, front_width_of, head_yaw_of, read_body, yaw_of
 from warping.chains import Chain, carry, locate
 from warping.photo import (
     HIPS,
@@ -36,7 +36,9 @@ HEAD_DEPTHS = (1.1, 1.1, 1.0)
 GRID_ROWS = 128  # maps are computed on about this many rows and enlarged
 LIMB_REACH = 0.3  # torso lengths from a limb's line within which its pixels lie
 FILLED_VALIDITY = 0.5  # of background that the person hid in the photo
-EDGE_MARGIN = 0.97  # of a turned part's half width, from which colours are taken: its very edge is mixed with the rest
+EDGE_MARGIN = (
+    0.97  # of a turned part's half width, from which colours are taken: its very edge is mixed with the rest
+)
 HIDDEN_VALIDITY = 0.3  # of cloth that is turned away in the photo
 UNKNOWN_VALIDITY = 0.0  # where a limb is that the photo does not show
 
@@ -52,8 +54,8 @@ def warp_to_poses(
         targets: (F, 18, 3) the frames' joints, in pixels of the same picture size.
 
     Returns:
-        warped (F, H, W, 3) uint8, and validity (F, H, W) float32: 1 where the pixel is known to be right, 0 where nothing
-        is known. A frame or a photo without a body gives the photo itself with validity 0.
+        warped (F, H, W, 3) uint8, and validity (F, H, W) float32: 1 where the pixel is known to be right, 0
+        where nothing is known. A frame or a photo without a body gives the photo itself with validity 0.
 
     Raises:
         UserError: a shape or dtype is wrong.
@@ -75,7 +77,7 @@ def warp_to_poses(
 
 def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray, np.ndarray]:
     """Lay the photo's parts into one pose: (H, W, 3) uint8 and validity (H, W) float32."""
-    height, width = photo.person.shape
+    height = len(photo.person)
     front_width = front_width_of(source, target)
     source_yaw, target_yaw = yaw_of(source, front_width), yaw_of(target, front_width)
     scale = source.length / target.length
@@ -210,7 +212,7 @@ class _Canvas:
         self._lay(tube.layer, box, outline_map, texture_map, np.ones_like(x), facing, tube.hidden_color)
 
     def _box(self, points: np.ndarray, reach: float) -> tuple[int, int, int, int] | None:
-        """Rows and columns (top, bottom, left, right) that the part can touch, in whole steps; None outside."""
+        """Top, bottom, left, right (pixels, in whole steps) of what the part can touch; None outside."""
         low = np.floor((points.min(axis=0) - reach) / self.step).astype(int) * self.step
         high = np.ceil((points.max(axis=0) + reach) / self.step).astype(int) * self.step
         left, right = max(0, low[0]), min(self.width, high[0])
@@ -229,7 +231,6 @@ class _Canvas:
     def _enlarge(self, values: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
         if self.step == 1:
             return values
-        rows, columns = values.shape[:2]
         fine = _enlarge_linear(np.ascontiguousarray(values, np.float32), self.step)
         return fine[: box[1] - box[0], : box[3] - box[2]]
 
@@ -279,8 +280,9 @@ def turn_tube(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where pixels of a turned part lie across it in the photo.
 
-    The part is an elliptical tube: a point of its surface at angle b is seen at a sin(b) cos(yaw) + d a cos(b) sin(yaw),
-    which is A sin(b + delta) with A = a sqrt(cos^2 yaw + d^2 sin^2 yaw) and tan(delta) = d tan(yaw).
+    The part is an elliptical tube: a point of its surface at angle b is seen at a sin(b) cos(yaw) + d a
+    cos(b) sin(yaw), which is A sin(b + delta) with A = a sqrt(cos^2 yaw + d^2 sin^2 yaw) and tan(delta) = d
+    tan(yaw).
 
     Args:
         tube: the part.
@@ -288,11 +290,12 @@ def turn_tube(
         offset: (...) pixels off the axis, in the photo's scale.
         yaws: of the photo and the frame, in radians.
         depths: depth over width at places 0, 1, 2 ... of the axis.
-        spread: how much half the distance of knees and ankles grew, at places 0, 1, 2 ..., in the photo's pixels.
+        spread: how much half the distance of knees and ankles grew, at places 0, 1, 2 ..., in the photo's
+            pixels.
 
     Returns:
-        Pixels off the axis for the outline and for the texture, and how far the photo shows that side (1 down to
-        HIDDEN_VALIDITY).
+        Pixels off the axis for the outline and for the texture, and how far the photo shows that side (1
+        down to HIDDEN_VALIDITY).
     """
     table = np.linspace(*PROFILE_RANGE, PROFILE_STEPS)
     depth = np.interp(table, np.arange(len(depths)), depths)
@@ -330,7 +333,7 @@ def turn_tube(
 
 
 def _knee_spread(source: Body, target: Body, scale: float) -> np.ndarray:
-    """Half of how much farther apart the knees are than in the photo, at the trunk's places, in the photo's pixels."""
+    """Half of how much farther apart the knees are than in the photo at the trunk's places, its pixels."""
     apart = [abs(body.point("left_knee")[0] - body.point("right_knee")[0]) for body in (source, target)]
     spread = (apart[1] * scale - apart[0]) / 2
     return np.array([0, 0, 0, spread, 1.5 * spread])
@@ -366,9 +369,7 @@ def _check(image: np.ndarray, source: np.ndarray, targets: np.ndarray) -> None:
             f"the photo's joints have shape {np.shape(source)}; give ({NUM_JOINTS}, 3): x, y, visibility"
         )
     if np.ndim(targets) != 3 or np.shape(targets)[1:] != (NUM_JOINTS, 3):
-        raise UserError(
-            f"the frames' joints have shape {np.shape(targets)}; give (frames, {NUM_JOINTS}, 3): x, y, visibility"
-        )
+        raise UserError(f"the frames' joints have shape {np.shape(targets)}; give (frames, {NUM_JOINTS}, 3)")
 
 
 assert HIPS == NECK + 1
