@@ -256,15 +256,9 @@ def write_samples(config: Config, pipeline: X2FashionPipeline, step: int, writer
         writer.add_image("samples", sheet, step, dataformats="HWC")
 
 
-def main(config: Config) -> None:
-    """Train until --max_train_steps."""
-    with distributed_world(config.device) as world:
-        check_config(config, world)
-        train(config, world)
-
-
-def train(config: Config, world: World) -> None:
-    """The run of one process."""
+def main(config: Config, world: World) -> None:
+    """Train until --max_train_steps: the run of one process."""
+    check_config(config, world)
     device = world.device
 
     # Data: clips of latents, each with its own poses and sentence.
@@ -434,5 +428,11 @@ def train(config: Config, world: World) -> None:
         print(f"trained {step} steps; the averaged model is in {checkpoint_dir / 'denoiser'}")
 
 
+def launch(config: Config) -> None:
+    """Join the other processes of the run, if there are any, and train."""
+    with distributed_world(config.device) as world:
+        main(config, world)
+
+
 if __name__ == "__main__":
-    run_script(main, Config, __doc__)
+    run_script(launch, Config, __doc__)

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from data.annotations import load_annotations
 from data.frames import frame_paths
-from diffusion.latents import decode_latents, encode_images
+from diffusion.latents import decode_latents, encode_images, load_vae
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
 from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import run_script, save_config
@@ -43,6 +43,10 @@ class Config:
     """Dataset folder: fashion_crop is read, and fashion_masks where there is one."""
     output_dir: Path = Path("runs/vae")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
+    init_from: Path | None = None
+    """Begin with this VAE's weights instead of random ones."""
+    decoder_only: bool = False
+    """Keep the encoder of --init_from, so that latents made with it stay valid, and train the decoder."""
     max_train_steps: int = 4000
     """Optimisation steps in all; the learning rate's cosine ends there."""
     train_batch_size: int = 8
@@ -163,18 +167,53 @@ def evaluate(
     return metrics | ({"psnr_inside_silhouette": float(np.mean(inside))} if inside else {})
 
 
+def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
+    """A new VAE with weights drawn from the seed, or that of --init_from; frozen where --decoder_only says so."""
+    if config.init_from is not None:
+        vae = load_vae(config.init_from)
+        if not isinstance(vae, SpaceToDepthAutoencoderKL):
+            raise UserError(
+                f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of train_vae.py"
+            )
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            vae = SpaceToDepthAutoencoderKL(**SMALL_VAE_CONFIG)
+    vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
+    if config.decoder_only:
+        if config.init_from is None:
+            raise UserError(
+                "--decoder_only keeps an encoder as it is: give the VAE it belongs to with --init_from"
+            )
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    return vae
+
+
+def training_loss(
+    vae: SpaceToDepthAutoencoderKL, images: torch.Tensor, weight: torch.Tensor, step: int, config: Config
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of a batch and its KL term; the noise in it follows from (seed, step)."""
+    seed = int(np.random.SeedSequence([config.seed, step]).generate_state(1)[0])
+    generator = torch.Generator().manual_seed(seed)
+    posterior = vae.encode(images).latent_dist
+    latents = posterior.sample(generator)
+    deviation = latents.detach().std((0, 2, 3), keepdim=True)
+    level = config.latent_noise * torch.rand(len(latents), 1, 1, 1, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    decoded = vae.decode(latents + level * deviation * noise).sample
+    kl = (posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()).mean() / 2
+    return reconstruction_loss(decoded.float(), images, weight) + config.kl_weight * kl, kl
+
+
 def main(config: Config) -> None:
     """Train until --max_train_steps, then measure on held-out frames."""
     train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        vae = SpaceToDepthAutoencoderKL(**SMALL_VAE_CONFIG).to(memory_format=torch.channels_last).train()
+    vae = build_vae(config)
     ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        vae.parameters(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99)
-    )
-
     averaged = cast(SpaceToDepthAutoencoderKL, ema.module)
+    trained = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
 
     # Resume.
     checkpoint_dir = config.output_dir / "checkpoint"
@@ -186,12 +225,6 @@ def main(config: Config) -> None:
         ema.n_averaged.fill_(step)
         optimizer.load_state_dict(state["optimizer"])
     save_config(config, config.output_dir / "config.json")
-
-    def checkpoint() -> None:
-        modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
-        save_checkpoint(
-            checkpoint_dir, step, modules, {"optimizer": optimizer.state_dict()}, dataclass_settings(config)
-        )
 
     # Train: every epoch in an order of its own, every picture varied by (seed, place in the run).
     size = config.train_batch_size
@@ -205,35 +238,21 @@ def main(config: Config) -> None:
     progress = tqdm(
         total=config.max_train_steps, initial=step, desc="train VAE", unit="step", dynamic_ncols=True
     )
-    precision = autocast("auto", "cpu")
     for images, weight in loader:
         for group in optimizer.param_groups:
             warm = min(1.0, (step + 1) / config.warmup_steps)
-            group["lr"] = (
-                config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
-            )
-        images = images.contiguous(memory_format=torch.channels_last)
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([config.seed, step]).generate_state(1)[0])
-        )
-        with precision:
-            posterior = vae.encode(images).latent_dist
-            latents = posterior.sample(generator)
-            deviation = latents.detach().std((0, 2, 3), keepdim=True)
-            level = config.latent_noise * torch.rand(len(latents), 1, 1, 1, generator=generator)
-            noise = torch.randn(latents.shape, generator=generator)
-            decoded = vae.decode(latents + level * deviation * noise).sample
-        kl = (
-            posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
-        ).mean() / 2
-        loss = reconstruction_loss(decoded.float(), images, weight) + config.kl_weight * kl
+            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
+            group["lr"] = config.learning_rate * warm * cosine
+        with autocast("auto", "cpu"):
+            images = images.contiguous(memory_format=torch.channels_last)
+            loss, kl = training_loss(vae, images, weight, step, config)
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is not finite at step {step}; "
                 f"use a smaller --learning_rate than {config.learning_rate}"
             )
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         ema.update_parameters(vae)
@@ -241,11 +260,14 @@ def main(config: Config) -> None:
         progress.update()
         progress.set_postfix(loss=f"{loss.item():.4f}", kl=f"{kl.item():.1f}")
         if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
-            checkpoint()
+            modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
+            state = {"optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint_dir, step, modules, state, settings_as_json(config))
     progress.close()
 
-    # Save for inference and measure.
-    set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
+    # Save for inference and measure. A frozen encoder keeps its statistics: denoisers were trained with them.
+    if not config.decoder_only:
+        set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
     averaged.save_pretrained(config.output_dir / "vae")
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
     metrics = evaluate(averaged, test_set, config.num_test_frames, config.output_dir / "reconstructions.png")
@@ -253,7 +275,7 @@ def main(config: Config) -> None:
     print(f"held-out frames: {metrics}; the VAE is in {config.output_dir / 'vae'}")
 
 
-def dataclass_settings(config: Config) -> dict[str, Any]:
+def settings_as_json(config: Config) -> dict[str, Any]:
     """The settings as JSON can hold them."""
     return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
 

@@ -6,7 +6,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "published": {},
     "small": {
         "latent_channels": 8,
-        "block_out_channels": (40, 80, 160),
+        "block_out_channels": (48, 96, 192),
         "text_attention_heads": (1, 1, 2),
         "spatio_temporal_attention": (False, False, True),
         "temporal_downsample": (False, False, False),
