@@ -182,9 +182,7 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
     vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
     if config.decoder_only:
         if config.init_from is None:
-            raise UserError(
-                "--decoder_only keeps an encoder as it is: give the VAE it belongs to with --init_from"
-            )
+            raise UserError("--decoder_only keeps an encoder: give its VAE with --init_from")
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
     return vae
