@@ -168,7 +168,7 @@ def evaluate(
 
 
 def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
-    """A new VAE with weights drawn from the seed, or that of --init_from; frozen where --decoder_only says so."""
+    """A VAE with weights drawn from the seed or from --init_from; frozen where --decoder_only says so."""
     if config.init_from is not None:
         vae = load_vae(config.init_from)
         if not isinstance(vae, SpaceToDepthAutoencoderKL):
