@@ -351,6 +351,7 @@ def main(config: Config, world: World) -> None:
     # Ctrl-C ends the step in progress first; among several processes it ends at once, as they could not agree
     # on a step.
     interrupted: list[int] = []
+    old_handler = signal.getsignal(signal.SIGINT)
     if world.world_size == 1:
         signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
 
@@ -421,6 +422,7 @@ def main(config: Config, world: World) -> None:
                 checkpoint()
                 raise KeyboardInterrupt
     finally:
+        signal.signal(signal.SIGINT, old_handler)
         progress.close()
         if writer is not None:
             writer.close()

@@ -1,0 +1,176 @@
+"""The shipped model's recipe at toy size: every script in turn, on what the ones before it wrote."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import export_model
+import inference
+import project_latent_space
+import train
+import train_text_encoder
+import train_vae
+from data.synthetic.__main__ import Config as SyntheticConfig
+from data.synthetic.__main__ import main as render
+from diffusion.latents import decode_latents, encode_images, load_vae
+from diffusion.pipeline import X2FashionPipeline
+from diffusion.text import encode_prompts, load_text_encoder
+from docs import teaser
+from utils.distributed import World
+from utils.errors import UserError
+from utils.video import read_video
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where data, VAE, text encoder, latents, checkpoint and model were made in turn."""
+    folder = tmp_path_factory.mktemp("recipe")
+    render(SyntheticConfig(output_dir=folder / "data", num_train=2, num_test=1, num_frames=4, height=128))
+    vae_config = {"dataset": folder / "data", "train_batch_size": 2, "num_test_frames": 2}
+    train_vae.main(train_vae.Config(output_dir=folder / "vae", max_train_steps=2, **vae_config))
+    train_text_encoder.main(
+        train_text_encoder.Config(output_dir=folder / "text", max_train_steps=2, hidden_size=32, num_layers=1)
+    )
+    project_latent_space.main(
+        project_latent_space.Config(
+            dataset=folder / "data", output_dir=folder / "latents", vae=folder / "vae" / "vae"
+        )
+    )
+    train.main(
+        train.Config(
+            dataset=folder / "data",
+            latents=folder / "latents",
+            output_dir=folder / "run",
+            preset="tiny",
+            vae=folder / "vae" / "vae",
+            text_encoder=folder / "text" / "text_encoder",
+            num_frames=4,
+            short_clip_frames=2,
+            train_batch_size=2,
+            max_train_steps=2,
+            sample_steps=0,
+        ),
+        World(0, 1, torch.device("cpu")),
+    )
+    export_model.main(export(folder, "model"))
+    return folder
+
+
+def export(folder: Path, name: str, **changes: Path) -> export_model.Config:
+    parts = {
+        "denoiser": folder / "run" / "checkpoint" / "denoiser",
+        "vae": folder / "vae" / "vae",
+        "text_encoder": folder / "text" / "text_encoder",
+    }
+    return export_model.Config(output_dir=folder / name, height=128, width=64, **(parts | changes))
+
+
+def test_the_model_makes_a_video_and_the_teaser_shows_it(runs: Path, tmp_path: Path) -> None:
+    inference.main(
+        inference.Config(
+            pretrained_model=runs / "model",
+            dataset=runs / "data",
+            output_dir=tmp_path,
+            num_inference_steps=2,
+        )
+    )
+    frames, _ = read_video(tmp_path / "test_00000.mp4")
+    assert frames.shape == (4, 128, 64, 3)
+    teaser.main(teaser.Config(results=tmp_path, output=tmp_path / "teaser.gif"))
+    assert (tmp_path / "teaser.gif").read_bytes().startswith(b"GIF")
+
+
+def test_the_exported_parts_are_the_trained_ones(runs: Path) -> None:
+    pipeline = X2FashionPipeline.from_pretrained(runs / "model")
+    trained = load_vae(runs / "vae" / "vae").state_dict()
+    for name, value in pipeline.vae.state_dict().items():
+        torch.testing.assert_close(value, trained[name], rtol=1e-3, atol=1e-4)
+    files = {path.suffix for path in (runs / "model").rglob("*") if path.stat().st_size > 100_000}
+    assert files == {".safetensors"}
+
+
+def test_an_export_does_not_overwrite_and_parts_must_fit(runs: Path, tiny_pipeline_dir: Path) -> None:
+    with pytest.raises(UserError, match="exists"):
+        export_model.main(export(runs, "model"))
+    with pytest.raises(UserError, match="text encoder it was trained with"):
+        encoder = tmp_encoder(runs)
+        export_model.main(export(runs, "other", text_encoder=encoder))
+    assert not (runs / "other").exists()
+
+
+def tmp_encoder(runs: Path) -> Path:
+    config = train_text_encoder.Config(
+        output_dir=runs / "wide", max_train_steps=1, hidden_size=64, num_layers=1
+    )
+    train_text_encoder.main(config)
+    return runs / "wide" / "text_encoder"
+
+
+def test_latent_statistics_normalise(runs: Path) -> None:
+    vae = load_vae(runs / "vae" / "vae")
+    dataset = train_vae.FrameDataset(runs / "data", "train", 4.0, None)
+    latents = encode_images(vae, torch.stack([dataset[i][0] for i in range(len(dataset))]))
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(8), rtol=0, atol=1e-3)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(8), rtol=0, atol=1e-2)
+    assert decode_latents(vae, latents[:1]).shape == (1, 3, 128, 64)
+
+
+def test_the_decoder_alone_is_fine_tuned_and_latents_stay_valid(runs: Path) -> None:
+    config = train_vae.Config(
+        dataset=runs / "data",
+        output_dir=runs / "vae2",
+        init_from=runs / "vae" / "vae",
+        decoder_only=True,
+        max_train_steps=1,
+        train_batch_size=2,
+        num_test_frames=1,
+    )
+    train_vae.main(config)
+    before, after = load_vae(runs / "vae" / "vae"), load_vae(runs / "vae2" / "vae")
+    images = torch.zeros(1, 3, 128, 64)
+    assert torch.equal(encode_images(before, images), encode_images(after, images))
+    assert not torch.equal(before.decoder.conv_out.weight, after.decoder.conv_out.weight)
+    with pytest.raises(UserError, match="--init_from"):
+        train_vae.main(train_vae.Config(dataset=runs / "data", output_dir=runs / "vae3", decoder_only=True))
+
+
+def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
+    vae_config = {
+        "dataset": runs / "data",
+        "max_train_steps": 2,
+        "train_batch_size": 2,
+        "num_test_frames": 1,
+        "checkpoint_steps": 1,
+    }
+    out = runs / "stopped"
+    train_vae.main(train_vae.Config(output_dir=out, **vae_config))
+    for path in (out / "checkpoint").glob("step_00000002/*"):
+        path.unlink()
+    (out / "checkpoint" / "step_00000002").rmdir()
+    train_vae.main(train_vae.Config(output_dir=out, **vae_config))
+    straight = load_vae(runs / "vae" / "vae").state_dict()
+    resumed = load_vae(out / "vae").state_dict()
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_the_text_encoder_is_deterministic_and_knows_every_character(runs: Path) -> None:
+    tokenizer, encoder = load_text_encoder(runs / "text" / "text_encoder")
+    ids = tokenizer("Zebra-crossing, quickly!").input_ids
+    assert tokenizer.eos_token_id not in ids[:-1]
+    embeds = encode_prompts(tokenizer, encoder, ["She turns.", "She turns.", "He steps."])
+    assert embeds.shape == (3, train_text_encoder.MAX_TOKENS, 32)
+    assert torch.equal(embeds[0], embeds[1])
+    assert not torch.equal(embeds[0], embeds[2])
+    metrics = json.loads((runs / "text" / "metrics.json").read_text())
+    assert set(metrics) == {"accuracy_train_wordings", "accuracy_test_wordings"}
+
+
+def test_sentences_carry_their_labels() -> None:
+    texts, labels = train_text_encoder.draw_sentences(np.random.default_rng(0), 50, "train")
+    assert len(texts) == 50
+    assert labels.shape == (50, 2)
+    assert (labels[:, 0] < len(train_text_encoder.MOTIONS)).all()
+    assert ((labels[:, 1] == len(train_text_encoder.MOTIONS)) == (labels[:, 1] == labels.max())).all()
