@@ -144,6 +144,8 @@ def test_degenerate_poses_give_no_nan(size):
         warped, validity = warp_to_poses(image, source, np.stack(poses).astype(np.float32))
         assert warped.shape == (len(poses), *size, 3)
         assert np.isfinite(validity).all()
+        assert validity.min() >= 0
+        assert validity.max() <= 1
 
 
 def test_frames_do_not_depend_on_each_other(photo):

@@ -155,7 +155,8 @@ class _Canvas:
         self.validity = 1 - (1 - FILLED_VALIDITY) * photo.person
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.picture.round().astype(np.uint8), self.validity
+        # Maps are continued linearly to the picture's border, where they can overshoot a little.
+        return np.clip(self.picture.round(), 0, 255).astype(np.uint8), np.clip(self.validity, 0, 1)
 
     def lay_limb(
         self,
