@@ -5,8 +5,8 @@ Try it, for a few steps, then in earnest (some minutes on a CPU):
     python train_keypoint_detector.py --output_path runs/detector.safetensors --max_train_steps 20
     python train_keypoint_detector.py --dataset DATASET
 
-DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. The test
-split, of other people, says how good the detector is. Writes the weights, and metrics beside them (NAME.json).
+DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. Its
+test split, of other people, says how good the detector is. Writes the weights, and metrics beside them, NAME.json.
 """
 
 import dataclasses

@@ -66,7 +66,9 @@ MEASURES = {
         "sentence followed", "up", "another clip's sentence wins over the poses"
     ),
     "motion_ratio": Measure("smooth", "one", "change from frame to frame over the truth's"),
-    "warping_error": Measure("smooth", "down", "change of colour along the true motion, 8-bit steps"),
+    "warping_error": Measure(
+        "smooth", "down", "change of colour along the true motion beyond the truth's, 8-bit steps"
+    ),
     "flicker": Measure("smooth", "down", "jumping to and fro beyond the truth's, 8-bit steps"),
     "ssim": Measure("close to the truth", "up", "structural similarity"),
     "psnr": Measure("close to the truth", "up", "dB"),

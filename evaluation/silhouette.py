@@ -4,16 +4,19 @@ import cv2
 import numpy as np
 
 BORDER = 3
-MIN_DIFFERENCE = 5.0
-"""Largest difference over R, G and B, in 8-bit steps, from which on a pixel is not background."""
+FAINT = 5.0
+"""Largest difference over R, G and B, in 8-bit steps, from which on a pixel may be the person."""
 NOISE_FACTOR = 3.0
 """The same in multiples of the difference that nine tenths of the frame's border stay below."""
-CLEAR_DIFFERENCE = 30.0
-"""A row with more than two such pixels is certainly a row of the person."""
+CLEAR = 25.0
+"""Difference from which on it is the person. What is faint, as white cloth on a white wall, must be broad, as
+the rim around a blurred or compressed outline is not, or lie in a gap between clear pixels."""
+FAINT_BREADTH, GAP = 9 / 256, 11 / 256
+"""How broad, and how wide a gap, in picture heights."""
 SHADOW_HEIGHT, SHADOW_SHARE, SHADOW_TINT = 0.08, 0.5, 8.0
 """A shadow on the floor: in the lowest 8 % of the person, all channels darker by one share of at most a half,
 to 8 steps."""
-EDGE_SHARE, EDGE_PASSES = 0.6, 3
+EDGE_SHARE, EDGE_PASSES = 0.6, 2
 """A pixel of the outline belongs to the person where it has this much of the neighbouring person's
 difference; the outline is looked at so many times, each time a pixel farther in."""
 MIN_ISLAND, MAX_HOLE = 0.002, 0.001
@@ -60,12 +63,17 @@ def segment(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 def _segment_frame(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
     difference = np.abs(pixels - background).max(axis=2)
-    border = np.concatenate(
-        [difference[:BORDER].ravel(), difference[:, :BORDER].ravel(), difference[:, -BORDER:].ravel()]
+    border = np.concatenate([difference[:BORDER].ravel(), *(difference[:, i] for i in (0, 1, -2, -1))])
+    faint_from = max(FAINT, NOISE_FACTOR * float(np.percentile(border, 90)))
+    clear_from = max(CLEAR, 1.5 * faint_from)
+    possible = (difference > faint_from) & ~_floor_shadow(pixels, background, difference)
+    clear = possible & (difference > clear_from)
+    faint = (possible & ~clear).astype(np.uint8)
+    person = clear.astype(np.uint8) | cv2.morphologyEx(
+        faint, cv2.MORPH_OPEN, _disc(FAINT_BREADTH, difference)
     )
-    threshold = max(MIN_DIFFERENCE, NOISE_FACTOR * float(np.percentile(border, 90)))
-    person = (difference > threshold) & ~_floor_shadow(pixels, background, difference)
-    person = _large_pieces(person, MIN_ISLAND, connectivity=8)
+    person |= cv2.morphologyEx(person, cv2.MORPH_CLOSE, _disc(GAP, difference)) & faint
+    person = _large_pieces(person > 0, MIN_ISLAND, connectivity=8)
     person = ~_large_pieces(~person, MAX_HOLE, connectivity=4)
 
     # An outline pixel is a mixture of person and background: more than half of it must be the person.
@@ -78,7 +86,7 @@ def _segment_frame(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def _floor_shadow(pixels: np.ndarray, background: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    rows = np.flatnonzero((difference > CLEAR_DIFFERENCE).sum(axis=1) > 2)
+    rows = np.flatnonzero((difference > CLEAR).sum(axis=1) > 2)
     shadow = np.zeros(difference.shape, bool)
     if rows.size:
         start = int(rows[-1] - SHADOW_HEIGHT * (rows[-1] - rows[0]))
@@ -87,6 +95,12 @@ def _floor_shadow(pixels: np.ndarray, background: np.ndarray, difference: np.nda
         tint = np.abs(below - share[..., None] * empty).max(axis=2)
         shadow[start:] = (share < 1) & (share > 1 - SHADOW_SHARE) & (tint < SHADOW_TINT)
     return shadow
+
+
+def _disc(size: float, picture: np.ndarray) -> np.ndarray:
+    """A round structuring element, `size` in picture heights across."""
+    width = max(3, round(size * picture.shape[0]) | 1)
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
 
 
 def _large_pieces(mask: np.ndarray, share: float, connectivity: int) -> np.ndarray:

@@ -22,19 +22,19 @@ def _frame_change(video: np.ndarray) -> float:
 
 
 def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
-    """How much a point of the video changes its colour while it moves along the true motion, in 8-bit steps.
+    """How much the video changes its colours along the true motion, in 8-bit steps.
 
-    After Lai et al., "Learning Blind Video Temporal Consistency", 2018: the flow is the true video's (DIS,
-    medium preset), each frame is compared with its predecessor carried along the flow, over pixels whose
-    forward and backward flow agree. Taking the flow of the truth rather than of the video itself, a still
-    picture does not pass for a smooth one.
+    After Lai et al., "Learning Blind Video Temporal Consistency", 2018: each frame is compared with its
+    predecessor carried along the optical flow (DIS, medium preset), over pixels whose forward and backward
+    flow agree. The flow is the true video's, so that a still picture does not pass for a smooth one; and what the
+    truth itself changes (light, folds, the flow's own errors) is taken off pixel by pixel.
 
     Args:
         video: (F, H, W, 3) uint8, F >= 2.
         truth: the same.
 
     Returns:
-        The mean absolute difference over channels, agreeing pixels and frames.
+        The mean over channels, agreeing pixels and frames; NaN where no flow agrees.
     """
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth]
@@ -43,11 +43,15 @@ def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
         backward = estimator.calc(grey[i], grey[i - 1], None)
         forward = estimator.calc(grey[i - 1], grey[i], None)
         seen = agreeing(backward, forward)
-        if not seen.any():
-            continue
-        carried = follow(video[i - 1].astype(np.float32), backward)
-        errors.append(np.abs(video[i].astype(np.float32) - carried)[seen].mean(dtype=np.float64))
+        if seen.any():
+            ours, theirs = (_change_along(clip[i - 1], clip[i], backward) for clip in (video, truth))
+            errors.append(np.maximum(ours - theirs, 0)[seen].mean(dtype=np.float64))
     return float(np.mean(errors)) if errors else float("nan")
+
+
+def _change_along(previous: np.ndarray, current: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32: how far a frame differs from its predecessor carried along the flow."""
+    return np.abs(current.astype(np.float32) - follow(previous.astype(np.float32), flow))
 
 
 def follow(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:

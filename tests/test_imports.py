@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"models", "diffusion", "data", "warping", "utils"}
+PACKAGES = {"models", "diffusion", "data", "warping", "evaluation", "utils"}
 ALLOWED = {
     "utils": {"utils"},
     "models": {"models", "utils"},
     "warping": {"warping", "utils"},
     "data": {"data", "warping", "utils"},
     "diffusion": {"diffusion", "models", "warping", "utils"},
+    "evaluation": {"evaluation", "data", "diffusion", "warping", "utils"},
 }
 
 

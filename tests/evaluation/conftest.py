@@ -1,0 +1,29 @@
+"""A small rendered dataset that the tests of the measures share."""
+
+from pathlib import Path
+
+import pytest
+
+from data.synthetic.render import sample_clip
+from data.synthetic.write import write_clip
+from evaluation.clips import Clip, list_clips, load_clip
+
+NUM_FRAMES, HEIGHT = 8, 256
+MOTIONS = ("turn_around", "raise_left_arm", "step_right", "walk_forward")
+
+
+@pytest.fixture(scope="session")
+def rendered_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four test clips and two training clips of 8 frames, 256 x 128; read it, do not write to it."""
+    folder = tmp_path_factory.mktemp("rendered")
+    for index, motion in enumerate(MOTIONS):
+        write_clip(folder, "test", sample_clip(3, "test", index, NUM_FRAMES, HEIGHT, [motion]))
+    for index in range(2):
+        write_clip(folder, "train", sample_clip(3, "train", index, NUM_FRAMES, HEIGHT))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rendered_clips(rendered_dir: Path) -> list[Clip]:
+    """The test clips, in memory."""
+    return [load_clip(rendered_dir, s) for s in list_clips(rendered_dir, "test", "x2fashion", NUM_FRAMES)]

@@ -1,0 +1,121 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import train_keypoint_detector
+from evaluation.keypoint_detector import (
+    HEIGHT,
+    WIDTH,
+    KeypointDetector,
+    detect_joints,
+    expected_places,
+    load_detector,
+    save_detector,
+)
+from evaluation.keypoints import joint_errors
+from tests.toys import figure_joints
+from train_keypoint_detector import MIRRORED, Config, change_examples, read_examples
+from utils.errors import UserError
+from utils.files import read_json
+from utils.pose_drawing import JOINT, JOINT_NAMES
+
+
+def test_joint_errors() -> None:
+    truth = figure_joints(3, 256)
+    assert joint_errors(truth, truth, 256) == (0, 1)
+    moved = truth + np.array([2.56, 0, 0])
+    error, pck = joint_errors(moved, truth, 256)
+    assert (error, pck) == (pytest.approx(1, abs=1e-4), 1)
+    far = truth.copy()
+    far[:, JOINT["left_wrist"], 0] += 100
+    assert joint_errors(far, truth, 256)[1] == pytest.approx(17 / 18)
+
+
+def test_joints_that_the_truth_hides_do_not_count_and_those_that_were_missed_do() -> None:
+    truth = figure_joints(3, 256)
+    truth[:, JOINT["left_ear"], 2] = 0
+    found = truth.copy()
+    found[:, JOINT["left_ear"], :2] = 0
+    assert joint_errors(found, truth, 256) == (0, 1)
+    found[:, JOINT["nose"], 2] = 0
+    assert joint_errors(found, truth, 256) == (0, pytest.approx(16 / 17))
+    assert np.isnan(joint_errors(found, np.zeros_like(truth), 256)).all()
+
+
+def test_expected_places_are_in_input_pixels() -> None:
+    heat = torch.full((1, 18, 32, 16), -30.0)
+    heat[0, :, 10, 5] = 30
+    assert torch.allclose(expected_places(heat)[0], torch.tensor([5 * 4 + 1.5, 10 * 4 + 1.5]).expand(18, 2))
+
+
+def test_detected_joints_follow_the_frames_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_detector(tmp_path / "detector.safetensors", KeypointDetector())
+    detector = load_detector(tmp_path / "detector.safetensors")
+    frames = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    small = detect_joints(detector, frames)
+    large = detect_joints(detector, frames.repeat(2, axis=1).repeat(2, axis=2))
+    assert small.shape == (2, 18, 3)
+    np.testing.assert_allclose(large[..., :2], 2 * small[..., :2] + 0.5, atol=0.05)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "detector.safetensors"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="does not hold a keypoint detector"):
+        load_detector(path)
+
+
+def test_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    detector = KeypointDetector()
+    joints = torch.from_numpy(figure_joints(2, HEIGHT))
+    train_keypoint_detector.compute_loss(detector, torch.randn(2, 3, HEIGHT, WIDTH), joints).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in detector.parameters())
+
+
+def test_mirroring_swaps_left_and_right() -> None:
+    assert JOINT_NAMES[MIRRORED[JOINT["left_knee"]]] == "right_knee"
+    assert MIRRORED[JOINT["nose"]] == JOINT["nose"]
+    assert [MIRRORED[i] for i in MIRRORED] == list(range(18))
+
+
+def test_changed_examples_keep_joints_on_their_places() -> None:
+    joints = figure_joints(8, HEIGHT, shift=0)
+    pictures = np.zeros((8, HEIGHT, WIDTH, 3), np.uint8)
+    x, y = joints[0, JOINT["neck"], :2].round().astype(int)
+    pictures[:, y - 2 : y + 3, x - 2 : x + 3] = 255
+    changed, moved = change_examples(pictures, joints, np.random.default_rng(0))
+    for picture, place in zip(changed.astype(float), moved[:, JOINT["neck"], :2], strict=True):
+        bright = np.argwhere(picture.sum(axis=2) > 0.7 * picture.sum(axis=2).max())
+        assert np.abs(bright.mean(axis=0)[::-1] - place).max() < 2
+
+
+def test_training_learns_writes_and_repeats(rendered_dir: Path, tmp_path: Path) -> None:
+    config = Config(
+        dataset=rendered_dir,
+        output_path=tmp_path / "a.safetensors",
+        max_train_steps=12,
+        train_batch_size=4,
+        frames_per_clip=2,
+        dtype="float32",
+        device="cpu",
+    )
+    train_keypoint_detector.main(config)
+    train_keypoint_detector.main(dataclasses.replace(config, output_path=tmp_path / "b.safetensors"))
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    metrics = read_json(tmp_path / "a.json")
+    assert metrics["settings"]["max_train_steps"] == 12
+    assert 0 < metrics["test"]["joint_error"] < 40
+    load_detector(tmp_path / "a.safetensors")
+
+
+def test_examples_are_read_at_the_detectors_size(rendered_dir: Path) -> None:
+    pictures, joints = read_examples(rendered_dir, "train", 3)
+    assert pictures.shape == (6, HEIGHT, WIDTH, 3)
+    assert joints.shape == (6, 18, 3)
+    assert set(np.unique(joints[..., 2])) <= {0, 1}
+    assert joints[..., 0].max() < WIDTH and joints[..., 1].max() < HEIGHT

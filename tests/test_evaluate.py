@@ -1,0 +1,203 @@
+"""evaluate.py through its command line, on a toy model and on videos that are there already."""
+
+import dataclasses
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evaluate
+from diffusion.pipeline import X2FashionPipeline
+from evaluate import Config
+from evaluation.clips import list_clips, load_clip
+from evaluation.keypoint_detector import KeypointDetector, save_detector
+from evaluation.measure import MEASURES
+from tests.evaluation.conftest import rendered_dir  # noqa: F401
+from utils.config import run_script
+from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.image import read_image, write_png
+from utils.video import read_video
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def tiny_config(tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path: Path) -> Config:
+    """The toy model on the toy dataset, without a keypoint detector."""
+    return Config(
+        pretrained_model=tiny_pipeline_dir,
+        dataset=tiny_dataset_dir,
+        output_dir=tmp_path / "out",
+        num_inference_steps=1,
+        device="cpu",
+        keypoint_detector=evaluate.SHIPPED_DETECTOR,
+    )
+
+
+@pytest.fixture
+def true_videos(rendered_dir: Path, tmp_path: Path) -> Path:  # noqa: F811
+    """The true frames of two rendered test clips, as folders of pictures."""
+    for source in list_clips(rendered_dir, "test", "x2fashion", 4)[:2]:
+        for index, frame in enumerate(load_clip(rendered_dir, source).frames):
+            write_png(tmp_path / "videos" / source.name / f"{index:03d}.png", frame)
+    return tmp_path / "videos"
+
+
+def test_true_videos_are_perfect(rendered_dir: Path, true_videos: Path, tmp_path: Path) -> None:  # noqa: F811
+    output = tmp_path / "out"
+    command = [
+        sys.executable, ROOT / "evaluate.py", "--dataset", rendered_dir, "--videos", true_videos,
+        "--num_frames", 4, "--max_clips", 2, "--output_dir", output, "--pretrained_model", tmp_path / "none",
+    ]  # fmt: skip
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(output / "metrics.json")
+    for name, perfect in {
+        "garment_color_error": 0,
+        "motion_ratio": 1,
+        "l1": 0,
+        "ssim": 1,
+        "flicker": 0,
+    }.items():
+        assert metrics[name] == pytest.approx(
+            {"mean": perfect, "ci_low": perfect, "ci_high": perfect, "n": 2}
+        )
+    assert metrics["silhouette_iou"]["mean"] > 0.92
+    assert metrics["silhouette_iou"] == metrics["controls"]["truth"]["silhouette_iou"]
+    assert (
+        metrics["controls"]["photo_copied"]["l1"]["mean"]
+        > metrics["controls"]["photo_warped"]["l1"]["mean"]
+        > 0
+    )
+    assert metrics["controls"]["vae_reconstruction"]["l1"] == "not computed: no VAE; give --vae DIR"
+    assert metrics["lpips"].startswith("not computed: no weights; give --lpips_weights")
+    assert set(MEASURES) <= set(metrics)
+    assert all(read_image(output / f"{sheet}.png").size for sheet in ("best", "median", "worst"))
+    table = (output / "metrics.md").read_text()
+    for row in ("videos", *metrics["controls"]):
+        assert f"| {row} |" in table and f"\n{row},ssim," in (output / "metrics.csv").read_text()
+    assert read_json(output / "settings.json")["num_frames"] == 4
+
+
+def test_a_model_is_measured_and_what_a_dataset_lacks_is_said(tiny_config: Config) -> None:
+    evaluate.main(tiny_config)
+    metrics = read_json(tiny_config.output_dir / "metrics.json")
+    assert metrics["silhouette_iou"] == "not computed: no masks (fashion_masks)"
+    assert metrics["garment_color_error"] == "not computed: no masks (fashion_masks)"
+    assert metrics["motion_accuracy_with_poses"].startswith("not computed: no keypoint detector")
+    assert metrics["psnr"]["n"] == 2 and metrics["psnr"]["ci_low"] <= metrics["psnr"]["mean"]
+    assert isinstance(metrics["controls"]["vae_reconstruction"]["psnr"], dict)
+    assert len(read_video(tiny_config.output_dir / "videos/anna.mp4")[0]) == 6
+    assert metrics["clips"]["anna"]["psnr"] != metrics["clips"]["berta"]["psnr"]
+
+    again = dataclasses.replace(tiny_config, output_dir=tiny_config.output_dir.with_name("again"))
+    evaluate.main(again)
+    for name in ("metrics.json", "metrics.csv", "videos/anna.mp4"):
+        assert (again.output_dir / name).read_bytes() == (tiny_config.output_dir / name).read_bytes()
+
+    other = dataclasses.replace(again, seed=1)
+    evaluate.main(other)
+    assert read_json(other.output_dir / "metrics.json")["psnr"] != metrics["psnr"]
+
+
+def test_videos_that_were_made_can_be_measured_again(tiny_config: Config) -> None:
+    evaluate.main(tiny_config)
+    config = dataclasses.replace(
+        tiny_config, videos=tiny_config.output_dir / "videos", output_dir=tiny_config.output_dir / "again"
+    )
+    evaluate.main(config)
+    made, given = (read_json(c.output_dir / "metrics.json")["l1"]["mean"] for c in (tiny_config, config))
+    assert given == pytest.approx(made, rel=0.1)
+
+
+@pytest.fixture
+def labelled_config(tiny_config: Config, tmp_path: Path) -> Config:
+    """The toy dataset with motion labels, and an untrained detector."""
+    for name, motion in (("anna", "turn_left"), ("berta", "step_right")):
+        path = tiny_config.dataset / "fashion_poses" / f"{name}.json"
+        write_json(path, read_json(path) | {"motion": motion})
+    torch.manual_seed(0)
+    save_detector(tmp_path / "detector.safetensors", KeypointDetector())
+    return dataclasses.replace(tiny_config, keypoint_detector=tmp_path / "detector.safetensors")
+
+
+def test_videos_are_also_made_from_the_sentence_alone_and_from_a_wrong_one(labelled_config: Config) -> None:
+    evaluate.main(labelled_config)
+    metrics = read_json(labelled_config.output_dir / "metrics.json")
+    for name in ("with_poses", "text_only"):
+        assert metrics[f"motion_accuracy_{name}"]["n"] == 2
+    for name in ("poses", "text"):
+        assert metrics[f"motion_conflict_follows_{name}"]["n"] == 2
+    assert metrics["joint_error"]["n"] == 2
+    assert metrics["clips"]["anna"]["wrong_clip"] == "berta"
+    assert metrics["motion_rules_on_true_joints"] == 0
+    with_poses, text_only, conflict = (
+        read_video(labelled_config.output_dir / folder / "anna.mp4")[0].astype(float)
+        for folder in ("videos", "videos_text_only", "videos_conflict")
+    )
+    assert np.abs(with_poses - text_only).max() > 8
+    assert conflict.shape == with_poses.shape
+
+
+def test_conditions_that_are_not_wanted_are_not_made(labelled_config: Config) -> None:
+    config = dataclasses.replace(labelled_config, conditions=("poses",))
+    evaluate.main(config)
+    metrics = read_json(config.output_dir / "metrics.json")
+    assert metrics["motion_accuracy_text_only"].startswith(
+        "not computed: no such videos; give --videos_text_only"
+    )
+    assert not (config.output_dir / "videos_text_only").exists()
+
+
+def test_the_photo_may_be_another_frame_and_any_number_of_frames_is_made(
+    tiny_config: Config, make_tiny_pipeline: Callable[..., X2FashionPipeline]
+) -> None:
+    pipeline = make_tiny_pipeline("dpmsolver++", temporal_downsample=(False, True))
+    assert pipeline.denoiser.frame_multiple == 2
+    source = list_clips(tiny_config.dataset, "test", "x2fashion", 5)[0]
+    first, middle = (
+        load_clip(tiny_config.dataset, s) for s in (source, dataclasses.replace(source, photo_index=3))
+    )
+    videos = [
+        evaluate.make_video(tiny_config, pipeline, clip, "She turns.", with_poses)
+        for clip in (first, middle)
+        for with_poses in (True, False)
+    ]
+    assert all(video.shape == first.frames.shape for video in videos)
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(videos, 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 2}, "--num_frames 2"),
+        ({"max_clips": 0}, "--max_clips 0"),
+        ({"sheet_measure": "beauty"}, "--sheet_measure beauty"),
+        ({"height": 64}, "--height and --width"),
+        ({"keypoint_detector": Path("none.safetensors")}, "--keypoint_detector"),
+        ({"protocol": "humanvid24"}, "needs segments of 70 frames"),
+        ({"videos": Path("nowhere")}, "holds no video for clip anna"),
+        ({"lpips_weights": Path("none.pt")}, "not a TorchScript file"),
+    ],
+)
+def test_mistakes_are_one_line(tiny_config: Config, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        evaluate.main(dataclasses.replace(tiny_config, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_exits_with_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--dataset", str(tmp_path), "--videos", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        run_script(evaluate.main, Config, evaluate.__doc__)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1
