@@ -6,7 +6,8 @@ Try it, for a few steps, then in earnest (some minutes on a CPU):
     python train_keypoint_detector.py --dataset DATASET
 
 DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. Its
-test split, of other people, says how good the detector is. Writes the weights, and metrics beside them, NAME.json.
+test split, of other people, says how good the detector is. Writes the weights, and metrics beside them
+(NAME.json).
 """
 
 import dataclasses

@@ -15,7 +15,8 @@ SIDES = {"left": 1.0, "right": -1.0}
 NOSE_REACH = 0.176
 """How far the nose stands out from the neck's axis, in torsos."""
 TURN_DEGREES = 33.0
-STEP_TORSOS = 0.21
+STEP_TORSOS, STEP_TORSOS_WALKING = 0.15, 0.24
+"""How far to a side is a step; who walks toward the viewer also drifts aside."""
 WALK_TORSOS = 0.10
 RAISED_TORSOS = 0.20
 ELBOW_OUT_TORSOS, ELBOW_CHANGE_TORSOS = 0.15, 0.07
@@ -57,7 +58,9 @@ def read_motions(joints: np.ndarray) -> tuple[str, ...]:
     track = make_track(joints)
     if track is None:
         return ()
-    events = [*_turns(track), *_steps(track), *_walk(track), *_raised_arms(track), *_hands_on_hips(track)]
+    walk = _walk(track)
+    steps = _steps(track, STEP_TORSOS_WALKING if walk else STEP_TORSOS)
+    events = [*walk, *steps, *_turns(track), *_raised_arms(track), *_hands_on_hips(track)]
     return tuple(label for _, label in sorted(events)) or ("stand_sway",)
 
 
@@ -130,13 +133,13 @@ def _turns(track: Track) -> list[tuple[float, str]]:
     return events
 
 
-def _steps(track: Track) -> list[tuple[float, str]]:
+def _steps(track: Track, least: float) -> list[tuple[float, str]]:
     """Both feet end farther to a side; the clip's halves by themselves where they go opposite ways."""
     place = (track.middle("ankle")[:, 0] + track.middle("hip")[:, 0]) / 2 / track.torso[0]
     half, last = _half(track), len(place) - 1
     start, end = place[:2].mean(), place[-2:].mean()
     first, second = place[half] - start, end - place[half]
-    if min(abs(first), abs(second)) > STEP_TORSOS and first * second < 0:
+    if min(abs(first), abs(second)) > least and first * second < 0:
         moves = [(half / 2, first, track.facing[0]), ((half + last) / 2, second, track.facing[-1])]
     else:
         when = float(np.argmax(np.abs(place - start) > abs(end - start) / 2))
@@ -144,7 +147,7 @@ def _steps(track: Track) -> list[tuple[float, str]]:
     return [
         (when, "step_left" if distance * facing > 0 else "step_right")
         for when, distance, facing in moves
-        if abs(distance) > STEP_TORSOS
+        if abs(distance) > least
     ]
 
 

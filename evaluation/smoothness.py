@@ -26,8 +26,8 @@ def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
 
     After Lai et al., "Learning Blind Video Temporal Consistency", 2018: each frame is compared with its
     predecessor carried along the optical flow (DIS, medium preset), over pixels whose forward and backward
-    flow agree. The flow is the true video's, so that a still picture does not pass for a smooth one; and what the
-    truth itself changes (light, folds, the flow's own errors) is taken off pixel by pixel.
+    flow agree. The flow is the true video's, so that a still picture does not pass for a smooth one; and what
+    the truth itself changes (light, folds, the flow's own errors) is taken off pixel by pixel.
 
     Args:
         video: (F, H, W, 3) uint8, F >= 2.
