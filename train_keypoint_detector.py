@@ -54,7 +54,7 @@ class Config:
     """Gets the weights."""
     frames_per_clip: int = 6
     """Frames taken of each clip, evenly spaced; many people matter more than many frames of each."""
-    max_train_steps: int = 3000
+    max_train_steps: int = 1500
     """Optimisation steps."""
     train_batch_size: int = 32
     """Frames a step."""

@@ -16,7 +16,7 @@ FAINT_BREADTH, GAP = 9 / 256, 11 / 256
 SHADOW_HEIGHT, SHADOW_SHARE, SHADOW_TINT = 0.08, 0.5, 8.0
 """A shadow on the floor: in the lowest 8 % of the person, all channels darker by one share of at most a half,
 to 8 steps."""
-EDGE_SHARE, EDGE_PASSES = 0.6, 2
+EDGE_SHARE, EDGE_PASSES = 0.5, 2
 """A pixel of the outline belongs to the person where it has this much of the neighbouring person's
 difference; the outline is looked at so many times, each time a pixel farther in."""
 MIN_ISLAND, MAX_HOLE = 0.002, 0.001
