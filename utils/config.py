@@ -10,6 +10,7 @@ import tyro
 
 from utils.errors import UserError
 from utils.files import write_json
+from utils.quiet import quiet_libraries
 
 ConfigT = TypeVar("ConfigT")
 
@@ -24,13 +25,8 @@ def run_script(
     Ctrl-C exits with status 130.
     """
     arguments = [a for a in sys.argv[1:] if not a.replace("_", "-").startswith("--local-rank=")]
-    config = tyro.cli(
-        config_class,
-        args=arguments,
-        description=description,
-        use_underscores=True,
-        config=(tyro.conf.FlagConversionOff,),
-    )
+    config = tyro.cli(config_class, args=arguments, description=description, use_underscores=True)
+    quiet_libraries()
     try:
         main(config)
     except UserError as error:

@@ -1,0 +1,74 @@
+"""Command lines: flags, errors, interrupts, the distributed launcher's extra argument."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.config import run_script, save_config
+from utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    num_steps: int = 3
+    """How many steps."""
+    fast: bool = False
+    """Whether to hurry."""
+    folder: Path = Path("here")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, main, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["script", *arguments])
+    run_script(main, Config, "What the script does.")
+
+
+@pytest.mark.parametrize("spelling", ["--num_steps", "--num-steps"])
+def test_flags_have_underscores_or_hyphens(monkeypatch, spelling) -> None:
+    seen = []
+    run(monkeypatch, seen.append, spelling, "7", "--fast", "--local-rank=1", "--local_rank=0")
+    assert seen == [Config(num_steps=7, fast=True)]
+
+
+def test_a_users_mistake_is_one_line_and_status_2(monkeypatch, capsys) -> None:
+    def main(config: Config) -> None:
+        raise UserError("no such thing; give another")
+
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, main)
+    assert capsys.readouterr().err == "error: no such thing; give another\n"
+
+
+def test_our_own_mistake_keeps_its_traceback(monkeypatch) -> None:
+    def main(config: Config) -> None:
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        run(monkeypatch, main)
+
+
+def test_an_interrupt_is_status_130(monkeypatch) -> None:
+    def main(config: Config) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        run(monkeypatch, main)
+
+
+def test_help_shows_flags_their_help_and_defaults(monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run(monkeypatch, print, "--help")
+    shown = capsys.readouterr().out
+    for text in ("What the script does.", "--num_steps", "How many steps.", "3"):
+        assert text in shown
+
+
+def test_settings_are_saved_as_json(tmp_path) -> None:
+    save_config(Config(), tmp_path / "config.json")
+    assert json.loads((tmp_path / "config.json").read_text()) == {
+        "num_steps": 3,
+        "fast": False,
+        "folder": "here",
+    }
