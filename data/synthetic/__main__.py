@@ -1,7 +1,7 @@
 """Render a synthetic fashion dataset: a dressed, lit 3D figure that moves as its sentence says.
 
     python -m data.synthetic --output_dir fashion_dataset --num_train 400 --num_test 40 --num_frames 24
-    python -m data.synthetic --output_dir /tmp/clips --num_train 4 --num_test 2 --num_frames 16 --height 128
+    python -m data.synthetic --output_dir clips --num_train 4 --num_test 2 --num_frames 16 --height 128
 
 What is written depends only on the seed, the number of frames and the height, not on the number of workers;
 the same command again adds the clips that are missing. Left and right are the person's own.
