@@ -17,7 +17,7 @@ import torch
 
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.schedule import SAMPLERS, make_scheduler
+from diffusion.schedule import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from diffusion.text import load_text_encoder
 from models import load_denoiser
 from utils.config import run_script
@@ -38,7 +38,7 @@ class Config:
     """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
     output_dir: Path
     """The new model's folder; it must not exist."""
-    scheduler: Literal[*SAMPLERS] = "ddim"  # type: ignore[valid-type]
+    scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]
     """Scheduler that the model samples with by default."""
     height: int = 256
     """Height in pixels that the model was trained at; a default for inference."""
