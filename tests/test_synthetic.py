@@ -12,7 +12,7 @@ from PIL import Image
 from data.synthetic import __main__ as script
 from data.synthetic.figure import Camera
 from data.synthetic.motion import perform, sample_motions, sample_performance
-from data.synthetic.render import describe, project_joints, render_clip, sample_clip
+from data.synthetic.render import describe, most_common_part, project_joints, render_clip, sample_clip
 from data.synthetic.shading import PARTS
 from data.synthetic.skeleton import SIDES
 from data.synthetic.wordings import MOTIONS, WORDINGS, sample_wording
@@ -224,3 +224,8 @@ def test_the_camera_enlarges_who_comes_nearer():
     assert isinstance(clip.camera, Camera)
     scales = clip.camera.scales(clip.skeleton)
     assert 1.03 < scales[-1] / scales[0] < 1.2
+
+
+def test_a_masks_pixel_is_the_commonest_of_its_samples():
+    samples = np.array([[0, 3, 0, 0], [3, 3, 0, 3], [0, 2, 5, 0], [2, 0, 5, 0]], np.uint8)
+    assert most_common_part(samples).tolist() == [[3, 0], [2, 5]]

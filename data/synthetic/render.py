@@ -199,7 +199,7 @@ def render_clip(clip: Clip) -> Iterator[Frame]:
         keypoints[:, :2] = joints[frame, :, :2] / OVERSAMPLING - 0.5
         keypoints[:, 2] = visibility(clip, frame, joints[frame], buffer, scale)
         keypoints = np.round(keypoints, 2)
-        mask = np.ascontiguousarray(parts[::OVERSAMPLING, ::OVERSAMPLING])
+        mask = most_common_part(parts)
         yield Frame(
             np.rint(floor).astype(np.uint8), draw_pose(keypoints, clip.height, clip.width), mask, keypoints
         )
@@ -219,3 +219,16 @@ def describe(clip: Clip, keypoints: list[np.ndarray]) -> dict:
         "garments": clip.outfit.description(),
         "parts": PARTS,
     }
+
+
+def most_common_part(parts: np.ndarray) -> np.ndarray:
+    """Reduce part numbers (H * OVERSAMPLING, W * OVERSAMPLING) to (H, W): the commonest of a pixel's samples.
+
+    Where as many samples are background as are any one part, the part wins.
+    """
+    height, width = parts.shape[0] // OVERSAMPLING, parts.shape[1] // OVERSAMPLING
+    samples = (
+        parts.reshape(height, OVERSAMPLING, width, OVERSAMPLING).swapaxes(1, 2).reshape(height, width, -1)
+    )
+    votes = (samples[..., :, None] == samples[..., None, :]).sum(-1) + 0.5 * (samples > 0)
+    return np.take_along_axis(samples, votes.argmax(-1)[..., None], axis=-1)[..., 0]
