@@ -18,10 +18,8 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from tqdm import tqdm
 
 from data.annotations import load_annotations
@@ -35,8 +33,8 @@ from models import load_denoiser
 from utils.config import run_script
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
-from utils.files import read_json, write_json
-from utils.image import fit_image, read_image, write_png
+from utils.files import check_output_dir, read_json, write_json
+from utils.image import Placement, fit_image, read_image, write_png
 from utils.pose_drawing import draw_pose
 from utils.precision import autocast, resolve_dtype
 from utils.video import check_fps, write_video
@@ -45,6 +43,7 @@ from warping.joints import load_joints, read_joints
 SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
 JOINTS_HELP = 'a JSON file with {"keypoints": 18 x [x, y, visibility]} in pixels, or a skeleton picture'
 NUM_JOINTS_TO_REDRAW = 8
+MAX_SIDE = 4096
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,24 +183,27 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
 
 
 def _load_folder(config: Config, path: Path) -> X2FashionPipeline:
-    components: dict[str, Any] = {}
-    base = path
-    if not (path / "model_index.json").is_file():
-        # A denoiser by itself, as train.py writes it: the frozen parts are the shipped model's.
-        base = SHIPPED_MODEL
-        components["denoiser"] = load_denoiser(path)
-        prediction_type = components["denoiser"].config.prediction_type
-        components["scheduler"] = make_scheduler(DEFAULT_SAMPLER, prediction_type)
-    if config.vae is not None:
-        components["vae"] = load_vae(config.vae)
-    if config.text_encoder is not None:
-        loaded = load_text_encoder(config.text_encoder, config.tokenizer)
-        components["tokenizer"], components["text_encoder"] = loaded
+    # A denoiser by itself, as train.py writes it, takes the frozen parts of the shipped model.
+    alone = not (path / "model_index.json").is_file()
+    denoiser = load_denoiser(path)
+    base = SHIPPED_MODEL if alone else path
     if not (base / "model_index.json").is_file():
         raise UserError(f"{base} holds no model (no model_index.json); give --pretrained_model DIR_OR_PTH")
+    tokenizer, text_encoder = load_text_encoder(
+        config.text_encoder or base / "text_encoder",
+        config.tokenizer or (None if config.text_encoder else base / "tokenizer"),
+    )
+    components: dict[str, Any] = {
+        "denoiser": denoiser,
+        "vae": load_vae(config.vae or base / "vae"),
+        "tokenizer": tokenizer,
+        "text_encoder": text_encoder,
+    }
+    if alone:
+        components["scheduler"] = make_scheduler(DEFAULT_SAMPLER, denoiser.config.prediction_type)
     try:
         return X2FashionPipeline.from_pretrained(base, local_files_only=True, **components)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise UserError(f"cannot load the model in {base}: {' '.join(str(error).split())[:300]}") from error
 
 
@@ -224,7 +226,7 @@ def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> 
         raise UserError(f"clip {clip.name} has {available} poses; --num_frames {num_frames} asks for more")
     count = available if num_frames is None else num_frames
     original = read_image(clip.image)
-    photo, photo_placement = fit_image(original, height, width)
+    photo, photo_placement = _fit(clip.image, original, height, width)
     poses, joints = _read_poses(clip, count, height, width)
     image_joints = None
     if clip.image_joints is not None:
@@ -241,7 +243,7 @@ def _read_poses(
     else:
         joints = np.stack([read_joints(picture) for picture in pictures])
     pictures = pictures[clip.start :]
-    fitted = [fit_image(picture, height, width) for picture in pictures]
+    fitted = [_fit(clip.poses, picture, height, width) for picture in pictures]
     if joints is not None:
         joints = fitted[0][1].to_fitted(joints[clip.start :])
         resized = pictures.shape[1:3] != (height, width)
@@ -249,6 +251,13 @@ def _read_poses(
             # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
             return np.stack([draw_pose(frame, height, width) for frame in joints]), joints
     return np.stack([pose for pose, _ in fitted]), joints
+
+
+def _fit(path: Path, picture: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Placement]:
+    try:
+        return fit_image(picture, height, width)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:
@@ -341,15 +350,18 @@ def choose_device(name: str) -> torch.device:
 
 def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
     check_fps(config.fps)
+    check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)
     pipeline = load_pipeline(config, device)
     height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
     check_multiple("pixels of height", height, pipeline.size_multiple)
     check_multiple("pixels of width", width, pipeline.size_multiple)
+    if max(height, width) > MAX_SIDE:
+        raise UserError(
+            f"{height} x {width} pixels (height x width) are too many; give at most {MAX_SIDE} each"
+        )
     if config.num_frames is not None:
         check_multiple("frames", config.num_frames, pipeline.denoiser.frame_multiple)
 
@@ -367,9 +379,7 @@ def main(config: Config) -> None:
         write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
         write_json(path.with_suffix(".json"), describe(config, pipeline, clip, frames))
         print(f"[{index}/{len(clips)}] {path}: {clip.prompt}")
-    print(
-        f"{len(clips)} videos (.mp4), contact sheets (.png) and settings (.json) are in {config.output_dir}/"
-    )
+    print(f"video (.mp4), contact sheet (.png) and settings (.json) of each clip are in {config.output_dir}/")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Try it:
 Writes one safetensors file a video (see data/latents.py). Finished videos are skipped, so the same command
 again goes on; a video that was made by another VAE, with other settings, or from pictures of other names or
 file sizes is made anew. On a CPU, run one process a core under torchrun, which gives each one thread. Damaged
-videos are named and passed over; the exit status is then 1.
+videos are named and passed over; the exit status is then 2.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ from diffusion.latents import encode_images, load_vae, spatial_factor
 from utils.config import run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
+from utils.files import check_output_dir
 from utils.image import read_image
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
@@ -259,7 +260,7 @@ class Tally:
     def blame(self, name: str, error: UserError) -> None:
         """Name a damaged video on standard error, and go on."""
         self.damaged += 1
-        tqdm.write(f"damaged: {name}: {error}", file=sys.stderr)
+        tqdm.write(f"error: {name} is passed over: {error}", file=sys.stderr)
 
 
 def project_videos(
@@ -301,6 +302,7 @@ def main(config: Config) -> None:
     """Project the videos rank, rank + world size, ... of the sorted names; sum up over all processes."""
     if config.num_references < 0 or config.batch_size < 1:
         raise UserError("--num_references must be at least 0 and --batch_size at least 1")
+    check_output_dir(config.output_dir)
     started = time.perf_counter()
     with distributed_world(config.device) as world:
         # A process may have to wait for another's videos for longer than the default timeout.
@@ -326,8 +328,10 @@ def main(config: Config) -> None:
             f"{config.output_dir} in {time.perf_counter() - started:.0f} s; "
             f"{total.skipped} were finished, {total.damaged} are damaged"
         )
+        if total.damaged:
+            raise UserError(f"{total.damaged} damaged videos are named above; mend them and run this again")
     if total.damaged:
-        sys.exit(1)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 Try it:
 
-    python train.py --dataset fashion_dataset --latents fashion_dataset_tensor --preset tiny --max_train_steps
-    20 torchrun --nproc_per_node 2 train.py --dataset DATA --latents LATENTS --preset small --output_dir
-    runs/small
+    python train.py --preset tiny --max_train_steps 20 --output_dir runs/tiny
+    torchrun --nproc_per_node 2 train.py --dataset DATA --latents LATENTS --output_dir runs/small
 
 Run project_latent_space.py first. The same command again goes on where the last checkpoint stands.
 """
@@ -13,6 +12,7 @@ import contextlib
 import dataclasses
 import math
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -28,6 +28,7 @@ from tqdm import tqdm
 from data.annotations import load_annotations
 from data.clips import ClipDataset, ClipSampler, collate_clips
 from data.frames import read_frames
+from data.latents import vae_sha256
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import make_scheduler
@@ -35,10 +36,11 @@ from diffusion.text import encode_prompts, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss, draw_randomness
 from models import PRESETS, Denoiser, load_denoiser
 from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from utils.config import run_script, save_config
+from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
+from utils.files import check_output_dir
 from utils.image import write_png
 from utils.precision import autocast
 from utils.video import write_video
@@ -152,20 +154,17 @@ def check_config(config: Config, world: World) -> None:
             f"--train_batch_size {config.train_batch_size} must divide by {world.world_size} processes x "
             f"{config.gradient_accumulation_steps} accumulated batches"
         )
-    for name in (
-        "max_train_steps",
-        "checkpoint_steps",
-        "num_frames",
-        "short_clip_frames",
-        "log_steps",
-        "keep",
-    ):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name} {getattr(config, name)} must be at least 1")
+    at_least_1 = "max_train_steps", "checkpoint_steps", "num_frames", "short_clip_frames", "log_steps", "keep"
+    check_minimum(config, 1, *at_least_1)
+    check_minimum(config, 0, "warmup_steps", "sample_steps", "num_samples", "num_workers", "learning_rate")
+    for name in ("drop_image", "drop_poses", "drop_text"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise UserError(f"--{name} {getattr(config, name)} is a probability; give 0 to 1")
     if config.short_clip_frames > config.num_frames:
         raise UserError(
             f"--short_clip_frames {config.short_clip_frames} exceeds --num_frames {config.num_frames}"
         )
+    check_output_dir(config.output_dir)
 
 
 def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: int) -> Denoiser:
@@ -222,6 +221,18 @@ def restore(
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
     return {k: str(v) if isinstance(v, Path) else v for k in FIXED_SETTINGS for v in [getattr(config, k)]}
+
+
+def check_samples(config: Config) -> None:
+    """Refuse held-out clips that cannot be sampled, before the training rather than at the first sample.
+
+    Raises:
+        UserError: the test split is missing or is not in order.
+    """
+    try:
+        load_annotations(config.dataset, "test")
+    except UserError as error:
+        raise UserError(f"{error}; or give --sample_steps 0 to make no sample videos") from error
 
 
 def write_samples(config: Config, pipeline: X2FashionPipeline, step: int, writer: SummaryWriter) -> None:
@@ -316,16 +327,25 @@ def main(config: Config, world: World) -> None:
     # What the main process writes while it runs.
     writer = pipeline = None
     if world.is_main:
-        save_config(config, config.output_dir / "checkpoint" / "config.json")
-        writer = SummaryWriter(str(config.output_dir / "video_progress"))
-        if config.sample_steps:
+        if config.sample_steps and config.num_samples:
+            check_samples(config)
+            vae = load_vae(config.vae)
+            if dataset.vae_sha256 not in ("", vae_sha256(vae)):
+                print(
+                    f"warning: --vae {config.vae} is not the one that made {config.latents}; unless it has "
+                    "that one's encoder, the sample videos will look wrong",
+                    file=sys.stderr,
+                )
             pipeline = X2FashionPipeline(
                 denoiser=averaged,
-                vae=load_vae(config.vae).to(device),
+                vae=vae.to(device),
                 text_encoder=text_encoder,
                 tokenizer=tokenizer,
                 scheduler=make_scheduler(prediction_type=denoiser.config.prediction_type),
             )
+            pipeline.set_progress_bar_config(disable=True)
+        save_config(config, config.output_dir / "checkpoint" / "config.json")
+        writer = SummaryWriter(str(config.output_dir / "video_progress"))
     progress = tqdm(
         total=config.max_train_steps,
         initial=step,

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from data.synthetic.wordings import MOTIONS, sample_wording
-from utils.config import run_script, save_config
-from utils.files import write_json
+from utils.config import check_minimum, run_script, save_config
+from utils.files import check_output_dir, write_json
 
 MAX_TOKENS = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -111,6 +111,8 @@ def accuracy(
 
 def main(config: Config) -> None:
     """Train the tokenizer, then the encoder."""
+    check_minimum(config, 1, "max_train_steps", "train_batch_size", "hidden_size", "num_layers")
+    check_output_dir(config.output_dir)
     texts, _ = draw_sentences(np.random.default_rng([config.seed, 0]), 20_000, "train")
     tokenizer = build_tokenizer(config.output_dir / "tokenizer", texts)
     with torch.random.fork_rng(devices=[]):

@@ -27,10 +27,10 @@ from data.frames import frame_paths
 from diffusion.latents import decode_latents, encode_images, load_vae
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
 from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from utils.config import run_script, save_config
+from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
-from utils.files import write_json
+from utils.files import check_output_dir, write_json
 from utils.image import read_image, write_png
 from utils.precision import autocast
 
@@ -206,7 +206,11 @@ def training_loss(
 
 def main(config: Config) -> None:
     """Train until --max_train_steps, then measure on held-out frames."""
+    check_minimum(config, 1, "max_train_steps", "train_batch_size", "checkpoint_steps", "num_test_frames")
+    check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate")
+    check_output_dir(config.output_dir)
     train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
+    test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
     vae = build_vae(config)
     ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
     averaged = cast(SpaceToDepthAutoencoderKL, ema.module)
@@ -238,7 +242,7 @@ def main(config: Config) -> None:
     )
     for images, weight in loader:
         for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / config.warmup_steps)
+            warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
             cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
             group["lr"] = config.learning_rate * warm * cosine
         with autocast("auto", "cpu"):
@@ -267,7 +271,6 @@ def main(config: Config) -> None:
     if not config.decoder_only:
         set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
     averaged.save_pretrained(config.output_dir / "vae")
-    test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
     metrics = evaluate(averaged, test_set, config.num_test_frames, config.output_dir / "reconstructions.png")
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out frames: {metrics}; the VAE is in {config.output_dir / 'vae'}")

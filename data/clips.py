@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from data.annotations import Segment
-from data.frames import read_frames
+from data.frames import count_frames, read_frames
 from data.latents import LatentVideo
 from utils.errors import UserError
 
@@ -116,9 +116,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         latent_channels: of the projected videos.
+        vae_sha256: checksum of the VAE that made them, "" where it is not known.
 
     Raises:
-        UserError: no segment is long enough, or a video was not projected.
+        UserError: no segment is long enough; a video was not projected, or by another VAE than the others; or
+            it has not as many poses as frames.
     """
 
     def __init__(
@@ -146,8 +148,36 @@ class ClipDataset(Dataset[dict[str, Any]]):
             )
         self.poses_dir, self.latents_dir = dataset_dir / "fashion_poses", latents_dir
         self.num_frames, self.use_warps = num_frames, use_warps
+        self.vae_sha256 = self._check_videos()
         first = LatentVideo(latents_dir / f"{self.segments[0].name}.safetensors")
         self.latent_channels = first.latents([0]).shape[1]
+
+    def _check_videos(self) -> str:
+        """Refuse videos without a pose a frame, and latents of several VAEs; the VAE's checksum or ""."""
+        vaes: dict[str, Path] = {}
+        ends: dict[str, int] = {}
+        for segment in self.segments:
+            ends[segment.name] = max(segment.end, ends.get(segment.name, 0))
+        for name, end in ends.items():
+            video = LatentVideo(self.latents_dir / f"{name}.safetensors")
+            vaes.setdefault(video.metadata.get("vae_sha256", ""), video.path)
+            if (num_poses := count_frames(self.poses_dir / name)) != video.num_frames:
+                raise UserError(
+                    f"{self.poses_dir / name} has {num_poses} poses, {video.path} {video.num_frames} frames; "
+                    "each frame needs its own pose: complete them and project again"
+                )
+            if end > video.num_frames:
+                raise UserError(
+                    f"an annotation of {name} ends at {end}, and {video.path} has {video.num_frames} frames; "
+                    "run project_latent_space.py again"
+                )
+        if len(vaes) > 1:
+            one, other = list(vaes.values())[:2]
+            raise UserError(
+                f"{one} and {other} were made by different VAEs; run project_latent_space.py with one --vae "
+                "for all, it makes the others anew"
+            )
+        return next(iter(vaes))
 
     def __len__(self) -> int:
         return len(self.segments)

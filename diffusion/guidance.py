@@ -1,9 +1,12 @@
 """Separate guidance scales for the photo, the poses and the sentence."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+
+from utils.errors import UserError
 
 
 class Branch(NamedTuple):
@@ -37,7 +40,13 @@ def guidance_branches(
 
     Returns:
         At least one branch, from fewest conditions to most; the weights are not zero and add up to 1.
+
+    Raises:
+        UserError: a scale is not a finite number.
     """
+    for name, scale in (("image", image_scale), ("pose", pose_scale), ("text", text_scale)):
+        if not math.isfinite(scale):
+            raise UserError(f"{name}_guidance_scale is {scale}; give a finite number, 1 is neutral")
     stages = [(1.0, (False, False, False)), (image_scale, (True, False, False))]
     if has_poses:
         stages.append((pose_scale, (True, True, False)))

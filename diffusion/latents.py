@@ -5,22 +5,25 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors import SafetensorError
 
 from models.autoencoder import SpaceToDepthAutoencoderKL
 from utils.errors import UserError
 
 VAE_CLASSES = {cls.__name__: cls for cls in (AutoencoderKL, SpaceToDepthAutoencoderKL)}
+WEIGHTS_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
 def load_vae(path: str | Path) -> AutoencoderKL:
-    """Load a VAE from a folder in diffusers' layout, in eval mode.
+    """Load a VAE from a folder in diffusers' layout, in float32 and in eval mode.
 
     Args:
         path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of
             `VAE_CLASSES`.
 
     Raises:
-        UserError: no such folder, another class, or weights that do not fit; the message names the folder.
+        UserError: no such folder, another class, or weights that are damaged, missing, unknown or of another
+            shape; the message names the folder.
     """
     path = Path(path)
     try:
@@ -31,10 +34,25 @@ def load_vae(path: str | Path) -> AutoencoderKL:
         ) from error
     if class_name not in VAE_CLASSES:
         raise UserError(f"{path} holds a {class_name}; a VAE here is one of {', '.join(VAE_CLASSES)}")
+    if not any((path / name).is_file() for name in WEIGHTS_NAMES):
+        raise UserError(f"{path} holds no weights: {' or '.join(WEIGHTS_NAMES)} is missing")
     try:
-        vae = VAE_CLASSES[class_name].from_pretrained(path, local_files_only=True, low_cpu_mem_usage=False)
-    except (OSError, ValueError, RuntimeError) as error:
+        vae, report = VAE_CLASSES[class_name].from_pretrained(
+            path,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            use_safetensors=(path / WEIGHTS_NAMES[0]).is_file(),
+            torch_dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise UserError(f"cannot load the VAE in {path}: {' '.join(str(error).split())[:300]}") from error
+    faults = [f"{kind}: {key}" for kind in ("missing", "unexpected") for key in report[f"{kind}_keys"]]
+    if faults:
+        raise UserError(
+            f"the weights in {path} do not fit its config.json, {len(faults)} tensor(s) differ: "
+            f"{'; '.join(faults[:10])}; copy or download the folder again"
+        )
     return vae.eval().requires_grad_(False)
 
 

@@ -106,6 +106,12 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str, num_inferen
         )
     if num_inference_steps < 1:
         raise UserError(f"num_inference_steps is {num_inference_steps}; it must be at least 1")
+    num_train_timesteps = scheduler.config.num_train_timesteps
+    if num_inference_steps > num_train_timesteps:
+        raise UserError(
+            f"num_inference_steps is {num_inference_steps}; the model was trained on {num_train_timesteps} "
+            "noise levels, it can be at most that"
+        )
     # Most schedulers tell what they cannot take only while stepping: step a copy before anything costly.
     trial, nothing = copy.deepcopy(scheduler), torch.zeros(1, 1, 1, 1, 1)
     try:

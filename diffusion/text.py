@@ -1,17 +1,21 @@
 """Sentences to embeddings, through a frozen CLIP text encoder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from utils.errors import UserError
+
+TOKENIZER_NAMES = ("tokenizer.json", "vocab.json")
 
 
 def load_text_encoder(
     path: str | Path, tokenizer_path: str | Path | None = None
 ) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Load a CLIP text encoder and its tokenizer from local folders, the encoder frozen in eval mode.
+    """Load a CLIP text encoder, frozen, in float32 and eval mode, and its tokenizer from local folders.
 
     Args:
         path: the text encoder's folder (openai/clip-vit-large-patch14's layout, or a pipeline's
@@ -20,21 +24,60 @@ def load_text_encoder(
             beside it.
 
     Raises:
-        UserError: a folder is missing or does not hold what it should.
+        UserError: a folder is missing or does not hold what it should, or the two do not belong together.
     """
     path = Path(path)
     if tokenizer_path is None:
-        inside = any((path / name).is_file() for name in ("tokenizer.json", "vocab.json"))
-        tokenizer_path = path if inside else path.parent / "tokenizer"
+        tokenizer_path = path if _holds_tokenizer(path) else path.parent / "tokenizer"
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path} is not a text encoder's folder: it needs a config.json and weights")
+    if not _holds_tokenizer(Path(tokenizer_path)):
+        raise UserError(
+            f"there is no tokenizer in {tokenizer_path}; give --tokenizer a folder that holds "
+            f"{' or '.join(TOKENIZER_NAMES)}"
+        )
     try:
         tokenizer = CLIPTokenizer.from_pretrained(tokenizer_path, local_files_only=True)
-        text_encoder = CLIPTextModel.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        # A tensor of another shape is reported like a missing one, in place of a table on standard error.
+        text_encoder, report = CLIPTextModel.from_pretrained(
+            path,
+            local_files_only=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise UserError(
             f"cannot load a CLIP text encoder from {path} with the tokenizer in {tokenizer_path}: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
+    # Unknown tensors are no fault: CLIP's own files hold its picture encoder as well.
+    faults = [f"missing: {key}" for key in sorted(report["missing_keys"])]
+    faults += [
+        f"shape: {key} is {_by(given)}, must be {_by(due)}"
+        for key, given, due in sorted(report["mismatched_keys"])
+    ]
+    if faults:
+        raise UserError(
+            f"the weights in {path} do not fit its config.json, {len(faults)} tensor(s) differ: "
+            f"{'; '.join(faults[:10])}; copy or download the folder again"
+        )
+    if len(tokenizer) > text_encoder.config.vocab_size:
+        raise UserError(
+            f"the tokenizer in {tokenizer_path} knows {len(tokenizer)} tokens, the text encoder in {path} "
+            f"{text_encoder.config.vocab_size}; give the tokenizer it was trained with"
+        )
+    limit = text_encoder.config.max_position_embeddings
+    tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     return tokenizer, text_encoder.eval().requires_grad_(False)
+
+
+def _holds_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in TOKENIZER_NAMES)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
 
 
 @torch.no_grad()

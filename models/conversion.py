@@ -200,7 +200,8 @@ def _refuse_differences(
             faults.append(f"shape: {name} is {_by(value.shape)}, must be {_by(expected[name])}")
     if faults:
         raise UserError(
-            f"{source} does not fit the denoiser, {len(faults)} tensor(s) differ: {'; '.join(faults)}"
+            f"{source} does not fit the denoiser, {len(faults)} tensor(s) differ: {'; '.join(faults)}; "
+            "give the whole file of a model of this configuration"
         )
 
 

@@ -1,6 +1,7 @@
 """Denoisers from and to disk: folders in diffusers' layout, and published ``.pth`` files."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -104,20 +105,25 @@ def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _read_pickle(path: Path) -> dict[str, Any]:
     """Read a ``torch.save``d dict of tensors without running anything that is in it."""
     try:
-        # Only files written by torch 1.6 and later, which are zip archives, can be mapped.
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "not an allowed global" in str(error) or "GLOBAL" in str(error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about unusual pickles: they are refused below, in one line
+            # Only files written by torch 1.6 and later, which are zip archives, can be mapped.
+            is_zip = zipfile.is_zipfile(path)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except Exception as error:  # a file that is no pickle can make the reader raise nearly anything
+        refusals = ("Unsupported", "not an allowed global", "GLOBAL")
+        if isinstance(error, pickle.UnpicklingError) and any(text in str(error) for text in refusals):
             raise UserError(
                 f"{path} holds more than tensors: it would run code when loaded, so it was refused; "
                 "use a checkpoint of plain tensors from a source you trust"
             ) from error
-        raise UserError(f"{path} is not a checkpoint, or is damaged; copy or download it again") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({_first_line(error)}); copy or download it again") from error
+        raise UserError(
+            f"{path} is not a checkpoint that can be read, or is damaged; copy or download it again"
+        ) from error
     if not isinstance(checkpoint, dict):
         raise UserError(
-            f"{path} holds a {type(checkpoint).__name__}, not a checkpoint with unet, app_net and pose_net"
+            f"{path} holds a {type(checkpoint).__name__}, not a checkpoint with unet, app_net and pose_net; "
+            "give a published .pth file"
         )
     return checkpoint
 

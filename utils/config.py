@@ -37,6 +37,19 @@ def run_script(
         sys.exit(130)
 
 
+def check_minimum(config: Any, minimum: float, *names: str) -> None:
+    """Refuse settings below `minimum`, and a seed that no generator takes.
+
+    Raises:
+        UserError: names the flag.
+    """
+    for name in names:
+        if not getattr(config, name) >= minimum:
+            raise UserError(f"--{name} {getattr(config, name)} must be at least {minimum}")
+    if not 0 <= config.seed < 2**63:
+        raise UserError(f"--seed {config.seed} must be at least 0 and below 2^63")
+
+
 def save_config(config: Any, path: str | Path) -> None:
     """Write the resolved settings of a run as JSON beside its output."""
     write_json(path, {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()})

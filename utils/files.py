@@ -46,6 +46,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_output_dir(folder: str | Path) -> None:
+    """Refuse a folder that cannot be written to, without creating it.
+
+    Raises:
+        UserError: it, or what it would be created in, is a file or may not be written to.
+    """
+    there = Path(folder).absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"cannot write into {folder}: {there} is a file; choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"cannot write into {folder}: no permission to write to {there}; choose another folder"
+        )
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` whole or not at all."""
     with atomic_path(path) as temporary:
