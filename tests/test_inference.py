@@ -11,15 +11,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextConfig, CLIPTextModel
 
 import inference
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
+from tests.models.recipes import seeded_checkpoint
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_tokenizer
 from utils.config import run_script
 from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose
 from utils.video import read_video, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
+REAL_INPUTS = ROOT.parent / "shared" / "real_inputs"
 Run = Callable[..., dict[str, bytes]]
 
 
@@ -207,6 +211,8 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     (tmp_path / "joints.json").write_text('{"keypoints": [[1, 2, 3]]}')
     (tmp_path / "empty").mkdir()
+    (tmp_path / "a_file").write_text("text")
+    write_png(tmp_path / "wide.png", np.zeros((20, 20_000, 3), np.uint8))
     cases = [
         (("--image", own["photo.png"]), "needs --poses as well"),
         (("--poses", own["skeletons"]), "goes with --image"),
@@ -229,11 +235,20 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
         (("--image", tmp_path / "broken.png", "--poses", own["skeletons"]), "broken.png"),
         (("--image", own["photo.png"], "--poses", tmp_path / "empty"), "holds no frames"),
         ((*user, "--image_joints", tmp_path / "joints.json"), "shape (1, 3)"),
+        (("--image", tmp_path / "wide.png", "--poses", own["skeletons"]), "wide.png"),
+        ((*user, "--height", 64_000), "at most 4096"),
+        ((*user, "--image_guidance_scale", "nan"), "image_guidance_scale is nan"),
+        ((*dataset, "--num_inference_steps", 1001), "at most that"),
+        ((*dataset, "--output_dir", tmp_path / "a_file"), "is a file"),
+        ((*dataset, "--output_dir", tmp_path / "a_file" / "result"), "is a file"),
     ]
     for number, (flags, message) in enumerate(cases):
         with pytest.raises(SystemExit) as exit_info:
             run(*flags)
-        error = capsys.readouterr().err.splitlines()[-1]
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+        error = lines[-1]
+        # Above the error there is no more than a progress bar.
+        assert all("%|" in line for line in lines[:-1]), lines
         assert exit_info.value.code == 2 and error.startswith("error: ") and message in error, (flags, error)
         assert not (tmp_path / f"result_{number}").exists(), flags
 
@@ -267,3 +282,45 @@ def test_as_a_program(tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "result") in done.stdout and len(list((tmp_path / "result").iterdir())) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_INPUTS.is_dir(), reason="the real inputs are not here")
+@pytest.mark.parametrize("photo", ["silver.jpg", "blue.jpg", "portrait.png"])
+def test_real_photos_and_skeletons(run: Run, tmp_path: Path, photo: str) -> None:
+    files = run("--image", REAL_INPUTS / photo, "--poses", REAL_INPUTS / "skeletons.mp4", "--num_frames", 8)
+    stem = Path(photo).stem
+    assert sorted(files) == [f"{stem}.json", f"{stem}.mp4", f"{stem}.png"]
+    frames, _ = read_video(tmp_path / "result_0" / f"{stem}.mp4")
+    assert frames.shape == (8, HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_published_checkpoint_at_its_own_size(own: dict[str, Path], tmp_path: Path) -> None:
+    """Random weights of the published sizes: denoiser, Stable Diffusion's VAE, CLIP ViT-L/14's text half."""
+    torch.save({**seeded_checkpoint(), "opt": {}, "epoch": 3}, tmp_path / "model_3.pth")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoencoderKL(
+            down_block_types=["DownEncoderBlock2D"] * 4,
+            up_block_types=["UpDecoderBlock2D"] * 4,
+            block_out_channels=[128, 256, 512, 512],
+            layers_per_block=2,
+            latent_channels=4,
+        ).save_pretrained(tmp_path / "vae")
+        CLIPTextModel(
+            CLIPTextConfig(
+                hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+            )
+        ).save_pretrained(tmp_path / "text_encoder")
+    tiny_tokenizer(tmp_path / "text_encoder")
+    flags = ["--pretrained_model", tmp_path / "model_3.pth", "--vae", tmp_path / "vae"]
+    flags += ["--text_encoder", tmp_path / "text_encoder", "--image", own["photo.png"]]
+    flags += ["--poses", own["skeletons"], "--prompt", SENTENCES[0], "--num_frames", 4]
+    flags += ["--num_inference_steps", 1, "--output_dir", tmp_path / "result"]
+    command = [sys.executable, "inference.py", *map(str, flags)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    frames, _ = read_video(tmp_path / "result" / "photo.mp4")
+    assert frames.shape == (4, 512, 256, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from data.annotations import Segment
 from data.clips import ClipDataset, ClipRequest, ClipSampler, collate_clips
@@ -52,7 +53,7 @@ def test_short_clips_come_first() -> None:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two videos of 12 frames: latents and poses carry the frame's number; one is warped from frames 0 and 3."""
+    """Two videos of 12 frames: latents and poses carry the frame's number; one is warped from 0 and 3."""
     for name in ("warped", "plain"):
         for frame in range(12):
             write_png(
@@ -130,3 +131,17 @@ def test_segments_too_short_and_videos_not_projected_are_named(folders) -> None:
         ClipDataset(*folders, SEGMENTS, 13)
     with pytest.raises(UserError, match=r"the first: other\); run: python project_latent_space.py"):
         ClipDataset(*folders, [*SEGMENTS, Segment("other", 0, 12, "")], 6)
+
+
+def test_latents_of_two_vaes_and_unequal_poses_are_refused(folders) -> None:
+    dataset_dir, latents_dir = folders
+    names = sorted({segment.name for segment in SEGMENTS})
+    assert ClipDataset(*folders, SEGMENTS, 6).vae_sha256 == ""
+    for name, vae in zip(names, "ab", strict=False):
+        path = latents_dir / f"{name}.safetensors"
+        write_latent_video(path, load_file(path), {"vae_sha256": vae})
+    with pytest.raises(UserError, match=r"were made by different VAEs; run project_latent_space.py"):
+        ClipDataset(*folders, SEGMENTS, 6)
+    (dataset_dir / "fashion_poses" / names[0] / "011.png").unlink()
+    with pytest.raises(UserError, match=rf"{names[0]} has 11 poses, .*{names[0]}.safetensors 12 frames"):
+        ClipDataset(*folders, SEGMENTS, 6)

@@ -1,0 +1,102 @@
+"""Frozen models from folders that are damaged, incomplete, or belong to another model."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
+
+from diffusion.latents import load_vae
+from diffusion.text import load_text_encoder
+from models import load_denoiser
+from utils.errors import UserError
+
+VAE_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
+TEXT_WEIGHTS = "text_encoder/model.safetensors"
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def model_dir(tiny_pipeline_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model to damage."""
+    return Path(shutil.copytree(tiny_pipeline_dir, tmp_path / "model"))
+
+
+def change_weights(path: Path, change: Callable[[Tensors], object]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def message_of(load: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as error:
+        load()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_vae_whose_weights_differ_is_refused_by_name(model_dir: Path) -> None:
+    name = "decoder.conv_norm_out.weight"
+    change_weights(model_dir / VAE_WEIGHTS, lambda tensors: tensors.update(extra=tensors.pop(name)))
+    message = message_of(lambda: load_vae(model_dir / "vae"))
+    assert f"missing: {name}" in message and "unexpected: extra" in message and str(model_dir) in message
+    change_weights(model_dir / VAE_WEIGHTS, lambda t: t.update({name: torch.zeros(3, 5)}))
+    assert name in message_of(lambda: load_vae(model_dir / "vae"))
+    (model_dir / VAE_WEIGHTS).write_bytes(b"nothing")
+    assert str(model_dir) in message_of(lambda: load_vae(model_dir / "vae"))
+    (model_dir / VAE_WEIGHTS).unlink()
+    assert "holds no weights" in message_of(lambda: load_vae(model_dir / "vae"))
+
+
+def test_a_text_encoder_whose_weights_differ_is_refused_by_name(model_dir: Path) -> None:
+    def load() -> object:
+        return load_text_encoder(model_dir / "text_encoder")
+
+    name = "encoder.layers.0.layer_norm1.weight"
+    change_weights(model_dir / TEXT_WEIGHTS, lambda tensors: tensors.update({name: torch.zeros(3, 5)}))
+    assert f"shape: {name} is 3x5, must be 32" in message_of(load)
+    change_weights(model_dir / TEXT_WEIGHTS, lambda tensors: tensors.pop(name))
+    assert f"missing: {name}" in message_of(load)
+    (model_dir / TEXT_WEIGHTS).write_bytes((model_dir / TEXT_WEIGHTS).read_bytes()[:1000])
+    assert str(model_dir / "text_encoder") in message_of(load)
+
+
+def test_a_tokenizer_that_is_missing_or_of_another_model_is_refused(model_dir: Path) -> None:
+    text_encoder = model_dir / "text_encoder"
+    change_weights(
+        model_dir / TEXT_WEIGHTS,
+        lambda tensors: tensors.update(
+            {key: value[:40].clone() for key, value in tensors.items() if "token_embedding" in key}
+        ),
+    )
+    config = (text_encoder / "config.json").read_text()
+    size = len(CLIPTokenizer.from_pretrained(model_dir / "tokenizer", local_files_only=True))
+    (text_encoder / "config.json").write_text(config.replace(f'"vocab_size": {size}', '"vocab_size": 40'))
+    assert f"knows {size} tokens" in message_of(lambda: load_text_encoder(text_encoder))
+    (model_dir / "tokenizer" / "tokenizer.json").unlink()
+    assert "there is no tokenizer in" in message_of(lambda: load_text_encoder(text_encoder))
+
+
+def test_a_tokenizer_without_its_settings_still_stops_at_the_encoders_last_position(model_dir: Path) -> None:
+    (model_dir / "tokenizer" / "tokenizer_config.json").unlink()
+    tokenizer, text_encoder = load_text_encoder(model_dir / "text_encoder")
+    assert tokenizer.model_max_length == text_encoder.config.max_position_embeddings
+
+
+def test_weights_stored_in_half_precision_are_loaded_in_single(model_dir: Path) -> None:
+    for path in (VAE_WEIGHTS, TEXT_WEIGHTS):
+        change_weights(model_dir / path, lambda t: t.update({key: value.half() for key, value in t.items()}))
+    config = (model_dir / "text_encoder" / "config.json").read_text()
+    (model_dir / "text_encoder" / "config.json").write_text(config.replace('"float32"', '"float16"'))
+    assert load_vae(model_dir / "vae").dtype == torch.float32
+    assert load_text_encoder(model_dir / "text_encoder")[1].dtype == torch.float32
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"this is text", b"\x80\x02}q\x00.", b"PK\x03\x04"])
+@pytest.mark.filterwarnings("error")
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.pth").write_bytes(content)
+    assert "model.pth" in message_of(lambda: load_denoiser(tmp_path / "model.pth"))
