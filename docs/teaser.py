@@ -48,7 +48,7 @@ def main(config: Config) -> None:
     if not columns:
         raise UserError(f"{config.results} has no videos; run python inference.py first")
     num_frames = min(len(column) for column in columns)
-    write_gif(config.output, np.concatenate([c[:num_frames] for c in columns], axis=2), config.fps)
+    write_gif(config.output, list(np.concatenate([c[:num_frames] for c in columns], axis=2)), config.fps)
     print(f"{config.output}: {config.output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -121,3 +121,26 @@ def test_a_damaged_json_is_named(tmp_path, content, message):
 def test_a_picture_of_the_wrong_kind_is_refused():
     with pytest.raises(UserError, match="uint8"):
         read_joints(np.zeros((8, 8, 3), np.float32))
+
+
+def test_a_finger_coloured_like_the_nose_is_not_taken_for_it():
+    joints = standing(512)
+    joints[0, 2] = 0
+    drawn = draw_pose(joints, 512, 256)
+    picture = np.where(drawn > 0, np.minimum(drawn.astype(int) + 3, 255), 0).astype(np.uint8)
+    x, y = joints[4, :2].astype(int)
+    finger = (slice(y + 20, y + 28), slice(x - 4, x + 4))
+    picture[finger] = draw_pose(standing(512), 512, 256)[tuple(standing(512)[0, 1::-1].astype(int))]
+    found = read_joints(picture)
+    assert found[0, 2] == 0 and found[4, 2] == 1
+
+
+def test_jpeg_skeletons_are_read_and_too_few_are_named(tmp_path):
+    folder = tmp_path / "skeletons"
+    folder.mkdir()
+    picture = cv2.cvtColor(draw_pose(standing(512), 512, 256), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "000.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    found = load_joints(folder, 1)
+    assert found is not None and (found[0, :, 2] > 0).sum() >= 12
+    with pytest.raises(UserError, match="has 1 skeleton pictures, 2 are wanted"):
+        load_joints(folder, 2)

@@ -19,6 +19,9 @@ _JOINT_COLORS = np.array(COLORS, np.float32)
 _LIMB_COLORS = (np.array(COLORS[: len(LIMBS)]) * LIMB_DIMMING).astype(np.uint8).astype(np.float32)
 
 
+NECK, HIPS, HEAD = 1, [8, 11], [0, 14, 15, 16, 17]
+
+
 def read_joints(picture: np.ndarray) -> np.ndarray:
     """Read 18 joints back from a skeleton picture.
 
@@ -71,6 +74,19 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
             place = _far_end(limb, joints[start, :2], radius)
             if place is not None:
                 joints[end] = (*place, 1)
+    return _without_far_heads(joints)
+
+
+def _without_far_heads(joints: np.ndarray) -> np.ndarray:
+    """Leave out nose, eyes and ears that lie farther from the neck than the hips do.
+
+    Estimators that draw hands as well colour some fingers like a head's joint.
+    """
+    neck, hips = joints[NECK], joints[HIPS][joints[HIPS][:, 2] > 0]
+    if neck[2] > 0 and len(hips):
+        torso = np.linalg.norm(hips[:, :2] - neck[:2], axis=1).max()
+        far = np.linalg.norm(joints[HEAD][:, :2] - neck[:2], axis=1) > torso
+        joints[np.array(HEAD)[far]] = 0
     return joints
 
 
@@ -78,7 +94,7 @@ def load_joints(poses_dir: str | Path, num_frames: int) -> np.ndarray | None:
     """Joints of a clip's frames.
 
     Args:
-        poses_dir: folder of skeleton pictures 000.png, 001.png ...; where `poses_dir` with the suffix .json
+        poses_dir: folder of skeleton pictures 000.png, 001.png ... (or .jpg); where a `poses_dir`.json
             exists, its "keypoints" (frames, 18, 3) are taken, scaled from its "height" and "width" to the
             pictures' size.
         num_frames: frames wanted, from the first on.
@@ -91,22 +107,30 @@ def load_joints(poses_dir: str | Path, num_frames: int) -> np.ndarray | None:
     """
     poses_dir = Path(poses_dir)
     json_path = poses_dir.with_name(poses_dir.name + ".json")
-    first = poses_dir / "000.png"
+    pictures = _numbered_pictures(poses_dir)
     if json_path.is_file():
         joints, height, width = _read_keypoints(json_path)
         if len(joints) < num_frames:
             raise UserError(
                 f"{json_path} has keypoints of {len(joints)} frames, {num_frames} are wanted; write it again"
             )
-        if first.is_file():
-            shape = read_image(first).shape
+        if pictures:
+            shape = read_image(pictures[0]).shape
             joints = scale_joints(joints, (height, width), (shape[0], shape[1]))
         joints = joints[:num_frames]
     else:
-        joints = np.stack(
-            [read_joints(read_image(poses_dir / f"{frame:03d}.png")) for frame in range(num_frames)]
-        )
+        if len(pictures) < num_frames:
+            raise UserError(
+                f"{poses_dir} has {len(pictures)} skeleton pictures, {num_frames} are wanted; add the others"
+            )
+        joints = np.stack([read_joints(read_image(path)) for path in pictures[:num_frames]])
     return joints if (joints[..., 2] > 0).any() else None
+
+
+def _numbered_pictures(folder: Path) -> list[Path]:
+    paths = folder.iterdir() if folder.is_dir() else ()
+    pictures = [p for p in paths if p.stem.isdecimal() and p.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    return sorted(pictures, key=lambda path: int(path.stem))
 
 
 def scale_joints(joints: np.ndarray, size: tuple[float, float], new_size: tuple[float, float]) -> np.ndarray:

@@ -26,12 +26,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         write_json(tmp_path / "file" / "x.json", {})
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_full_disk_is_a_users_error(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match="No space left"),
         atomic_path(tmp_path / "x.bin"),
-        open("/dev/full", "wb", 0) as f,
+        Path("/dev/full").open("wb", 0) as f,
     ):
         f.write(b"0")
     assert list(tmp_path.iterdir()) == []
