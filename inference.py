@@ -75,7 +75,7 @@ class Config:
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth."""
     num_inference_steps: int | None = None
-    """Denoising steps; by default 8 for a model that predicts clean latents, as the shipped one, else 25."""
+    """Denoising steps; by default 4 for a model that predicts clean latents, as the shipped one, else 25."""
     num_frames: int | None = None
     """Make only the first so many frames; by default one for each pose."""
     fps: float = 12

@@ -283,7 +283,7 @@ def test_torchrun_splits_the_videos_over_processes(dataset):
     assert "error: d is passed over: " in done.stderr
     assert "projected 3 videos (12 frames" in done.stdout and "1 are damaged" in done.stdout
     (dataset / "alone").mkdir()
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="1 damaged videos"):
         main(config(dataset, output_dir=dataset / "alone", dtype="auto"))
     for name in "abc":
         one, other = (LatentVideo(dataset / f / f"{name}.safetensors") for f in ("out", "alone"))
