@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 
 from diffusion.latents import load_vae
+from diffusion.parts import check_parts_fit
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from diffusion.text import load_text_encoder
@@ -54,16 +55,7 @@ def main(config: Config) -> None:
         raise UserError(f"{config.output_dir} exists; remove it or choose another --output_dir")
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     denoiser, vae = load_denoiser(config.denoiser), load_vae(config.vae)
-    if denoiser.config.latent_channels != vae.config.latent_channels:
-        raise UserError(
-            f"the denoiser works on {denoiser.config.latent_channels} latent channels and the VAE makes "
-            f"{vae.config.latent_channels}; give the VAE it was trained with"
-        )
-    if denoiser.config.cross_attention_dim != text_encoder.config.hidden_size:
-        raise UserError(
-            f"the denoiser attends to embeddings of width {denoiser.config.cross_attention_dim} and the text "
-            f"encoder makes {text_encoder.config.hidden_size}; give the text encoder it was trained with"
-        )
+    check_parts_fit(denoiser, vae, text_encoder)
     pipeline = X2FashionPipeline(
         denoiser=denoiser,
         vae=vae,

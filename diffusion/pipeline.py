@@ -12,7 +12,6 @@ from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMix
 from diffusers.utils import BaseOutput, logging
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
-from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusion.guidance import Branch, combine, guidance_branches
@@ -22,17 +21,15 @@ from diffusion.inputs import (
     clip_tensor,
     joints_array,
     photo_tensor,
-    to_signed,
-    to_uint8,
 )
 from diffusion.latents import decode_latents, encode_images, load_vae, spatial_factor
+from diffusion.parts import check_parts_fit
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
 from diffusion.text import encode_prompts, load_text_encoder
+from diffusion.warped_photo import encode_warped_photo
 from models import Conditions, Denoiser, load_denoiser
 from models.autoencoder import SpaceToDepthAutoencoderKL
 from utils.errors import UserError
-from warping.joints import read_joints
-from warping.warp import warp_to_poses
 
 logger = logging.get_logger(__name__)
 
@@ -201,23 +198,9 @@ class X2FashionPipeline(DiffusionPipeline):
                 f"a callback cannot be given {', '.join(unknown)}; choose among "
                 f"{', '.join(self._callback_tensor_inputs)}"
             )
-        self._check_components(num_inference_steps)
+        check_parts_fit(self.denoiser, self.vae, self.text_encoder)
+        check_scheduler(self.scheduler, self.denoiser.config.prediction_type, num_inference_steps)
         return max(counts), num_frames
-
-    def _check_components(self, num_inference_steps: int) -> None:
-        denoiser = self.denoiser.config
-        latent_channels, text_width = self.vae.config.latent_channels, self.text_encoder.config.hidden_size
-        if latent_channels != denoiser.latent_channels:
-            raise UserError(
-                f"the VAE makes latents of {latent_channels} channels, the denoiser takes "
-                f"{denoiser.latent_channels}; give the VAE it was trained with"
-            )
-        if text_width != denoiser.cross_attention_dim:
-            raise UserError(
-                f"the text encoder's states are {text_width} wide, the denoiser takes "
-                f"{denoiser.cross_attention_dim}; give the text encoder it was trained with"
-            )
-        check_scheduler(self.scheduler, denoiser.prediction_type, num_inference_steps)
 
     def encode_prompt(self, prompts: list[str]) -> torch.Tensor:
         """Encode sentences as (b, n, d): the text encoder's last hidden state of all n tokens.
@@ -261,36 +244,6 @@ class X2FashionPipeline(DiffusionPipeline):
         else:
             noise = latents.to(reference_latents.device, torch.float32)
         return _with_first_frame(noise * self.scheduler.init_noise_sigma, reference_latents), noise[:, :, 0]
-
-    def encode_warped_photo(
-        self,
-        photo: torch.Tensor,
-        poses: torch.Tensor,
-        joints: np.ndarray | None = None,
-        image_joints: np.ndarray | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Move the photo's pixels to each frame's pose, and encode the pictures that result.
-
-        Args:
-            photo: (b, 3, H, W) in [-1, 1].
-            poses: (b, 3, f, H, W) in [-1, 1].
-            joints: (b, f, 18, 3) x, y in pixels and visibility; read back from the pose pictures if None.
-            image_joints: (b, 18, 3) of the photo; those of pose 0 if None, since a clip begins at its photo.
-
-        Returns:
-            Latents (b, c, f, h, w), and their validity (b, 1, f, h, w) in 0..1.
-        """
-        if joints is None:
-            pictures = to_uint8(poses.transpose(1, 2))
-            joints = np.stack([np.stack([read_joints(picture) for picture in clip]) for clip in pictures])
-        if image_joints is None:
-            image_joints = joints[:, 0]
-        latents, validities = [], []
-        for picture, source, targets in zip(to_uint8(photo), image_joints, joints, strict=True):
-            warped, validity = warp_to_poses(picture, source, targets)
-            latents.append(encode_images(self.vae, to_signed(warped)).transpose(0, 1))
-            validities.append(functional.avg_pool2d(torch.from_numpy(validity)[None], self.vae_factor))
-        return torch.stack(latents), torch.stack(validities).to(self._execution_device)
 
     @torch.no_grad()
     def __call__(
@@ -408,7 +361,7 @@ class X2FashionPipeline(DiffusionPipeline):
         if pose_images is not None:
             inputs["pose_images"] = pose_images
             if self.denoiser.config.warp_input:
-                warped = self.encode_warped_photo(photo, pose_images, joints, image_joints)
+                warped = encode_warped_photo(self.vae, photo, pose_images, joints, image_joints)
                 inputs["warped_latents"], inputs["warp_validity"] = warped
         if prompts is not None:
             embeds = self.encode_prompt(prompts)

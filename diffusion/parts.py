@@ -1,0 +1,26 @@
+"""Whether the parts of a model belong together."""
+
+from diffusers import AutoencoderKL
+from transformers import CLIPTextModel
+
+from models import Denoiser
+from utils.errors import UserError
+
+
+def check_parts_fit(denoiser: Denoiser, vae: AutoencoderKL, text_encoder: CLIPTextModel) -> None:
+    """Compare the widths that the frozen models give with those that the denoiser takes.
+
+    Raises:
+        UserError: they differ; the message has both numbers.
+    """
+    channels, width = vae.config.latent_channels, text_encoder.config.hidden_size
+    if channels != denoiser.config.latent_channels:
+        raise UserError(
+            f"the VAE makes latents of {channels} channels, the denoiser takes "
+            f"{denoiser.config.latent_channels}; give the VAE it was trained with"
+        )
+    if width != denoiser.config.cross_attention_dim:
+        raise UserError(
+            f"the text encoder's states are {width} wide, the denoiser takes "
+            f"{denoiser.config.cross_attention_dim}; give the text encoder it was trained with"
+        )
