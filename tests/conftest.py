@@ -1,7 +1,11 @@
 """Toy models and a toy dataset that tests share: real classes, random weights, nothing downloaded."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# One thread for each test process and what it starts: pytest-xdist runs one process a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
