@@ -23,6 +23,7 @@ from diffusion.text import load_text_encoder
 from models import load_denoiser
 from utils.config import run_script
 from utils.errors import UserError
+from utils.files import read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,18 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory(dir=config.output_dir.parent) as folder:
         whole = Path(folder) / config.output_dir.name
         pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(whole)
+        for path in whole.rglob("*.json"):
+            forget_origin(path)
         shutil.move(whole, config.output_dir)
     size = sum(path.stat().st_size for path in config.output_dir.rglob("*") if path.is_file())
     print(f"{config.output_dir}: {size / 1e6:.1f} MB")
+
+
+def forget_origin(path: Path) -> None:
+    """Take out of a saved configuration the folder of this machine that its weights were read from."""
+    settings = read_json(path)
+    if settings.pop("_name_or_path", None) is not None:
+        write_json(path, settings)
 
 
 if __name__ == "__main__":

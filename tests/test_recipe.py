@@ -90,6 +90,8 @@ def test_the_exported_parts_are_the_trained_ones(runs: Path) -> None:
         torch.testing.assert_close(value, trained[name], rtol=1e-3, atol=1e-4)
     files = {path.suffix for path in (runs / "model").rglob("*") if path.stat().st_size > 100_000}
     assert files == {".safetensors"}
+    for path in (runs / "model").rglob("*.json"):
+        assert str(runs) not in path.read_text(), path
 
 
 def test_an_export_does_not_overwrite_and_parts_must_fit(runs: Path, tiny_pipeline_dir: Path) -> None:
