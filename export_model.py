@@ -8,8 +8,6 @@ Try it:
 """
 
 import dataclasses
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +21,7 @@ from diffusion.text import load_text_encoder
 from models import load_denoiser
 from utils.config import run_script
 from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.files import atomic_folder, read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,13 +64,10 @@ def main(config: Config) -> None:
         height=config.height,
         width=config.width,
     )
-    config.output_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.output_dir.parent) as folder:
-        whole = Path(folder) / config.output_dir.name
-        pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(whole)
-        for path in whole.rglob("*.json"):
+    with atomic_folder(config.output_dir) as folder:
+        pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(folder)
+        for path in folder.rglob("*.json"):
             forget_origin(path)
-        shutil.move(whole, config.output_dir)
     size = sum(path.stat().st_size for path in config.output_dir.rglob("*") if path.is_file())
     print(f"{config.output_dir}: {size / 1e6:.1f} MB")
 

@@ -35,12 +35,12 @@ from diffusion.schedule import make_scheduler
 from diffusion.text import encode_prompts, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss, draw_randomness
 from models import PRESETS, Denoiser, load_denoiser
-from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from utils.config import check_minimum, run_script, save_config
+from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
+from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
-from utils.files import check_output_dir
+from utils.files import atomic_folder, check_output_dir
 from utils.image import write_png
 from utils.precision import autocast
 from utils.video import write_video
@@ -198,16 +198,9 @@ def restore(
 ) -> int:
     """Load a checkpoint into the run's parts; returns the steps done."""
     step, modules, state, settings = load_checkpoint(path)
-    changed = [
-        f"{name} was {settings.get(name)} and is {value}"
-        for name, value in fixed_settings(config).items()
-        if settings.get(name) != value
-    ]
-    if changed and not config.allow_changed_settings:
-        raise UserError(
-            f"{path} belongs to another run: {'; '.join(changed)}; give the old settings, "
-            "another --output_dir, or --allow_changed_settings"
-        )
+    if not config.allow_changed_settings:
+        advice = "give the old settings, another --output_dir, or --allow_changed_settings"
+        check_settings(path, settings, fixed_settings(config), advice)
     try:
         denoiser.load_state_dict(modules["raw"])
         ema.module.load_state_dict(modules["ema"])
@@ -220,7 +213,8 @@ def restore(
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    return {k: str(v) if isinstance(v, Path) else v for k in FIXED_SETTINGS for v in [getattr(config, k)]}
+    settings = settings_as_json(config)
+    return {name: settings[name] for name in FIXED_SETTINGS}
 
 
 def check_samples(config: Config) -> None:
@@ -365,7 +359,8 @@ def main(config: Config, world: World) -> None:
                 fixed_settings(config),
                 config.keep,
             )
-            averaged.save_pretrained(checkpoint_dir / "denoiser")
+            with atomic_folder(checkpoint_dir / "denoiser") as folder:
+                averaged.save_pretrained(folder)
         world.barrier()
 
     # Ctrl-C ends the step in progress first; among several processes it ends at once, as they could not agree
@@ -439,7 +434,8 @@ def main(config: Config, world: World) -> None:
                     write_samples(config, pipeline, step, writer)
                 world.barrier()
             if interrupted:
-                checkpoint()
+                if step % config.checkpoint_steps:
+                    checkpoint()
                 raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGINT, old_handler)

@@ -32,7 +32,7 @@ from evaluation.keypoint_detector import (
     save_detector,
 )
 from evaluation.keypoints import joint_errors
-from utils.config import run_script
+from utils.config import run_script, settings_as_json
 from utils.errors import UserError
 from utils.files import write_json
 from utils.pose_drawing import JOINT, JOINT_NAMES
@@ -209,7 +209,7 @@ def main(config: Config) -> None:
     detector.eval().requires_grad_(False)
     metrics = validate(detector, test_pictures, test_joints)
     save_detector(config.output_path, detector)
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+    settings = settings_as_json(config)
     write_json(config.output_path.with_suffix(".json"), {"settings": settings, "test": metrics})
     print(f"{config.output_path}: {metrics}")
 

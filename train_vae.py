@@ -26,11 +26,11 @@ from data.annotations import load_annotations
 from data.frames import frame_paths
 from diffusion.latents import decode_latents, encode_images, load_vae
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
-from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from utils.config import check_minimum, run_script, save_config
+from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
+from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
-from utils.files import check_output_dir, write_json
+from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import read_image, write_png
 from utils.precision import autocast
 
@@ -221,7 +221,9 @@ def main(config: Config) -> None:
     checkpoint_dir = config.output_dir / "checkpoint"
     step = 0
     if checkpoints := list_checkpoints(checkpoint_dir):
-        step, modules, state, _ = load_checkpoint(checkpoints[-1])
+        step, modules, state, settings = load_checkpoint(checkpoints[-1])
+        advice = "give the old settings or another --output_dir"
+        check_settings(checkpoints[-1], settings, fixed_settings(config), advice)
         vae.load_state_dict(modules["raw"])
         averaged.load_state_dict(modules["ema"])
         ema.n_averaged.fill_(step)
@@ -264,21 +266,23 @@ def main(config: Config) -> None:
         if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
             modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
             state = {"optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint_dir, step, modules, state, settings_as_json(config))
+            save_checkpoint(checkpoint_dir, step, modules, state, fixed_settings(config))
     progress.close()
 
     # Save for inference and measure. A frozen encoder keeps its statistics: denoisers were trained with them.
     if not config.decoder_only:
         set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
-    averaged.save_pretrained(config.output_dir / "vae")
+    with atomic_folder(config.output_dir / "vae") as folder:
+        averaged.save_pretrained(folder)
     metrics = evaluate(averaged, test_set, config.num_test_frames, config.output_dir / "reconstructions.png")
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out frames: {metrics}; the VAE is in {config.output_dir / 'vae'}")
 
 
-def settings_as_json(config: Config) -> dict[str, Any]:
-    """The settings as JSON can hold them."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+def fixed_settings(config: Config) -> dict[str, Any]:
+    """The settings that a resumed run must share, as JSON can hold them."""
+    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_frames"}
+    return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 
 if __name__ == "__main__":

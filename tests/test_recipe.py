@@ -156,6 +156,8 @@ def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
     straight = load_vae(runs / "vae" / "vae").state_dict()
     resumed = load_vae(out / "vae").state_dict()
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    with pytest.raises(UserError, match="seed was 0 and is 1"):
+        train_vae.main(train_vae.Config(output_dir=out, seed=1, **vae_config))
 
 
 def test_the_text_encoder_is_deterministic_and_knows_every_character(runs: Path) -> None:

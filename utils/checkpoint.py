@@ -107,6 +107,27 @@ def load_checkpoint(
     return manifest["step"], modules, state, manifest["settings"]
 
 
+def check_settings(path: str | Path, stored: dict[str, Any], given: dict[str, Any], advice: str) -> None:
+    """Refuse to go on with a checkpoint of another run.
+
+    Args:
+        path: of the checkpoint.
+        stored: the settings it was saved with.
+        given: those of this run that must be the same.
+        advice: what to type.
+
+    Raises:
+        UserError: some differ; the message has both values of each.
+    """
+    changed = [
+        f"{name} was {stored.get(name)} and is {value}"
+        for name, value in given.items()
+        if stored.get(name) != value
+    ]
+    if changed:
+        raise UserError(f"{path} belongs to another run: {'; '.join(changed)}; {advice}")
+
+
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with Path(path).open("rb") as file:

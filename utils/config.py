@@ -50,6 +50,11 @@ def check_minimum(config: Any, minimum: float, *names: str) -> None:
         raise UserError(f"--seed {config.seed} must be at least 0 and below 2^63")
 
 
+def settings_as_json(config: Any) -> dict[str, Any]:
+    """A dataclass of settings as JSON can hold it: paths become strings."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+
+
 def save_config(config: Any, path: str | Path) -> None:
     """Write the resolved settings of a run as JSON beside its output."""
-    write_json(path, {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()})
+    write_json(path, settings_as_json(config))

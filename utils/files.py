@@ -63,6 +63,27 @@ def check_output_dir(folder: str | Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+            new, old = Path(folder) / "new", Path(folder) / "old"
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.replace(old)
+            new.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}; choose another folder or free some space") from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` whole or not at all."""
     with atomic_path(path) as temporary:

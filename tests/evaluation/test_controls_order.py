@@ -98,7 +98,6 @@ def test_a_measure_orders_the_controls(name: str, scores: dict[str, dict[str, fl
                 )
 
 
-@pytest.mark.skipif(not SHIPPED_VAE.is_dir(), reason="no VAE ships yet")
 def test_the_shipped_vae_is_a_ceiling(rendered_dir: Path) -> None:
     frames = read_frames(rendered_dir / "fashion_crop" / "test_00000")
     through = vae_reconstruction(load_vae(SHIPPED_VAE), frames).astype(float)
