@@ -23,6 +23,10 @@ DEMUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".w
 SMPTE_170M = 6
 LIMITED_RANGE = 1
 
+# The same pictures give the same bytes, on any processor and number of cores. Without this x264's fast
+# estimate of what later frames take from a block reads memory that it never wrote, where pictures are small.
+X264_OPTIONS = {"crf": "18", "x264-params": "cpu-independent=1"}
+
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Write an H.264 mp4 that browsers play with the right colours, whole or not at all.
@@ -49,9 +53,10 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     with atomic_path(path) as temporary:
         options = {"movflags": "+faststart"}  # the index first, so that a browser need not load all of it
         with av.open(str(temporary), "w", format="mp4", options=options) as container:
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+            stream = container.add_stream("libx264", rate=rate, options=X264_OPTIONS)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             context = stream.codec_context
+            context.thread_count = 1
             context.colorspace = context.color_primaries = context.color_trc = SMPTE_170M
             context.color_range = LIMITED_RANGE
             for index, picture in enumerate(itertools.chain([first], frames)):

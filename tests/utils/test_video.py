@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.toys import figure_clip
 from utils.errors import UserError
 from utils.video import check_fps, read_video, write_gif, write_video
 
@@ -153,3 +154,15 @@ def test_real_clips_are_read():
     frames, fps = read_video(REAL_INPUTS / "silver01.mp4")
     assert frames.shape == (70, 640, 512, 3) and fps > 0
     assert read_video(REAL_INPUTS / "skeletons.mp4", num_frames=5)[0].shape == (5, 768, 512, 3)
+
+
+def test_the_same_frames_give_the_same_bytes_whatever_was_in_memory(tmp_path: Path) -> None:
+    frames, _, _ = figure_clip(6)
+    written, kept = set(), []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        noise = [np.full(rng.integers(100, 100_000), 1e3 * rng.normal(), np.float32) for _ in range(40)]
+        kept = [*kept[-100:], *noise[::5]]
+        write_video(tmp_path / "video.mp4", frames, 12)
+        written.add((tmp_path / "video.mp4").read_bytes())
+    assert len(written) == 1
