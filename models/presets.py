@@ -19,6 +19,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warp_input": True,
         "keep_unused_tensors": False,
     },
+    "published_small": {
+        "latent_channels": 8,
+        "block_out_channels": (48, 96, 192),
+        "text_attention_heads": (1, 1, 2),
+        "spatio_temporal_attention": (False, False, True),
+        "temporal_downsample": (False, False, True),
+        "attention_heads": 4,
+        "attention_head_dim": 32,
+        "cross_attention_dim": 128,
+        "pose_channels": (16, 32, 48, 64),
+        "keep_unused_tensors": False,
+    },
     "tiny": {
         "latent_channels": 8,
         "block_out_channels": (16, 32),
@@ -35,4 +47,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "keep_unused_tensors": False,
     },
 }
-"""published: the published model. small: the one that ships, for 256 x 128 pixels. tiny: for tests."""
+"""published: the published model. small: the one that ships, for 256 x 128 pixels. published_small: the
+published design (noise prediction; the photo only through residuals on the skips; half the frames at the last
+level) at the width and on the latents of small, to measure small against. tiny: for tests."""

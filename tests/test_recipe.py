@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import evaluate
 import export_model
 import inference
 import project_latent_space
@@ -21,6 +22,7 @@ from diffusion.text import encode_prompts, load_text_encoder
 from docs import teaser
 from utils.distributed import World
 from utils.errors import UserError
+from utils.files import read_json
 from utils.video import read_video
 
 
@@ -81,6 +83,34 @@ def test_the_model_makes_a_video_and_the_teaser_shows_it(runs: Path, tmp_path: P
     assert frames.shape == (4, 128, 64, 3)
     teaser.main(teaser.Config(results=tmp_path, output=tmp_path / "teaser.gif"))
     assert (tmp_path / "teaser.gif").read_bytes().startswith(b"GIF")
+
+
+def test_the_published_design_trains_on_the_same_latents_and_samples(runs: Path, tmp_path: Path) -> None:
+    settings = {
+        "dataset": runs / "data",
+        "latents": runs / "latents",
+        "vae": runs / "vae" / "vae",
+        "text_encoder": runs / "text" / "text_encoder",
+        "num_frames": 4,
+        "short_clip_frames": 2,
+        "train_batch_size": 1,
+        "max_train_steps": 1,
+        "sample_steps": 0,
+    }
+    train.main(
+        train.Config(output_dir=tmp_path / "run", preset="published_small", **settings),
+        World(0, 1, torch.device("cpu")),
+    )
+    denoiser = tmp_path / "run" / "checkpoint" / "denoiser"
+    export_model.main(export(runs, "published", denoiser=denoiser))
+    pipeline = X2FashionPipeline.from_pretrained(runs / "published")
+    assert pipeline.scheduler.config.prediction_type == "epsilon"
+    assert pipeline.default_num_inference_steps == 25
+    shared = {"pretrained_model": runs / "published", "dataset": runs / "data", "num_inference_steps": 2}
+    inference.main(inference.Config(output_dir=tmp_path / "result", **shared))
+    assert read_video(tmp_path / "result" / "test_00000.mp4")[0].shape == (4, 128, 64, 3)
+    evaluate.main(evaluate.Config(output_dir=tmp_path / "evaluation", conditions=("poses",), **shared))
+    assert read_json(tmp_path / "evaluation" / "metrics.json")["psnr"]["n"] == 1
 
 
 def test_the_exported_parts_are_the_trained_ones(runs: Path) -> None:

@@ -251,6 +251,23 @@ def test_presets_are_as_they_say() -> None:
     assert 87e6 < sizes["published"] < sizes["published"] + buffers < 88e6
     assert models["small"].frame_multiple == 1
     assert (models["published"].frame_multiple, models["published"].size_multiple) == (2, 16)
+    assert models["published_small"].config.prediction_type == "epsilon"
+    assert 0.95 < sizes["published_small"] / sizes["small"] < 1.05
+
+
+def test_the_published_design_at_the_small_width_has_no_warp_and_no_reference_input() -> None:
+    denoiser = Denoiser(**PRESETS["published_small"]).eval()
+    assert denoiser.unet.conv_in.spatial.in_channels == 8 and not denoiser.has_output_skip
+    randomise(denoiser)
+    inputs = tiny_inputs(num_frames=2, batch_size=1) | {"prompt_embeds": normal("text", 1, 5, 128)}
+    with torch.no_grad():
+        predicted = denoiser(**inputs)
+        assert predicted.shape == inputs["noisy_latents"].shape
+        without_warp = {name: value for name, value in inputs.items() if not name.startswith("warp")}
+        assert torch.equal(denoiser(**without_warp), predicted)
+        for name in ("reference_latents", "pose_images", "prompt_embeds"):
+            others = {key: value for key, value in inputs.items() if key != name}
+            assert not torch.equal(denoiser(**others), predicted), name
 
 
 @pytest.mark.parametrize(
