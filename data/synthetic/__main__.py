@@ -2,6 +2,7 @@
 
     python -m data.synthetic --output_dir fashion_dataset --num_train 400 --num_test 40 --num_frames 24
     python -m data.synthetic --output_dir clips --num_train 4 --num_test 2 --num_frames 16 --height 128
+    python -m data.synthetic --output_dir tracks --num_train 6000 --poses_only
 
 What is written depends only on the seed, the number of frames and the height, not on the number of workers;
 the same command again adds the clips that are missing. Left and right are the person's own.
@@ -45,6 +46,8 @@ class Config:
     """Processes side by side; 0 is one a core."""
     png_compression: int = 2
     """0 to 9: 2 is fast, 9 makes the files a little smaller; the pixels are the same."""
+    poses_only: bool = False
+    """Write no pictures, only annotations and fashion_poses/NAME.json, for train_text_to_poses.py."""
 
 
 def check(config: Config) -> None:
@@ -81,8 +84,12 @@ def check(config: Config) -> None:
             )
 
 
-def _settings(config: Config) -> dict[str, int]:
-    return {"num_frames": config.num_frames, "height": config.height, "seed": config.seed}
+def _settings(config: Config) -> dict[str, int | bool]:
+    settings: dict[str, int | bool] = {
+        name: getattr(config, name) for name in ("num_frames", "height", "seed")
+    }
+    # A folder with pictures says nothing about it.
+    return settings | ({"poses_only": True} if config.poses_only else {})
 
 
 def main(config: Config) -> None:
@@ -96,7 +103,14 @@ def main(config: Config) -> None:
         (config.output_dir / split).mkdir(exist_ok=True)
     print(f"{len(wanted)} clips in {config.output_dir}, {len(wanted) - len(missing)} already there")
 
-    arguments = (config.output_dir, config.seed, config.num_frames, config.height, config.png_compression)
+    arguments = (
+        config.output_dir,
+        config.seed,
+        config.num_frames,
+        config.height,
+        config.png_compression,
+        config.poses_only,
+    )
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(missing))
     progress = tqdm(total=len(missing), unit="clip", disable=None)
     if num_workers <= 1:

@@ -17,12 +17,14 @@ class GBuffer:
 
     The normal's y points down like the picture's. u is an angle around the body part in radians, 0 in front
     and growing toward the person's left; v runs along the part in body heights.
+    `top` and `left` cut a window out of a larger picture.
     """
 
-    def __init__(self, height: int, width: int):
+    def __init__(self, height: int, width: int, top: int = 0, left: int = 0):
         self.height, self.width = height, width
-        self.x = np.arange(width, dtype=np.float32) + 0.5
-        self.y = np.arange(height, dtype=np.float32) + 0.5
+        self.top, self.left = top, left
+        self.x = np.arange(left, left + width, dtype=np.float32) + 0.5
+        self.y = np.arange(top, top + height, dtype=np.float32) + 0.5
         self.z = np.empty((height, width), np.float32)
         self.surface = np.empty((height, width), np.uint8)
         self.nx, self.ny, self.nz, self.u, self.v = np.zeros((5, height, width), np.float32)
@@ -35,8 +37,10 @@ class GBuffer:
 
     def clip_box(self, x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice] | None:
         """The pixels with centres inside a rectangle, as slices of rows and columns; None without any."""
-        left, right = max(0, math.ceil(x0 - 0.5)), min(self.width, math.floor(x1 - 0.5) + 1)
-        top, bottom = max(0, math.ceil(y0 - 0.5)), min(self.height, math.floor(y1 - 0.5) + 1)
+        left = max(0, math.ceil(x0 - 0.5) - self.left)
+        right = min(self.width, math.floor(x1 - 0.5) + 1 - self.left)
+        top = max(0, math.ceil(y0 - 0.5) - self.top)
+        bottom = min(self.height, math.floor(y1 - 0.5) + 1 - self.top)
         if left >= right or top >= bottom:
             return None
         return slice(top, bottom), slice(left, right)

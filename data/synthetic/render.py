@@ -1,7 +1,7 @@
 """Draw a whole clip: who, what and how from a seed, then frames, skeletons, masks and what the JSON says."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from data.synthetic.body import Body, sample_body
 from data.synthetic.figure import DEPTH_SHEAR, SURFACE, Camera, Figure
 from data.synthetic.garments import Outfit, sample_outfit, trunk_sections
 from data.synthetic.motion import perform, sample_motions, sample_performance
-from data.synthetic.raster import Cone, GBuffer, draw_cone, draw_loft
+from data.synthetic.raster import Cone, GBuffer, Loft, draw_cone, draw_loft
 from data.synthetic.shading import PARTS, Painter, Studio, floor_shadow, sample_studio, shade
 from data.synthetic.skeleton import SIDES, Skeleton, directions
 from data.synthetic.wordings import sample_wording
@@ -18,6 +18,10 @@ from utils.pose_drawing import JOINT, NUM_JOINTS, draw_pose
 
 SPLITS = ("train", "test")
 OVERSAMPLING = 2
+COVERING = frozenset(SURFACE[name] for name in ("trunk", "head", "hair"))
+"""What hides an arm behind it."""
+HIDING_DEPTH = 0.045
+"""How far in front of a joint it is then, in body heights."""
 AMPLITUDES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
@@ -133,11 +137,24 @@ def project_joints(clip: Clip) -> np.ndarray:
     return joints
 
 
-def visibility(clip: Clip, frame: int, joints: np.ndarray, buffer: GBuffer, scale: float) -> np.ndarray:
+def visibility(
+    clip: Clip,
+    frame: int,
+    joints: np.ndarray,
+    look: Callable[[int, int], tuple[int, float]],
+    scale: float,
+) -> np.ndarray:
     """Which of the 18 joints an estimator would find, (18,) of 0 and 1.
 
     Eyes, ears and nose vanish as the head turns away; wrists and elbows where the trunk or the head is well
     in front of them; shoulders, hips, knees and ankles are always found.
+
+    Args:
+        clip: whose joints.
+        frame: of the clip.
+        joints: (18, 3) of that frame in the oversampled picture.
+        look: row and column of the oversampled picture to what is seen there: surface and depth.
+        scale: pixels a body height.
     """
     visible = np.ones(NUM_JOINTS)
     yaw = clip.skeleton.head_yaw[frame]
@@ -149,10 +166,10 @@ def visibility(clip: Clip, frame: int, joints: np.ndarray, buffer: GBuffer, scal
         visible[JOINT[f"{name}_ear"]] = facing > -0.45 and toward > -0.55
         for part in ("elbow", "wrist"):
             x, y, z = joints[JOINT[f"{name}_{part}"]]
-            column = int(np.clip(x, 0, buffer.width - 1))
-            row = int(np.clip(y, 0, buffer.height - 1))
-            covering = buffer.surface[row, column] in (SURFACE["trunk"], SURFACE["head"], SURFACE["hair"])
-            visible[JOINT[f"{name}_{part}"]] = not (covering and buffer.z[row, column] - z > 0.045 * scale)
+            column = int(np.clip(x, 0, clip.width * OVERSAMPLING - 1))
+            row = int(np.clip(y, 0, clip.height * OVERSAMPLING - 1))
+            surface, depth = look(row, column)
+            visible[JOINT[f"{name}_{part}"]] = not (surface in COVERING and depth - z > HIDING_DEPTH * scale)
     return visible
 
 
@@ -167,6 +184,46 @@ def floor_places(clip: Clip, figure: Figure, frame: int, scale: float) -> list[t
     return places
 
 
+def draw(buffer: GBuffer, primitives: list[Cone | Loft]) -> None:
+    """Ray-cast everything into a buffer."""
+    for primitive in primitives:
+        if isinstance(primitive, Cone):
+            draw_cone(buffer, primitive)
+        else:
+            draw_loft(buffer, primitive)
+
+
+def find_keypoints(
+    clip: Clip,
+    frame: int,
+    joints: np.ndarray,
+    look: Callable[[int, int], tuple[int, float]],
+    scale: float,
+) -> np.ndarray:
+    """(18, 3): x, y in the final picture's pixels, to hundredths, and visibility; see `visibility`."""
+    keypoints = np.empty((NUM_JOINTS, 3))
+    keypoints[:, :2] = joints[:, :2] / OVERSAMPLING - 0.5
+    keypoints[:, 2] = visibility(clip, frame, joints, look, scale)
+    return np.round(keypoints, 2)
+
+
+def track_clip(clip: Clip) -> list[np.ndarray]:
+    """The keypoints that `render_clip` gives, (18, 3) a frame; only pixels on elbows and wrists are drawn."""
+    figure = Figure(clip.body, clip.outfit, clip.sections, clip.skeleton, clip.camera)
+    joints, scales = project_joints(clip), clip.camera.scales(clip.skeleton)
+    keypoints = []
+    for frame in range(clip.num_frames):
+        primitives = figure.primitives(frame)
+
+        def look(row: int, column: int, primitives: list[Cone | Loft] = primitives) -> tuple[int, float]:
+            pixel = GBuffer(1, 1, top=row, left=column)
+            draw(pixel, primitives)
+            return int(pixel.surface[0, 0]), float(pixel.z[0, 0])
+
+        keypoints.append(find_keypoints(clip, frame, joints[frame], look, float(scales[frame])))
+    return keypoints
+
+
 def render_clip(clip: Clip) -> Iterator[Frame]:
     """Draw the frames of a clip one after another."""
     buffer = GBuffer(clip.height * OVERSAMPLING, clip.width * OVERSAMPLING)
@@ -175,14 +232,14 @@ def render_clip(clip: Clip) -> Iterator[Frame]:
     background = clip.studio.background(clip.height, clip.width)
     joints = project_joints(clip)
     scales = clip.camera.scales(clip.skeleton)
+
+    def look(row: int, column: int) -> tuple[int, float]:
+        return int(buffer.surface[row, column]), float(buffer.z[row, column])
+
     for frame in range(clip.num_frames):
         scale = float(scales[frame])
         buffer.clear()
-        for primitive in figure.primitives(frame):
-            if isinstance(primitive, Cone):
-                draw_cone(buffer, primitive)
-            else:
-                draw_loft(buffer, primitive)
+        draw(buffer, figure.primitives(frame))
         picture, parts = shade(
             buffer,
             painter,
@@ -195,10 +252,7 @@ def render_clip(clip: Clip) -> Iterator[Frame]:
         floor = floor_shadow(background, feet, middle, scale / OVERSAMPLING)
         floor *= 1 - picture[:, :, 3:]
         floor += picture[:, :, :3]
-        keypoints = np.empty((NUM_JOINTS, 3))
-        keypoints[:, :2] = joints[frame, :, :2] / OVERSAMPLING - 0.5
-        keypoints[:, 2] = visibility(clip, frame, joints[frame], buffer, scale)
-        keypoints = np.round(keypoints, 2)
+        keypoints = find_keypoints(clip, frame, joints[frame], look, scale)
         mask = most_common_part(parts)
         yield Frame(
             np.rint(floor).astype(np.uint8), draw_pose(keypoints, clip.height, clip.width), mask, keypoints
