@@ -26,6 +26,7 @@ import inference
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
 from evaluation import controls
+from evaluation.bootstrap import estimate_mean
 from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_estimated, read_generated
 from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
 from evaluation.learned import LearnedMetrics
@@ -336,7 +337,7 @@ def write_sheets(
         video = read_generated(video_folder(config, "poses"), clip)
         rows = [("photo", [clip.photo]), ("poses", list(clip.poses)), ("video", list(video))]
         if (warped := controls.photo_warped(clip)) is not None:
-            rows.append(("photo warped to the poses", list(warped)))
+            rows.append(("photo warped to the poses", list(warped[0])))
         rows.append(("truth", list(clip.frames)))
         title = f"{label}: {name}, {measure} {clips[name][measure]:.3g}. {clip.source.segment.text}"
         write_png(config.output_dir / f"{label}.png", contact_sheet(rows, title=title))
@@ -355,7 +356,9 @@ def write_report(config: Config, rows: dict[str, Row], sources: list[ClipSource]
     document: dict[str, Any] = {
         **table[VIDEOS],
         "controls": {name: table[name] for name in controls.CONTROLS},
-        "motion_rules_on_true_joints": float(np.mean(right)) if right else f"not computed: {rules[0]}",
+        "motion_rules_on_true_joints": (
+            estimate_mean(right, config.seed) if right else f"not computed: {rules[0]}"
+        ),
         "protocol": config.protocol,
         "num_clips": len(sources),
         "clips": {
