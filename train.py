@@ -50,7 +50,7 @@ from warping.joints import load_joints
 FIXED_SETTINGS = (
     "dataset", "latents", "preset", "prediction_type", "max_train_steps", "train_batch_size", "learning_rate",
     "warmup_steps", "num_frames", "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses",
-    "drop_text", "seed",
+    "drop_text", "timestep_shift", "person_weight", "temporal_weight", "seed",
 )  # fmt: skip
 
 
@@ -107,6 +107,12 @@ class Config:
     """Probability that a sample loses the poses (and the warp)."""
     drop_text: float = 0.1
     """Probability that a sample loses the sentence."""
+    timestep_shift: float = 1.0
+    """Above 1, draw noisy timesteps more often than clean ones; few-step sampling uses only those."""
+    person_weight: float = 1.0
+    """Weight of the loss where the person is, against 1 for the background; needs fashion_masks."""
+    temporal_weight: float = 0.0
+    """Weight of the error's change from frame to frame beside the error itself, against flicker."""
     seed: int = 0
     """Data order, timesteps, noise, dropout and initial weights follow from it."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -157,6 +163,8 @@ def check_config(config: Config, world: World) -> None:
     at_least_1 = "max_train_steps", "checkpoint_steps", "num_frames", "short_clip_frames", "log_steps", "keep"
     check_minimum(config, 1, *at_least_1)
     check_minimum(config, 0, "warmup_steps", "sample_steps", "num_samples", "num_workers", "learning_rate")
+    check_minimum(config, 0, "temporal_weight")
+    check_minimum(config, 1, "timestep_shift", "person_weight")
     for name in ("drop_image", "drop_poses", "drop_text"):
         if not 0 <= getattr(config, name) <= 1:
             raise UserError(f"--{name} {getattr(config, name)} is a probability; give 0 to 1")
@@ -268,7 +276,9 @@ def main(config: Config, world: World) -> None:
 
     # Data: clips of latents, each with its own poses and sentence.
     segments = load_annotations(config.dataset, "train")
-    dataset = ClipDataset(config.dataset, config.latents, segments, config.num_frames)
+    dataset = ClipDataset(
+        config.dataset, config.latents, segments, config.num_frames, person_weight=config.person_weight
+    )
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     text_encoder.to(device)
     denoiser = build_denoiser(config, dataset.latent_channels, text_encoder.config.hidden_size)
@@ -389,12 +399,21 @@ def main(config: Config, world: World) -> None:
                     k: v.to(device, non_blocking=True) if torch.is_tensor(v) else v for k, v in batch.items()
                 }
                 randomness = draw_randomness(
-                    batch["seed"], batch["latents"].shape, scheduler.config.num_train_timesteps, dropout
+                    batch["seed"],
+                    batch["latents"].shape,
+                    scheduler.config.num_train_timesteps,
+                    dropout,
+                    config.timestep_shift,
                 ).to(device)
                 last = part == config.gradient_accumulation_steps - 1
                 with contextlib.nullcontext() if last or model is denoiser else model.no_sync(), precision:
                     loss = diffusion_loss(
-                        model, scheduler, batch, randomness, denoiser.config.prediction_type
+                        model,
+                        scheduler,
+                        batch,
+                        randomness,
+                        denoiser.config.prediction_type,
+                        config.temporal_weight,
                     ).mean()
                     (loss / config.gradient_accumulation_steps).backward()
                 losses.append(loss.item())

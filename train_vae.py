@@ -11,28 +11,24 @@ The same command again goes on where the last checkpoint stands. The VAE for inf
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from data.annotations import load_annotations
 from data.frames import frame_paths
 from diffusion.latents import decode_latents, encode_images, load_vae
+from diffusion.vae_training import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
-from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import read_image, write_png
-from utils.precision import autocast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +41,6 @@ class Config:
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
     init_from: Path | None = None
     """Begin with this VAE's weights instead of random ones."""
-    decoder_only: bool = False
-    """Keep the encoder of --init_from, so that latents made with it stay valid, and train the decoder."""
     max_train_steps: int = 4000
     """Optimisation steps in all; the learning rate's cosine ends there."""
     train_batch_size: int = 8
@@ -116,22 +110,6 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(np.ascontiguousarray(weight))[None]
 
 
-def reconstruction_loss(decoded: torch.Tensor, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """L1 and L2 on pixels; L1 on 8x8 averages, 2x2 averages of chroma, differences of neighbours."""
-    weight = weight / weight.mean()
-    error = decoded - images
-    chroma = error - error.mean(1, keepdim=True)
-    coarse_weight = functional.avg_pool2d(weight, 8)
-    return (
-        (error.abs() * weight).mean()
-        + 2 * (error.square() * weight).mean()
-        + 0.5 * (functional.avg_pool2d(error, 8).abs() * coarse_weight).mean()
-        + 0.5 * (functional.avg_pool2d(chroma, 2).abs() * functional.avg_pool2d(weight, 2)).mean()
-        + 0.5 * (error.diff(dim=2).abs() * weight[:, :, 1:]).mean()
-        + 0.5 * (error.diff(dim=3).abs() * weight[..., 1:]).mean()
-    )
-
-
 @torch.no_grad()
 def set_latent_statistics(
     vae: SpaceToDepthAutoencoderKL, dataset: FrameDataset, num_frames: int = 256
@@ -168,10 +146,10 @@ def evaluate(
 
 
 def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
-    """A VAE with weights drawn from the seed or from --init_from; frozen where --decoder_only says so."""
+    """A VAE with weights drawn from the seed or from --init_from, to be trained."""
     if config.init_from is not None:
         vae = load_vae(config.init_from)
-        if not isinstance(vae, SpaceToDepthAutoencoderKL):
+        if type(vae) is not SpaceToDepthAutoencoderKL:
             raise UserError(
                 f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of train_vae.py"
             )
@@ -179,29 +157,7 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             vae = SpaceToDepthAutoencoderKL(**SMALL_VAE_CONFIG)
-    vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
-    if config.decoder_only:
-        if config.init_from is None:
-            raise UserError("--decoder_only keeps an encoder: give its VAE with --init_from")
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
-    return vae
-
-
-def training_loss(
-    vae: SpaceToDepthAutoencoderKL, images: torch.Tensor, weight: torch.Tensor, step: int, config: Config
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of a batch and its KL term; the noise in it follows from (seed, step)."""
-    seed = int(np.random.SeedSequence([config.seed, step]).generate_state(1)[0])
-    generator = torch.Generator().manual_seed(seed)
-    posterior = vae.encode(images).latent_dist
-    latents = posterior.sample(generator)
-    deviation = latents.detach().std((0, 2, 3), keepdim=True)
-    level = config.latent_noise * torch.rand(len(latents), 1, 1, 1, generator=generator)
-    noise = torch.randn(latents.shape, generator=generator)
-    decoded = vae.decode(latents + level * deviation * noise).sample
-    kl = (posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()).mean() / 2
-    return reconstruction_loss(decoded.float(), images, weight) + config.kl_weight * kl, kl
+    return vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
 
 
 def main(config: Config) -> None:
@@ -212,66 +168,29 @@ def main(config: Config) -> None:
     train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
     vae = build_vae(config)
-    ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
-    averaged = cast(SpaceToDepthAutoencoderKL, ema.module)
-    trained = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
-
-    # Resume.
-    checkpoint_dir = config.output_dir / "checkpoint"
-    step = 0
-    if checkpoints := list_checkpoints(checkpoint_dir):
-        step, modules, state, settings = load_checkpoint(checkpoints[-1])
-        advice = "give the old settings or another --output_dir"
-        check_settings(checkpoints[-1], settings, fixed_settings(config), advice)
-        vae.load_state_dict(modules["raw"])
-        averaged.load_state_dict(modules["ema"])
-        ema.n_averaged.fill_(step)
-        optimizer.load_state_dict(state["optimizer"])
     save_config(config, config.output_dir / "config.json")
 
-    # Train: every epoch in an order of its own, every picture varied by (seed, place in the run).
-    size = config.train_batch_size
-    order = [
-        int(i) + epoch * len(train_set)
-        for epoch in range(config.max_train_steps * size // len(train_set) + 1)
-        for i in np.random.default_rng([config.seed, epoch]).permutation(len(train_set))
-    ]
-    batches = [order[i * size : (i + 1) * size] for i in range(step, config.max_train_steps)]
-    loader = DataLoader(train_set, batch_sampler=batches, num_workers=config.num_workers)
-    progress = tqdm(
-        total=config.max_train_steps, initial=step, desc="train VAE", unit="step", dynamic_ncols=True
-    )
-    for images, weight in loader:
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
-            group["lr"] = config.learning_rate * warm * cosine
-        with autocast("auto", "cpu"):
-            images = images.contiguous(memory_format=torch.channels_last)
-            loss, kl = training_loss(vae, images, weight, step, config)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is not finite at step {step}; "
-                f"use a smaller --learning_rate than {config.learning_rate}"
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        ema.update_parameters(vae)
-        step += 1
-        progress.update()
-        progress.set_postfix(loss=f"{loss.item():.4f}", kl=f"{kl.item():.1f}")
-        if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
-            modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
-            state = {"optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint_dir, step, modules, state, fixed_settings(config))
-    progress.close()
+    # Every picture is varied by (seed, place in the run).
+    def make_loader(step: int) -> DataLoader:
+        batches = shuffled_batches(len(train_set), config.train_batch_size, config, step)
+        return DataLoader(train_set, batch_sampler=batches, num_workers=config.num_workers)
 
-    # Save for inference and measure. A frozen encoder keeps its statistics: denoisers were trained with them.
-    if not config.decoder_only:
-        set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
+    def loss_of(
+        vae: SpaceToDepthAutoencoderKL, batch: tuple[torch.Tensor, torch.Tensor], step: int
+    ) -> torch.Tensor:
+        images, weight = batch
+        generator = step_generator(config.seed, step)
+        posterior = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
+        latents = with_noise(posterior.sample(generator), config.latent_noise, generator)
+        kl = (
+            posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
+        ).mean() / 2
+        return reconstruction_loss(vae.decode(latents).sample.float(), images, weight) + config.kl_weight * kl
+
+    averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train VAE")
+
+    # Save for inference and measure.
+    set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
     with atomic_folder(config.output_dir / "vae") as folder:
         averaged.save_pretrained(folder)
     metrics = evaluate(averaged, test_set, config.num_test_frames, config.output_dir / "reconstructions.png")

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from data.annotations import Segment
-from data.frames import count_frames, read_frames
+from data.frames import count_frames, frame_paths, read_frames
 from data.latents import LatentVideo
 from utils.errors import UserError
 
@@ -113,6 +114,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
             published training.
         num_frames: frames of a whole clip.
         use_warps: return warped latents and their validity; zeros where a video was projected without.
+        person_weight: above 1, return what the loss of each latent is to be weighted with: this where the
+            person is in its square of pixels or beside it, else 1. Needs fashion_masks.
 
     Attributes:
         latent_channels: of the projected videos.
@@ -130,6 +133,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         segments: list[Segment],
         num_frames: int,
         use_warps: bool = True,
+        person_weight: float = 1.0,
     ) -> None:
         self.segments = [s for s in segments if s.end - s.start >= num_frames]
         if not self.segments:
@@ -147,6 +151,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 f"python project_latent_space.py --dataset {dataset_dir} --output_dir {latents_dir}"
             )
         self.poses_dir, self.latents_dir = dataset_dir / "fashion_poses", latents_dir
+        self.masks_dir, self.person_weight = dataset_dir / "fashion_masks", person_weight
+        if person_weight > 1 and not (self.masks_dir / self.segments[0].name).is_dir():
+            raise UserError(
+                f"{self.masks_dir} does not hold {self.segments[0].name}, and a weight for the person needs "
+                "masks; give --person_weight 1"
+            )
         self.num_frames, self.use_warps = num_frames, use_warps
         self.vae_sha256 = self._check_videos()
         first = LatentVideo(latents_dir / f"{self.segments[0].name}.safetensors")
@@ -187,7 +197,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
         Returns:
             latents (c, f, h, w), pose_images (3, f, 8h, 8w) in [-1, 1], both float32; text, name, seed; with
-            `use_warps` also warped_latents (c, f, h, w) and warp_validity (1, f, h, w).
+            `use_warps` also warped_latents (c, f, h, w) and warp_validity (1, f, h, w); with a
+            `person_weight` also loss_weight (1, f, h, w).
         """
         segment = self.segments[request.segment]
         video = LatentVideo(self.latents_dir / f"{segment.name}.safetensors")
@@ -219,10 +230,20 @@ class ClipDataset(Dataset[dict[str, Any]]):
             warped, validity = video.warp(int(np.flatnonzero(video.reference_frames == start)[0]), frames)
         else:
             warped, validity = torch.zeros_like(latents), torch.zeros_like(latents[:, :1])
+        if self.person_weight > 1:
+            sample["loss_weight"] = self._loss_weight(segment.name, frames, latents.shape[2:])
         if self.use_warps:
             sample["warped_latents"] = warped.movedim(0, 1)
             sample["warp_validity"] = validity.movedim(0, 1)
         return sample
+
+    def _loss_weight(self, name: str, frames: np.ndarray, size: torch.Size) -> torch.Tensor:
+        """(1, f, h, w) float32: `person_weight` on the person and one latent around, 1 elsewhere."""
+        paths = frame_paths(self.masks_dir / name)
+        masks = torch.from_numpy(np.stack([np.asarray(Image.open(paths[i])) > 0 for i in frames]))
+        person = functional.adaptive_max_pool2d(masks.float(), tuple(size))
+        person = functional.max_pool2d(person, 3, stride=1, padding=1)
+        return 1 + (self.person_weight - 1) * person[None]
 
 
 def collate_clips(samples: list[dict[str, Any]]) -> dict[str, Any]:

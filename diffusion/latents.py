@@ -7,10 +7,12 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors import SafetensorError
 
-from models.autoencoder import SpaceToDepthAutoencoderKL
+from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from utils.errors import UserError
 
-VAE_CLASSES = {cls.__name__: cls for cls in (AutoencoderKL, SpaceToDepthAutoencoderKL)}
+VAE_CLASSES = {
+    cls.__name__: cls for cls in (AutoencoderKL, SpaceToDepthAutoencoderKL, ReferenceAutoencoderKL)
+}
 WEIGHTS_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
@@ -93,11 +95,32 @@ def encode_images(vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16
 
 
 @torch.no_grad()
-def decode_latents(vae: AutoencoderKL, latents: torch.Tensor, chunk_size: int = 8) -> torch.Tensor:
-    """Decode normalised latents (n, c, h, w), `chunk_size` at once, as (n, 3, H, W) float32 in [-1, 1]."""
+def decode_latents(
+    vae: AutoencoderKL,
+    latents: torch.Tensor,
+    chunk_size: int = 8,
+    warped: torch.Tensor | None = None,
+    validity: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Decode normalised latents.
+
+    Args:
+        vae: from `load_vae`.
+        latents: (n, c, h, w).
+        chunk_size: latents decoded at once.
+        warped: (n, 3, H, W) in [-1, 1], the photo warped to each frame's pose; only a
+            `ReferenceAutoencoderKL` looks at it.
+        validity: (n, 1, H, W) in 0..1, how far it is right.
+
+    Returns:
+        (n, 3, H, W) float32 in [-1, 1].
+    """
     mean, std = latent_statistics(vae)
-    chunks = [
-        vae.decode((chunk.to(vae.device).float() * std + mean).to(vae.dtype)).sample.float().clamp(-1, 1)
-        for chunk in latents.split(chunk_size)
-    ]
+    sees_photo = isinstance(vae, ReferenceAutoencoderKL) and warped is not None and validity is not None
+    chunks = []
+    for start in range(0, len(latents), chunk_size):
+        chunk = slice(start, start + chunk_size)
+        z = (latents[chunk].to(vae.device).float() * std + mean).to(vae.dtype)
+        photo = {"warped": warped[chunk].to(z), "validity": validity[chunk].to(z)} if sees_photo else {}
+        chunks.append(vae.decode(z, **photo).sample.float().clamp(-1, 1))
     return torch.cat(chunks)

@@ -26,9 +26,9 @@ from diffusion.latents import decode_latents, encode_images, load_vae, spatial_f
 from diffusion.parts import check_parts_fit
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
 from diffusion.text import encode_prompts, load_text_encoder
-from diffusion.warped_photo import encode_warped_photo
+from diffusion.warped_photo import WarpedPhoto, encode_warped_photo, warp_photo
 from models import Conditions, Denoiser, load_denoiser
-from models.autoencoder import SpaceToDepthAutoencoderKL
+from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from utils.errors import UserError
 
 logger = logging.get_logger(__name__)
@@ -36,7 +36,7 @@ logger = logging.get_logger(__name__)
 OUTPUT_TYPES = ("np", "pt", "pil", "latent")
 # diffusers looks a component's class up in a module that model_index.json names, and its base ModelMixin
 # there too: both are found in this module.
-OWN_CLASSES: tuple[type[ModelMixin], ...] = (Denoiser, SpaceToDepthAutoencoderKL)
+OWN_CLASSES: tuple[type[ModelMixin], ...] = (Denoiser, SpaceToDepthAutoencoderKL, ReferenceAutoencoderKL)
 
 
 @dataclasses.dataclass
@@ -134,6 +134,11 @@ class X2FashionPipeline(DiffusionPipeline):
     def size_multiple(self) -> int:
         """Height and width in pixels must divide by this."""
         return self.vae_factor * self.denoiser.size_multiple
+
+    @property
+    def uses_warped_photo(self) -> bool:
+        """Whether the denoiser or the decoder takes the photo warped to the poses."""
+        return self.denoiser.config.warp_input or isinstance(self.vae, ReferenceAutoencoderKL)
 
     @property
     def interrupt(self) -> bool:
@@ -317,9 +322,10 @@ class X2FashionPipeline(DiffusionPipeline):
             pose_images = pose_images[:, :, :num_frames].expand(batch, -1, -1, -1, -1)
         joints = joints_array(joints, (batch, num_frames), "joints")
         image_joints = joints_array(image_joints, (batch,), "image_joints")
-        conditions, reference_latents = self._encode_conditions(
-            photo, pose_images, prompts, joints, image_joints
-        )
+        warped = None
+        if pose_images is not None and self.uses_warped_photo:
+            warped = warp_photo(photo, pose_images, joints, image_joints)
+        conditions, reference_latents = self._encode_conditions(photo, pose_images, prompts, warped)
         conditions = self._branch_conditions(conditions, branches, batch)
 
         latents = self._denoise(
@@ -336,7 +342,13 @@ class X2FashionPipeline(DiffusionPipeline):
 
         frames = latents
         if output_type != "latent":
-            pixels = decode_latents(self.vae, latents.transpose(1, 2).flatten(0, 1), decode_chunk_size)
+            pixels = decode_latents(
+                self.vae,
+                latents.transpose(1, 2).flatten(0, 1),
+                decode_chunk_size,
+                None if warped is None else warped.pictures.flatten(0, 1),
+                None if warped is None else warped.validity.flatten(0, 1),
+            )
             pixels = pixels.unflatten(0, (batch, num_frames)).transpose(1, 2)
             frames = self.video_processor.postprocess_video(pixels, output_type)
         self.maybe_free_model_hooks()
@@ -352,17 +364,15 @@ class X2FashionPipeline(DiffusionPipeline):
         photo: torch.Tensor,
         pose_images: torch.Tensor | None,
         prompts: list[str] | None,
-        joints: np.ndarray | None,
-        image_joints: np.ndarray | None,
+        warped: WarpedPhoto | None,
     ) -> tuple[Conditions, torch.Tensor]:
         device, dtype = self._execution_device, self.denoiser.dtype
         reference_latents = encode_images(self.vae, photo)
         inputs: dict[str, torch.Tensor] = {"reference_latents": reference_latents}
         if pose_images is not None:
             inputs["pose_images"] = pose_images
-            if self.denoiser.config.warp_input:
-                warped = encode_warped_photo(self.vae, photo, pose_images, joints, image_joints)
-                inputs["warped_latents"], inputs["warp_validity"] = warped
+        if warped is not None and self.denoiser.config.warp_input:
+            inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(self.vae, warped)
         if prompts is not None:
             embeds = self.encode_prompt(prompts)
             inputs["prompt_embeds"] = embeds.expand(len(photo), -1, -1)

@@ -33,9 +33,13 @@ class StepRandomness:
 
 
 def draw_randomness(
-    seeds: list[int], shape: torch.Size, num_timesteps: int, dropout: Dropout
+    seeds: list[int], shape: torch.Size, num_timesteps: int, dropout: Dropout, timestep_shift: float = 1.0
 ) -> StepRandomness:
-    """Draw timesteps (b,), noise (`shape`) and dropout masks (b,) on the CPU, each sample by its own seed."""
+    """Draw timesteps (b,), noise (`shape`) and dropout masks (b,) on the CPU, each sample by its own seed.
+
+    Timesteps are uniform; a `timestep_shift` s above 1 draws noisy ones more: t' = s t / (1 + (s - 1) t)
+    for t in 0..1 (Esser et al., "Scaling Rectified Flow Transformers", 2024, equation 23).
+    """
     timesteps, noise, drops = [], [], []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
@@ -45,7 +49,9 @@ def draw_randomness(
             torch.rand(3, generator=generator) < torch.tensor([dropout.image, dropout.poses, dropout.text])
         )
     image, poses, text = torch.stack(drops).unbind(1)
-    return StepRandomness(torch.stack(timesteps), torch.stack(noise), image, poses, text)
+    uniform = (torch.stack(timesteps).double() + 0.5) / num_timesteps
+    shifted = timestep_shift * uniform / (1 + (timestep_shift - 1) * uniform)
+    return StepRandomness((shifted * num_timesteps).long(), torch.stack(noise), image, poses, text)
 
 
 def diffusion_loss(
@@ -54,6 +60,7 @@ def diffusion_loss(
     batch: dict[str, Any],
     randomness: StepRandomness,
     prediction_type: str,
+    temporal_weight: float = 0.0,
 ) -> torch.Tensor:
     """Mean squared error of the prediction over all frames but the given one, for each sample.
 
@@ -64,9 +71,11 @@ def diffusion_loss(
         denoiser: a `Denoiser`, or its DistributedDataParallel wrapper.
         scheduler: noises the latents.
         batch: latents (b, c, f, h, w), pose_images, prompt_embeds (b, n, d), and, where the model takes them,
-            warped_latents and warp_validity; on the model's device.
+            warped_latents and warp_validity; optionally loss_weight (b, 1, f, h, w); on the model's device.
         randomness: from `draw_randomness`, on the model's device.
         prediction_type: "epsilon" (Ho et al. 2020), "v_prediction" (Salimans & Ho 2022) or "sample" (x0).
+        temporal_weight: weight of the squared change of the error from each frame to the next, which is what
+            is seen as flicker.
 
     Returns:
         (b,) float32.
@@ -97,6 +106,12 @@ def diffusion_loss(
     else:
         assert prediction_type == "epsilon"
         target = noise
-    weight = (~given).float().expand_as(target)
-    squared = (prediction.float() - target) ** 2 * weight
-    return squared.flatten(1).sum(1) / weight.flatten(1).sum(1)
+    error = (prediction.float() - target) * ~given
+    weight = (~given).float()
+    if "loss_weight" in batch:
+        weight = weight * batch["loss_weight"]
+    weight = weight.expand_as(target)
+    squared = error**2
+    if temporal_weight:
+        squared[:, :, 1:] += temporal_weight * error.diff(dim=2) ** 2
+    return (squared * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)

@@ -24,11 +24,11 @@ def photo_copied(clip: Clip) -> np.ndarray:
     return np.repeat(clip.photo[None], len(clip.frames), axis=0)
 
 
-def photo_warped(clip: Clip) -> np.ndarray | None:
-    """The photo's pixels moved to the poses; None without joints."""
+def photo_warped(clip: Clip) -> tuple[np.ndarray, np.ndarray] | None:
+    """The photo's pixels moved to the poses, and their validity (F, H, W); None without joints."""
     if clip.joints is None or clip.photo_joints is None:
         return None
-    return warp_to_poses(clip.photo, clip.photo_joints, clip.joints)[0]
+    return warp_to_poses(clip.photo, clip.photo_joints, clip.joints)
 
 
 def choose_wrong(sources: list[ClipSource], index: int) -> ClipSource | None:
@@ -50,13 +50,25 @@ def match_shape(video: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @torch.no_grad()
-def vae_reconstruction(vae: AutoencoderKL, frames: np.ndarray) -> np.ndarray:
-    """Frames (F, H, W, 3) uint8 encoded and decoded; padded to the VAE's grid by repeating the edge."""
+def vae_reconstruction(
+    vae: AutoencoderKL, frames: np.ndarray, warped: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Frames (F, H, W, 3) uint8 encoded and decoded; padded to the VAE's grid by repeating the edge.
+
+    A decoder that looks at the warped photo is given it, as it is when a video is made.
+    """
     height, width = frames.shape[1:3]
     factor = spatial_factor(vae)
-    padding = ((0, 0), (0, -height % factor), (0, -width % factor), (0, 0))
-    padded = np.pad(frames, padding, mode="edge")
-    return to_uint8(decode_latents(vae, encode_images(vae, to_signed(padded))))[:, :height, :width]
+    padding = ((0, 0), (0, -height % factor), (0, -width % factor))
+
+    def pad(pictures: np.ndarray) -> np.ndarray:
+        return np.pad(pictures, (*padding, (0, 0))[: pictures.ndim], mode="edge")
+
+    photo = {}
+    if warped is not None:
+        photo = {"warped": to_signed(pad(warped[0])), "validity": torch.from_numpy(pad(warped[1]))[:, None]}
+    decoded = decode_latents(vae, encode_images(vae, to_signed(pad(frames))), **photo)
+    return to_uint8(decoded)[:, :height, :width]
 
 
 def control_videos(vae: AutoencoderKL | None, clip: Clip, wrong: Clip | None) -> dict[str, np.ndarray | str]:
@@ -64,10 +76,10 @@ def control_videos(vae: AutoencoderKL | None, clip: Clip, wrong: Clip | None) ->
     warped = photo_warped(clip)
     return {
         "photo_copied": photo_copied(clip),
-        "photo_warped": "no joints (fashion_poses)" if warped is None else warped,
+        "photo_warped": "no joints (fashion_poses)" if warped is None else warped[0],
         "wrong_clip": "no other video" if wrong is None else match_shape(wrong.frames, clip.frames.shape),
         "vae_reconstruction": "no VAE; give --vae DIR"
         if vae is None
-        else vae_reconstruction(vae, clip.frames),
+        else vae_reconstruction(vae, clip.frames, warped),
         "truth": clip.frames,
     }

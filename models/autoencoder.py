@@ -1,11 +1,14 @@
-"""The small VAE: AutoencoderKL behind a space-to-depth stem, cheap enough to train on a CPU."""
+"""The small VAEs: AutoencoderKL behind a space-to-depth stem, and one whose decoder sees the warped photo."""
 
+import functools
 import math
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
 from torch.nn import functional
 
 SMALL_VAE_CONFIG: dict[str, Any] = {
@@ -45,4 +48,94 @@ class SpaceToDepthAutoencoderKL(AutoencoderKL):
 
     def _decode(self, z: torch.Tensor, return_dict: bool = True) -> DecoderOutput | tuple[torch.Tensor]:
         sample = functional.pixel_shuffle(super()._decode(z).sample, self.stem_factor)
+        return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+
+class PhotoEncoder(nn.Module):
+    """What the decoder sees of the warped photo: features on its two finest grids.
+
+    Args:
+        in_channels: of the folded picture and its validity.
+        channels: inside.
+        out_channels: of both grids.
+        num_groups: of the normalisations.
+    """
+
+    def __init__(self, in_channels: int, channels: int, out_channels: int, num_groups: int) -> None:
+        super().__init__()
+        block = {"in_channels": channels, "out_channels": channels, "temb_channels": None}
+        groups = {"groups": num_groups, "eps": 1e-6}
+        self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.fine = ResnetBlock2D(**block, **groups)
+        self.down = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.coarse = ResnetBlock2D(**block, **groups)
+        self.fine_out = nn.Conv2d(channels, out_channels, 1)
+        self.coarse_out = nn.Conv2d(channels, out_channels, 1)
+        for conv in (self.fine_out, self.coarse_out):
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, folded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, in_channels, 2h, 2w) to (n, out_channels, 2h, 2w) and (n, out_channels, h, w)."""
+        fine = self.fine(self.conv_in(folded), None)
+        return self.fine_out(fine), self.coarse_out(self.coarse(self.down(fine), None))
+
+
+class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
+    """A `SpaceToDepthAutoencoderKL` whose decoder also sees the photo, warped to the frame's pose.
+
+    Latents of few channels lose faces and fine patterns, and the photo has them at full resolution. As in Zhu
+    et al., "Designing a Better Asymmetric VQGAN for StableDiffusion", 2023, the decoder is given a picture
+    beside the latents; here it is the photo moved to the pose, with how far each of its pixels is right, and
+    the decoder says for each pixel how much of that picture it takes as it is. The encoder, and so the
+    latents, are those of the VAE that this one was made from.
+
+    Configured as `AutoencoderKL` is, with two levels and `in_channels` = `out_channels` = 3 x stem_factor^2.
+    """
+
+    @functools.wraps(AutoencoderKL.__init__)  # diffusers reads the settings' names from the signature
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        config = self.config
+        fine, coarse = config.block_out_channels
+        self.photo_encoder = PhotoEncoder(
+            config.in_channels + self.stem_factor**2, fine, coarse, config.norm_num_groups
+        )
+        self.gate_out = nn.Conv2d(fine, self.stem_factor**2, 3, padding=1)
+        nn.init.zeros_(self.gate_out.weight)
+        nn.init.zeros_(self.gate_out.bias)
+
+    def decode(
+        self,
+        z: torch.Tensor,
+        return_dict: bool = True,
+        generator: torch.Generator | None = None,
+        *,
+        warped: torch.Tensor | None = None,
+        validity: torch.Tensor | None = None,
+    ) -> DecoderOutput | tuple[torch.Tensor]:
+        """Decode latents, with or without the warped photo.
+
+        Args:
+            z: (n, c, h, w).
+            return_dict: whether to return a `DecoderOutput` instead of a tuple of one.
+            generator: not used.
+            warped: (n, 3, H, W) in [-1, 1], the photo moved to each frame's pose.
+            validity: (n, 1, H, W) in 0..1, how far its pixels are right; one that is 0 everywhere stands for
+                no photo.
+        """
+        if warped is None or validity is None:
+            return super().decode(z, return_dict, generator)
+        photo = functional.pixel_unshuffle(torch.cat([warped, validity], 1), self.stem_factor)
+        has_photo = (validity.amax((1, 2, 3), keepdim=True) > 0).to(z.dtype)
+        fine, coarse = (feature * has_photo for feature in self.photo_encoder(photo))
+        decoder = self.decoder
+        x = decoder.conv_in(z if self.post_quant_conv is None else self.post_quant_conv(z))
+        x = decoder.mid_block(x + coarse)
+        x = decoder.up_blocks[0](x)
+        x = decoder.up_blocks[1](x + fine)
+        x = decoder.conv_act(decoder.conv_norm_out(x))
+        sample = functional.pixel_shuffle(decoder.conv_out(x), self.stem_factor)
+        gate = functional.pixel_shuffle(self.gate_out(x).sigmoid(), self.stem_factor) * (validity > 0)
+        sample = sample + gate * (warped - sample)
         return DecoderOutput(sample=sample) if return_dict else (sample,)

@@ -1,25 +1,31 @@
 """The shipped model's recipe at toy size: every script in turn, on what the ones before it wrote."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 import evaluate
 import export_model
 import inference
+import predict_latents
 import project_latent_space
 import train
+import train_decoder
 import train_text_encoder
 import train_vae
+from data.latents import LatentVideo
 from data.synthetic.__main__ import Config as SyntheticConfig
 from data.synthetic.__main__ import main as render
 from diffusion.latents import decode_latents, encode_images, load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import encode_prompts, load_text_encoder
 from docs import teaser
+from models.autoencoder import ReferenceAutoencoderKL
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
@@ -150,23 +156,55 @@ def test_latent_statistics_normalise(runs: Path) -> None:
     assert decode_latents(vae, latents[:1]).shape == (1, 3, 128, 64)
 
 
-def test_the_decoder_alone_is_fine_tuned_and_latents_stay_valid(runs: Path) -> None:
-    config = train_vae.Config(
-        dataset=runs / "data",
-        output_dir=runs / "vae2",
-        init_from=runs / "vae" / "vae",
-        decoder_only=True,
-        max_train_steps=1,
-        train_batch_size=2,
-        num_test_frames=1,
-    )
-    train_vae.main(config)
-    before, after = load_vae(runs / "vae" / "vae"), load_vae(runs / "vae2" / "vae")
+def decoder_config(runs: Path, name: str, **settings: object) -> train_decoder.Config:
+    shared = {"dataset": runs / "data", "latents": (runs / "latents",), "vae": runs / "vae" / "vae"}
+    small = {"max_train_steps": 2, "clips_per_batch": 1, "frames_per_clip": 2, "num_test_clips": 1}
+    return train_decoder.Config(output_dir=runs / name, **{**shared, **small, **settings})
+
+
+def test_a_decoder_that_sees_the_photo_keeps_the_latents_valid(runs: Path) -> None:
+    train_decoder.main(decoder_config(runs, "decoder"))
+    before, after = load_vae(runs / "vae" / "vae"), load_vae(runs / "decoder" / "vae")
+    assert isinstance(after, ReferenceAutoencoderKL)
     images = torch.zeros(1, 3, 128, 64)
     assert torch.equal(encode_images(before, images), encode_images(after, images))
     assert not torch.equal(before.decoder.conv_out.weight, after.decoder.conv_out.weight)
-    with pytest.raises(UserError, match="--init_from"):
-        train_vae.main(train_vae.Config(dataset=runs / "data", output_dir=runs / "vae3", decoder_only=True))
+    assert read_json(runs / "decoder" / "metrics.json")["num_clips"] == 1
+
+
+def test_a_decoder_learns_on_the_latents_that_a_model_predicts(runs: Path, tmp_path: Path) -> None:
+    settings = {"pretrained_model": runs / "model", "dataset": runs / "data", "max_clips": 1}
+    predict_latents.main(predict_latents.Config(output_dir=tmp_path, num_inference_steps=1, **settings))
+    (path,) = tmp_path.iterdir()
+    true = LatentVideo(runs / "latents" / path.name).latents([0, 1, 2, 3])
+    predicted = LatentVideo(path).latents([0, 1, 2, 3])
+    error = (predicted - true).abs().mean((1, 2, 3))
+    assert error[0] < 0.05 < error[1:].min()  # the photo is given
+    written = path.stat().st_mtime_ns
+    predict_latents.main(predict_latents.Config(output_dir=tmp_path, **settings))
+    assert path.stat().st_mtime_ns == written
+    config = decoder_config(runs, "mended", latents=(runs / "latents", tmp_path))
+    assert len(train_decoder.DecoderDataset(config, "train", config.latents)) == 1
+    train_decoder.main(config)
+
+
+def test_a_decoder_training_resumes_to_the_same_bytes(runs: Path) -> None:
+    train_decoder.main(decoder_config(runs, "decoder_whole", checkpoint_steps=1))
+    shutil.copytree(runs / "decoder_whole", runs / "decoder_resumed")
+    shutil.rmtree(sorted((runs / "decoder_resumed" / "checkpoint").iterdir())[-1])
+    train_decoder.main(decoder_config(runs, "decoder_resumed", checkpoint_steps=1))
+    whole, resumed = (
+        load_vae(runs / name / "vae").state_dict() for name in ("decoder_whole", "decoder_resumed")
+    )
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_a_decoder_needs_latents_and_a_vae_of_ours(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="project_latent_space"):
+        train_decoder.main(decoder_config(runs, "no", latents=(tmp_path,)))
+    AutoencoderKL(norm_num_groups=8, block_out_channels=(8,)).save_pretrained(tmp_path / "vae")
+    with pytest.raises(UserError, match="train_vae"):
+        train_decoder.main(decoder_config(runs, "no", vae=tmp_path / "vae"))
 
 
 def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:

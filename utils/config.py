@@ -1,6 +1,7 @@
 """A script's settings: one frozen dataclass, which is also its command line."""
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,8 +52,8 @@ def check_minimum(config: Any, minimum: float, *names: str) -> None:
 
 
 def settings_as_json(config: Any) -> dict[str, Any]:
-    """A dataclass of settings as JSON can hold it: paths become strings."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+    """A dataclass of settings as JSON can hold it: paths become strings, tuples lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def save_config(config: Any, path: str | Path) -> None:

@@ -13,7 +13,7 @@ from diffusers import DDPMScheduler
 from diffusion.latents import decode_latents, encode_images
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import SAMPLERS, make_scheduler, published_betas
-from diffusion.warped_photo import encode_warped_photo
+from diffusion.warped_photo import encode_warped_photo, warp_photo
 from models import save_published
 from models.denoiser import Denoiser
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
@@ -117,7 +117,7 @@ def test_guidance_adds_up_separate_predictions(pipeline: X2FashionPipeline) -> N
     reference = seen[0]["reference_latents"]
     signed = torch.from_numpy(POSES / np.float32(127.5) - 1).permute(3, 0, 1, 2)[None]
     photo = torch.from_numpy(FRAMES[:1] / np.float32(127.5) - 1).permute(0, 3, 1, 2)
-    warped, validity = encode_warped_photo(pipeline.vae, photo, signed, JOINTS[None])
+    warped, validity = encode_warped_photo(pipeline.vae, warp_photo(photo, signed, JOINTS[None]))
     image = {"reference_latents": reference}
     poses = {"pose_images": signed, "warped_latents": warped, "warp_validity": validity}
     text = {"prompt_embeds": pipeline.encode_prompt([SENTENCES[0]])}

@@ -1,0 +1,139 @@
+"""The loop and the loss that train_vae.py and train_decoder.py share."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
+from utils.errors import UserError
+from utils.precision import autocast
+
+VAE = TypeVar("VAE", bound=AutoencoderKL)
+
+
+class TrainingSettings(Protocol):
+    """The settings that both scripts have; their help stands there."""
+
+    output_dir: Path
+    max_train_steps: int
+    learning_rate: float
+    warmup_steps: int
+    ema_decay: float
+    checkpoint_steps: int
+    seed: int
+
+
+def reconstruction_loss(decoded: torch.Tensor, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """L1 and L2 on pixels; L1 on 8x8 averages, 2x2 averages of chroma, differences of neighbours."""
+    weight = weight / weight.mean()
+    error = decoded - images
+    chroma = error - error.mean(1, keepdim=True)
+    coarse_weight = functional.avg_pool2d(weight, 8)
+    return (
+        (error.abs() * weight).mean()
+        + 2 * (error.square() * weight).mean()
+        + 0.5 * (functional.avg_pool2d(error, 8).abs() * coarse_weight).mean()
+        + 0.5 * (functional.avg_pool2d(chroma, 2).abs() * functional.avg_pool2d(weight, 2)).mean()
+        + 0.5 * (error.diff(dim=2).abs() * weight[:, :, 1:]).mean()
+        + 0.5 * (error.diff(dim=3).abs() * weight[..., 1:]).mean()
+    )
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Source of a step's noise: a function of (seed, step)."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+
+
+def with_noise(latents: torch.Tensor, level: float, generator: torch.Generator) -> torch.Tensor:
+    """Add noise of up to `level` times each channel's standard deviation, how much drawn for each sample."""
+    deviation = latents.detach().std((0, 2, 3), keepdim=True)
+    share = level * torch.rand(len(latents), 1, 1, 1, generator=generator)
+    return latents + share * deviation * torch.randn(latents.shape, generator=generator)
+
+
+def shuffled_batches(count: int, batch_size: int, config: TrainingSettings, step: int) -> list[list[int]]:
+    """Places i + epoch * count of each batch from `step` on; every epoch has an order of its own."""
+    order = [
+        int(i) + epoch * count
+        for epoch in range(config.max_train_steps * batch_size // count + 1)
+        for i in np.random.default_rng([config.seed, epoch]).permutation(count)
+    ]
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(step, config.max_train_steps)]
+
+
+def fit(
+    config: TrainingSettings,
+    vae: VAE,
+    make_loader: Callable[[int], Iterable[Any]],
+    loss_of: Callable[[VAE, Any, int], torch.Tensor],
+    fixed_settings: dict[str, Any],
+    description: str,
+) -> VAE:
+    """Train the parameters that want a gradient until `max_train_steps`, going on from the last checkpoint.
+
+    Args:
+        config: the script's settings.
+        vae: in training mode.
+        make_loader: from the first step to the batches from there on.
+        loss_of: the loss of a batch at a step.
+        fixed_settings: what a resumed run must share.
+        description: of the progress bar.
+
+    Returns:
+        The VAE with averaged weights, in eval mode.
+
+    Raises:
+        UserError: the folder holds a run of other settings, or the loss is not finite.
+    """
+    ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
+    averaged = cast(VAE, ema.module)
+    trained = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
+
+    checkpoint_dir, step = config.output_dir / "checkpoint", 0
+    if checkpoints := list_checkpoints(checkpoint_dir):
+        step, modules, state, settings = load_checkpoint(checkpoints[-1])
+        advice = "give the old settings or another --output_dir"
+        check_settings(checkpoints[-1], settings, fixed_settings, advice)
+        vae.load_state_dict(modules["raw"])
+        averaged.load_state_dict(modules["ema"])
+        ema.n_averaged.fill_(step)
+        optimizer.load_state_dict(state["optimizer"])
+
+    progress = tqdm(
+        total=config.max_train_steps, initial=step, desc=description, unit="step", dynamic_ncols=True
+    )
+    for batch in make_loader(step):
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
+            group["lr"] = config.learning_rate * warm * cosine
+        with autocast("auto", "cpu"):
+            loss = loss_of(vae, batch, step)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss is not finite at step {step}; "
+                f"use a smaller --learning_rate than {config.learning_rate}"
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        ema.update_parameters(vae)
+        step += 1
+        progress.update()
+        progress.set_postfix(loss=f"{loss.item():.4f}")
+        if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
+            modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
+            state = {"optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint_dir, step, modules, state, fixed_settings)
+    progress.close()
+    return averaged

@@ -1,0 +1,276 @@
+"""Train a decoder that sees the photo, warped to each frame's pose, beside the latents.
+
+Try it:
+
+    python train_decoder.py --dataset DATA --latents DATA_tensor --vae runs/vae/vae --output_dir runs/decoder
+    python train_decoder.py --dataset DATA --latents PREDICTED --vae runs/decoder/vae --output_dir runs/mended
+
+The encoder stays as it is, so latents made with it and denoisers trained on them stay valid. The latents are
+those of the true frames (project_latent_space.py) or what a denoiser makes of them (predict_latents.py), from
+which the decoder learns to mend that denoiser's errors. The same command again goes on where the last
+checkpoint stands. The VAE for inference is output_dir/vae.
+"""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from data.annotations import Segment, load_annotations
+from data.frames import frame_paths, read_frames
+from data.latents import LatentVideo
+from diffusion.inputs import to_signed, to_uint8
+from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
+from diffusion.vae_training import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
+from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
+from utils.config import check_minimum, run_script, save_config, settings_as_json
+from utils.contact_sheet import contact_sheet
+from utils.errors import UserError
+from utils.files import atomic_folder, check_output_dir, write_json
+from utils.image import write_png
+from warping.joints import load_joints
+from warping.warp import warp_to_poses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of a decoder's training run."""
+
+    dataset: Path = Path("fashion_dataset")
+    """Dataset folder: fashion_crop, fashion_poses, and fashion_masks where there is one."""
+    latents: tuple[Path, ...] = (Path("fashion_dataset_tensor"),)
+    """Folders of latents of its clips, of true frames or predicted ones; several are drawn from alike."""
+    vae: Path = Path("runs/vae/vae")
+    """VAE to begin with: of train_vae.py, or of this script."""
+    output_dir: Path = Path("runs/decoder")
+    """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
+    max_train_steps: int = 6000
+    """Optimisation steps in all; the learning rate's cosine ends there."""
+    clips_per_batch: int = 2
+    """Clips a step."""
+    frames_per_clip: int = 4
+    """Frames of each of them."""
+    learning_rate: float = 8e-4
+    """Peak of AdamW's learning rate."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up."""
+    latent_noise: float = 0.3
+    """Noise on the latents, up to this share of their standard deviation, as a denoiser errs as well."""
+    drop_photo: float = 0.1
+    """Probability that a clip loses the photo, so that latents alone are decoded as well."""
+    person_weight: float = 4.0
+    """Weight of pixels of the person (where there are masks) against 1 for the background."""
+    ema_decay: float = 0.998
+    """Decay of the averaged weights, which are what is saved for inference."""
+    checkpoint_steps: int = 500
+    """Write a checkpoint every so many steps."""
+    num_workers: int = 0
+    """Data loader processes."""
+    num_test_clips: int = 32
+    """Held-out clips that metrics.json is measured on, four frames of each."""
+    seed: int = 0
+    """The order of the clips, frames, noise and dropout follow from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Frames of one clip or several.
+
+    Attributes:
+        latents: (n, c, h, w), normalised.
+        images: (n, 3, H, W) in [-1, 1], the true frames.
+        warped: (n, 3, H, W), the photo at their poses; 0 without a photo.
+        validity: (n, 1, H, W) in 0..1, how far it is right; 0 without a photo.
+        weight: (n, 1, H, W) of each pixel in the loss.
+    """
+
+    latents: torch.Tensor
+    images: torch.Tensor
+    warped: torch.Tensor
+    validity: torch.Tensor
+    weight: torch.Tensor
+
+
+class DecoderDataset(Dataset[Frames]):
+    """Random frames of a split's clips, with the clip's first frame warped to their poses.
+
+    Raises:
+        UserError: a clip without joints or with fewer than two frames, or latents that are missing.
+    """
+
+    def __init__(self, config: Config, split: str, latents_dirs: tuple[Path, ...]) -> None:
+        self.config, self.latents_dirs = config, latents_dirs
+        self.segments = load_annotations(config.dataset, split)
+        if latents_dirs and split == "train":
+            self.segments = [
+                s for s in self.segments if all((d / f"{s.name}.safetensors").is_file() for d in latents_dirs)
+            ]
+            if not self.segments:
+                raise UserError(
+                    f"no training clip of {config.dataset} is in {', '.join(map(str, latents_dirs))}; "
+                    "run project_latent_space.py first"
+                )
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: int) -> Frames:
+        """Frames of clip `index` modulo the number of clips, drawn from (seed, index)."""
+        segment = self.segments[index % len(self.segments)]
+        rng = np.random.default_rng([self.config.seed, index])
+        count = min(self.config.frames_per_clip, segment.end - segment.start - 1)
+        if count < 1:
+            raise UserError(
+                f"the segment {segment.name} {segment.start} {segment.end} has a single frame; leave it out"
+            )
+        chosen = np.sort(rng.choice(np.arange(segment.start + 1, segment.end), count, replace=False))
+        latents = None
+        if self.latents_dirs:
+            folder = self.latents_dirs[rng.integers(len(self.latents_dirs))]
+            latents = LatentVideo(folder / f"{segment.name}.safetensors").latents(chosen)
+        return self.frames(segment, chosen, latents, has_photo=rng.random() >= self.config.drop_photo)
+
+    def frames(
+        self, segment: Segment, chosen: np.ndarray, latents: torch.Tensor | None, has_photo: bool
+    ) -> Frames:
+        """The chosen frames of a segment; latents None are left empty."""
+        dataset = self.config.dataset
+        pictures = read_frames(dataset / "fashion_crop" / segment.name, [segment.start, *chosen.tolist()])
+        joints = load_joints(dataset / "fashion_poses" / segment.name, segment.end)
+        if joints is None:
+            raise UserError(
+                f"{dataset / 'fashion_poses' / segment.name} shows no joints; the photo cannot be warped"
+            )
+        images = to_signed(pictures[1:])
+        warped, validity = torch.zeros_like(images), torch.zeros_like(images[:, :1])
+        if has_photo:
+            moved, known = warp_to_poses(pictures[0], joints[segment.start], joints[chosen])
+            warped, validity = to_signed(moved), torch.from_numpy(known)[:, None]
+        weight = np.ones((len(chosen), *pictures.shape[1:3]), np.float32)
+        masks_dir = dataset / "fashion_masks" / segment.name
+        if masks_dir.is_dir():
+            paths = frame_paths(masks_dir)
+            for place, frame in enumerate(chosen):
+                person = (np.asarray(Image.open(paths[frame])) > 0).astype(np.uint8)
+                weight[place] += (self.config.person_weight - 1) * cv2.dilate(
+                    person, np.ones((5, 5), np.uint8)
+                )
+        if latents is None:
+            latents = images.new_zeros(len(chosen), 0)
+        return Frames(latents, images, warped, validity, torch.from_numpy(weight)[:, None])
+
+
+def collate_frames(clips: list[Frames]) -> Frames:
+    """All frames of several clips."""
+    return Frames(*(torch.cat([getattr(clip, f.name) for clip in clips]) for f in dataclasses.fields(Frames)))
+
+
+def build_vae(path: Path) -> ReferenceAutoencoderKL:
+    """The VAE with its encoder frozen; the parts that see the photo begin at zero if it has none."""
+    vae = load_vae(path)
+    if not isinstance(vae, SpaceToDepthAutoencoderKL):
+        raise UserError(
+            f"--vae {path} is a {type(vae).__name__}; give a VAE of train_vae.py or of this script"
+        )
+    if not isinstance(vae, ReferenceAutoencoderKL):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            own = ReferenceAutoencoderKL.from_config(vae.config)
+        own.load_state_dict(vae.state_dict(), strict=False)
+        vae = own
+    vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
+    for frozen in (vae.encoder, vae.quant_conv):
+        frozen.requires_grad_(False)
+    return vae
+
+
+def psnr(squared: torch.Tensor) -> float:
+    """PSNR in dB of squared errors of pixels in [-1, 1]."""
+    return -10 * math.log10(squared.mean().item() / 4)
+
+
+@torch.no_grad()
+def evaluate(vae: ReferenceAutoencoderKL, dataset: DecoderDataset, config: Config) -> dict[str, float]:
+    """PSNR in dB over held-out frames, whole and on the person, with and without photo; writes a sheet."""
+    rows: dict[str, list[np.ndarray]] = {"true": [], "photo warped": [], "with the photo": [], "without": []}
+    values: dict[str, list[float]] = {}
+    segments = dataset.segments[:: max(1, len(dataset.segments) // config.num_test_clips)][
+        : config.num_test_clips
+    ]
+    for segment in tqdm(segments, desc="measure", unit="clip"):
+        chosen = np.unique(np.linspace(segment.start + 1, segment.end - 1, 4).astype(int))
+        frames = dataset.frames(segment, chosen, None, has_photo=True)
+        latents = encode_images(vae, frames.images)
+        person = frames.weight[:, 0] > 1
+        decoded = {
+            "photo warped": frames.warped,
+            "with the photo": decode_latents(vae, latents, warped=frames.warped, validity=frames.validity),
+            "without": decode_latents(vae, latents),
+        }
+        rows["true"].append(to_uint8(frames.images)[-1])
+        for name, images in decoded.items():
+            rows[name].append(to_uint8(images)[-1])
+            squared = (images - frames.images).square().mean(1)
+            key = name.replace(" ", "_")
+            values.setdefault(f"psnr_{key}", []).append(psnr(squared))
+            if person.any():
+                values.setdefault(f"psnr_inside_silhouette_{key}", []).append(psnr(squared[person]))
+    sheet = [(name, pictures[:10]) for name, pictures in rows.items()]
+    write_png(config.output_dir / "reconstructions.png", contact_sheet(sheet))
+    return {name: float(np.mean(numbers)) for name, numbers in values.items()} | {"num_clips": len(segments)}
+
+
+def main(config: Config) -> None:
+    """Train until --max_train_steps, then measure on held-out clips."""
+    check_minimum(
+        config,
+        1,
+        "max_train_steps",
+        "clips_per_batch",
+        "frames_per_clip",
+        "checkpoint_steps",
+        "num_test_clips",
+    )
+    check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate", "latent_noise", "drop_photo")
+    check_output_dir(config.output_dir)
+    train_set = DecoderDataset(config, "train", config.latents)
+    test_set = DecoderDataset(config, "test", ())
+    vae = build_vae(config.vae)
+    mean, std = latent_statistics(vae)
+    save_config(config, config.output_dir / "config.json")
+
+    def make_loader(step: int) -> DataLoader:
+        batches = shuffled_batches(len(train_set), config.clips_per_batch, config, step)
+        return DataLoader(
+            train_set, batch_sampler=batches, num_workers=config.num_workers, collate_fn=collate_frames
+        )
+
+    def loss_of(vae: ReferenceAutoencoderKL, batch: Frames, step: int) -> torch.Tensor:
+        noisy = with_noise(batch.latents, config.latent_noise, step_generator(config.seed, step))
+        z = (noisy * std + mean).contiguous(memory_format=torch.channels_last)
+        decoded = vae.decode(z, warped=batch.warped, validity=batch.validity).sample
+        return reconstruction_loss(decoded.float(), batch.images, batch.weight)
+
+    averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train decoder")
+    with atomic_folder(config.output_dir / "vae") as folder:
+        averaged.save_pretrained(folder)
+    metrics = evaluate(averaged, test_set, config)
+    write_json(config.output_dir / "metrics.json", metrics)
+    print(f"held-out clips: {metrics}; the VAE is in {config.output_dir / 'vae'}")
+
+
+def fixed_settings(config: Config) -> dict[str, Any]:
+    """The settings that a resumed run must share, as JSON can hold them."""
+    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips"}
+    return {name: value for name, value in settings_as_json(config).items() if name not in free}
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
