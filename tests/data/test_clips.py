@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from data.annotations import Segment
@@ -145,3 +146,23 @@ def test_latents_of_two_vaes_and_unequal_poses_are_refused(folders) -> None:
     (dataset_dir / "fashion_poses" / names[0] / "011.png").unlink()
     with pytest.raises(UserError, match=rf"{names[0]} has 11 poses, .*{names[0]}.safetensors 12 frames"):
         ClipDataset(*folders, SEGMENTS, 6)
+
+
+def test_a_weight_for_the_person_lies_on_it_and_one_latent_around(folders: tuple[Path, Path]) -> None:
+    dataset, latents = folders
+    segments = [Segment("warped", 0, 12, "Turn.")]
+    with pytest.raises(UserError, match="person_weight 1"):
+        ClipDataset(dataset, latents, segments, 8, person_weight=3.0)
+    masks = dataset / "fashion_masks" / "warped"
+    size = load_file(latents / "warped.safetensors")["latents"].shape[-2:]
+    masks.mkdir(parents=True)
+    for frame in range(12):
+        mask = np.zeros((8 * size[0], 8 * size[1]), np.uint8)
+        mask[0, 0] = frame % 2
+        Image.fromarray(mask, "P").save(masks / f"{frame:03d}.png")
+    clip = ClipDataset(dataset, latents, segments, 8, person_weight=3.0)[ClipRequest(0, 8, True, 1)]
+    weight = clip["loss_weight"]
+    assert weight.shape == (1, 8, *size)
+    heavy = (weight == 3).sum((0, 2, 3)).tolist()
+    assert sorted(set(heavy)) == [0, min(2, size[0]) * min(2, size[1])]
+    assert "loss_weight" not in ClipDataset(dataset, latents, segments, 8)[ClipRequest(0, 8, True, 1)]
