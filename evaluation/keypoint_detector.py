@@ -20,7 +20,8 @@ from utils.pose_drawing import NUM_JOINTS
 
 HEIGHT, WIDTH = 128, 64
 HEAT_STRIDE = 4
-CHANNELS = (24, 48, 72, 96)
+CHANNELS = (24, 40, 56, 72)
+WHOLE_CHANNELS = 12
 
 
 class _Block(nn.Module):
@@ -32,7 +33,8 @@ class _Block(nn.Module):
         self.norm1 = nn.GroupNorm(8, channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1)
         self.norm2 = nn.GroupNorm(8, channels_out)
-        self.skip = nn.Conv2d(channels_in, channels_out, 1, stride)
+        same = channels_in == channels_out and stride == 1
+        self.skip = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = functional.silu(self.norm1(self.conv1(x)))
@@ -51,7 +53,8 @@ class KeypointDetector(nn.Module):
         self.stem = nn.Conv2d(3, a, 5, 2, 2)
         self.down = nn.ModuleList([_Block(a, b, 2), _Block(b, c, 2), _Block(c, d, 2)])
         self.deep = nn.Sequential(_Block(d, d), _Block(d, d))
-        self.whole = nn.Linear(d * (HEIGHT // 16) * (WIDTH // 16), d)
+        self.squeeze = nn.Conv2d(d, WHOLE_CHANNELS, 1)
+        self.whole = nn.Linear(WHOLE_CHANNELS * (HEIGHT // 16) * (WIDTH // 16), d)
         self.up = nn.ModuleList([_Block(d + c, c), _Block(c + b, b)])
         self.heat = nn.Conv2d(b, NUM_JOINTS, 1)
         self.seen = nn.Linear(d, NUM_JOINTS)
@@ -69,7 +72,7 @@ class KeypointDetector(nn.Module):
         quarter = self.down[0](x)
         eighth = self.down[1](quarter)
         deep = self.deep(self.down[2](eighth))
-        whole = functional.silu(self.whole(deep.flatten(1)))
+        whole = functional.silu(self.whole(self.squeeze(deep).flatten(1)))
         deep = deep + whole[:, :, None, None]
         for block, level in zip(self.up, (eighth, quarter), strict=True):
             deep = functional.interpolate(deep, size=level.shape[-2:], mode="nearest")

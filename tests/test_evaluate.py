@@ -17,7 +17,8 @@ from evaluate import Config
 from evaluation.clips import list_clips, load_clip
 from evaluation.keypoint_detector import KeypointDetector, save_detector
 from evaluation.measure import MEASURES
-from tests.evaluation.conftest import rendered_dir  # noqa: F401
+from tests.evaluation.conftest import rendered_dir, write_long_video  # noqa: F401
+from tests.toys import SENTENCES
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json, write_json
@@ -29,14 +30,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def tiny_config(tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path: Path) -> Config:
-    """The toy model on the toy dataset, without a keypoint detector."""
+    """The toy model on the toy dataset."""
     return Config(
         pretrained_model=tiny_pipeline_dir,
         dataset=tiny_dataset_dir,
         output_dir=tmp_path / "out",
         num_inference_steps=1,
         device="cpu",
-        keypoint_detector=evaluate.SHIPPED_DETECTOR,
     )
 
 
@@ -85,7 +85,10 @@ def test_true_videos_are_perfect(rendered_dir: Path, true_videos: Path, tmp_path
     assert read_json(output / "settings.json")["num_frames"] == 4
 
 
-def test_a_model_is_measured_and_what_a_dataset_lacks_is_said(tiny_config: Config) -> None:
+def test_a_model_is_measured_and_what_a_dataset_lacks_is_said(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no detector ships there
     evaluate.main(tiny_config)
     metrics = read_json(tiny_config.output_dir / "metrics.json")
     assert metrics["silhouette_iou"] == "not computed: no masks (fashion_masks)"
@@ -136,13 +139,48 @@ def test_videos_are_also_made_from_the_sentence_alone_and_from_a_wrong_one(label
         assert metrics[f"motion_conflict_follows_{name}"]["n"] == 2
     assert metrics["joint_error"]["n"] == 2
     assert metrics["clips"]["anna"]["wrong_clip"] == "berta"
-    assert metrics["motion_rules_on_true_joints"] == 0
+    assert metrics["motion_rules_on_true_joints"]["mean"] == 0
     with_poses, text_only, conflict = (
         read_video(labelled_config.output_dir / folder / "anna.mp4")[0].astype(float)
         for folder in ("videos", "videos_text_only", "videos_conflict")
     )
     assert np.abs(with_poses - text_only).max() > 8
     assert conflict.shape == with_poses.shape
+
+
+def test_a_dataset_without_labels_is_measured_but_for_the_sentence(labelled_config: Config) -> None:
+    for name in ("anna", "berta"):
+        path = labelled_config.dataset / "fashion_poses" / f"{name}.json"
+        write_json(path, {k: v for k, v in read_json(path).items() if k != "motion"})
+    evaluate.main(labelled_config)
+    metrics = read_json(labelled_config.output_dir / "metrics.json")
+    for name in ("motion_accuracy_with_poses", "motion_accuracy_text_only", "motion_rules_on_true_joints"):
+        assert metrics[name] == "not computed: no motion label (fashion_poses/NAME.json)"
+    assert metrics["joint_error"]["n"] == metrics["pck"]["n"] == 2
+    assert not (labelled_config.output_dir / "videos_text_only").exists()
+
+
+def test_joints_by_another_estimator_are_measured_beside_ours(labelled_config: Config) -> None:
+    joints = labelled_config.dataset / "fashion_poses"
+    config = dataclasses.replace(labelled_config, conditions=("poses",), estimated_joints=joints)
+    evaluate.main(config)
+    metrics = read_json(config.output_dir / "metrics.json")
+    perfect = {"joint_error_external": 0, "pck_external": 1}
+    for name, value in perfect.items():
+        assert metrics[name] == {"mean": value, "ci_low": value, "ci_high": value, "n": 2}
+        assert metrics["controls"]["truth"][name].startswith("not computed: no joints by another estimator")
+
+
+def test_humanvid24_makes_and_measures_24_frames_of_a_clip_of_70(tiny_config: Config, tmp_path: Path) -> None:
+    write_long_video(tmp_path / "long", 70, f"0 70 {SENTENCES[0]}\n")
+    config = dataclasses.replace(tiny_config, dataset=tmp_path / "long", protocol="humanvid24")
+    evaluate.main(config)
+    metrics = read_json(config.output_dir / "metrics.json")
+    assert (metrics["protocol"], metrics["num_clips"]) == ("humanvid24", 1)
+    assert metrics["l1"]["n"] == metrics["warping_error"]["n"] == metrics["flicker"]["n"] == 1
+    assert metrics["controls"]["truth"]["l1"]["mean"] == 0
+    assert metrics["controls"]["photo_copied"]["l1"]["mean"] > 0
+    assert len(read_video(config.output_dir / "videos/dora.mp4")[0]) == 24
 
 
 def test_conditions_that_are_not_wanted_are_not_made(labelled_config: Config) -> None:

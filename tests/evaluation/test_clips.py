@@ -5,23 +5,12 @@ import pytest
 from PIL import Image
 
 from evaluation.clips import list_clips, load_clip, read_estimated, read_generated, read_mask
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
+from tests.evaluation.conftest import write_long_video
+from tests.toys import HEIGHT, SENTENCES, WIDTH
 from utils.errors import UserError
 from utils.files import write_json, write_text
 from utils.image import write_png
 from utils.video import write_video
-
-
-def write_long_video(folder: Path, num_frames: int, lines: str) -> None:
-    frames, poses, joints = figure_clip(num_frames)
-    for index, (frame, pose) in enumerate(zip(frames, poses, strict=True)):
-        write_png(folder / "fashion_crop" / "dora" / f"{index:03d}.png", frame)
-        write_png(folder / "fashion_poses" / "dora" / f"{index:03d}.png", pose)
-    write_json(
-        folder / "fashion_poses" / "dora.json",
-        {"height": HEIGHT, "width": WIDTH, "keypoints": joints.tolist()},
-    )
-    write_text(folder / "test" / "dora.txt", lines)
 
 
 def test_our_protocol_begins_with_the_photo(rendered_dir: Path) -> None:
