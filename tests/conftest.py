@@ -15,6 +15,7 @@ from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import make_scheduler
 from models import PRESETS, Denoiser
 from models.autoencoder import TINY_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from models.text_to_poses import TextToPoses
 from tests.toys import HEIGHT, MAX_TOKENS, SENTENCES, WIDTH, figure_clip, randomise, tiny_tokenizer
 from utils.files import write_json, write_text
 from utils.image import write_png
@@ -68,7 +69,15 @@ def tiny_pipeline_dir(
 ) -> Path:
     """A saved pipeline of the tiny preset, laid out as the shipped one; read it, do not write to it."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_tiny_pipeline("dpmsolver++").save_pretrained(folder)
+    pipeline = make_tiny_pipeline("dpmsolver++")
+    pipeline.save_pretrained(folder)
+    text_to_poses = TextToPoses(
+        cross_attention_dim=pipeline.text_encoder.config.hidden_size, width=16, num_components=8
+    )
+    randomise(text_to_poses)
+    with torch.no_grad():
+        text_to_poses.components.weight.mul_(0.1)
+    text_to_poses.save_pretrained(folder / "text_to_poses")
     return folder
 
 

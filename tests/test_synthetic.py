@@ -12,7 +12,14 @@ from PIL import Image
 from data.synthetic import __main__ as script
 from data.synthetic.figure import Camera
 from data.synthetic.motion import perform, sample_motions, sample_performance
-from data.synthetic.render import describe, most_common_part, project_joints, render_clip, sample_clip
+from data.synthetic.render import (
+    describe,
+    most_common_part,
+    project_joints,
+    render_clip,
+    sample_clip,
+    track_clip,
+)
 from data.synthetic.shading import PARTS
 from data.synthetic.skeleton import SIDES
 from data.synthetic.wordings import MOTIONS, WORDINGS, sample_wording
@@ -64,6 +71,26 @@ def test_the_layout_is_the_datasets(dataset):
 def test_workers_do_not_change_the_pictures(dataset, tmp_path):
     script.main(_config(tmp_path, num_workers=2))
     assert _files(tmp_path) == _files(dataset)
+
+
+def test_poses_alone_are_those_of_the_pictures(dataset, tmp_path):
+    script.main(_config(tmp_path, poses_only=True))
+    files = _files(tmp_path)
+    whole = _files(dataset)
+    assert {name for name in files if name != "synthetic.json"} == {
+        name for name in whole if name.endswith((".json", ".txt")) and name != "synthetic.json"
+    }
+    assert all(whole[name] == files[name] for name in files if name != "synthetic.json")
+    with pytest.raises(UserError, match="another --output_dir"):
+        script.main(_config(tmp_path))
+
+
+def test_arms_behind_the_body_are_hidden_without_pictures_too():
+    clip = sample_clip(3, "train", 0, 8, 128, ["turn_around"])
+    tracked = np.array(track_clip(clip))
+    assert np.array_equal(tracked, [frame.keypoints for frame in render_clip(clip)])
+    arms = [JOINT[f"{side}_{part}"] for side in SIDES for part in ("elbow", "wrist")]
+    assert not tracked[:, arms, 2].all()
 
 
 def test_the_seed_changes_the_pictures(dataset, tmp_path):

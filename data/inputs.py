@@ -1,0 +1,140 @@
+"""The inputs of one video: photo, skeletons and joints, read and fitted into the model's size."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from data.frames import read_poses
+from utils.errors import UserError
+from utils.files import read_json
+from utils.image import Placement, fit_image, read_image
+from utils.pose_drawing import draw_pose
+from warping.joints import load_joints, read_joints
+
+JOINTS_HELP = 'a JSON file with {"keypoints": 18 x [x, y, visibility]} in pixels, or a skeleton picture'
+NUM_JOINTS_TO_REDRAW = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Where the inputs of one video are.
+
+    `poses` None: the sentence moves the person. `end` None stands for the last pose.
+    """
+
+    name: str
+    image: Path
+    poses: Path | None
+    prompt: str
+    start: int = 0
+    end: int | None = None
+    image_joints: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The inputs of one video at the model's size: uint8 RGB, joints (F, 18, 3) and (18, 3) in its pixels.
+
+    Without `poses` the video model's own attention to the sentence moves the person.
+    """
+
+    photo: np.ndarray
+    poses: np.ndarray | None
+    joints: np.ndarray | None
+    image_joints: np.ndarray | None
+
+    def with_joints(self, joints: np.ndarray) -> "Inputs":
+        """The same with other joints (F, 18, 3), and skeletons drawn of them."""
+        height, width = self.photo.shape[:2]
+        poses = np.stack([draw_pose(frame, height, width) for frame in joints])
+        return dataclasses.replace(self, poses=poses, joints=joints)
+
+
+def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> Inputs:
+    """Read a clip's pictures and joints, and fit them into `height` x `width` without distortion.
+
+    Skeletons of another size are drawn anew where their joints can be read in every frame, else resized.
+
+    Args:
+        clip: where they are.
+        num_frames: take the first so many poses; None for all.
+        height: in pixels.
+        width: in pixels.
+
+    Raises:
+        UserError: a picture or video that cannot be read, or fewer poses than frames; the message names it.
+    """
+    available = None if clip.end is None else clip.end - clip.start
+    if available is not None and num_frames is not None and num_frames > available:
+        raise UserError(f"clip {clip.name} has {available} poses; --num_frames {num_frames} asks for more")
+    count = available if num_frames is None else num_frames
+    original = read_image(clip.image)
+    photo, photo_placement = _fit(clip.image, original, height, width)
+    poses = joints = None
+    if clip.poses is not None:
+        poses, joints = _read_poses(clip.poses, clip.start, count, height, width)
+    image_joints = None
+    if clip.image_joints is not None:
+        image_joints = photo_placement.to_fitted(read_image_joints(clip.image_joints, *original.shape[:2]))
+    return Inputs(photo=photo, poses=poses, joints=joints, image_joints=image_joints)
+
+
+def _read_poses(
+    path: Path, start: int, count: int | None, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    pictures = read_poses(path, None if count is None else start + count)
+    if path.is_dir():
+        joints = load_joints(path, len(pictures))
+    else:
+        joints = np.stack([read_joints(picture) for picture in pictures])
+    pictures = pictures[start:]
+    fitted = [_fit(path, picture, height, width) for picture in pictures]
+    if joints is not None:
+        joints = fitted[0][1].to_fitted(joints[start:])
+        resized = pictures.shape[1:3] != (height, width)
+        if resized and ((joints[..., 2] > 0).sum(axis=1) >= NUM_JOINTS_TO_REDRAW).all():
+            # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
+            return np.stack([draw_pose(frame, height, width) for frame in joints]), joints
+    return np.stack([pose for pose, _ in fitted]), joints
+
+
+def _fit(path: Path, picture: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Placement]:
+    try:
+        return fit_image(picture, height, width)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:
+    """Read the pose of a photo of `height` x `width` as (18, 3): x, y in its pixels, visibility.
+
+    Args:
+        path: a JSON file with "keypoints" [18][3] or, of a clip, [F][18][3], whose first is taken, and
+            optionally the "height" and "width" they are meant for; or a skeleton picture.
+        height: of the photo.
+        width: of the photo.
+
+    Raises:
+        UserError: the file is something else; the message names it.
+    """
+    if path.suffix.lower() != ".json":
+        picture = read_image(path)
+        return _scaled(read_joints(picture), width / picture.shape[1], height / picture.shape[0])
+    document = read_json(path)
+    try:
+        keypoints = np.array(document["keypoints"], np.float32)
+        keypoints = keypoints[0] if keypoints.ndim == 3 else keypoints
+        scales = width / document.get("width", width), height / document.get("height", height)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
+        raise UserError(f"{path} does not hold the photo's joints; give {JOINTS_HELP}") from error
+    if keypoints.shape != (18, 3):
+        raise UserError(f"{path} has keypoints of shape {keypoints.shape}; give {JOINTS_HELP}")
+    return _scaled(keypoints, *scales)
+
+
+def _scaled(joints: np.ndarray, scale_x: float, scale_y: float) -> np.ndarray:
+    """Joints of a picture in pixels of a resized one; an integer coordinate is the middle of its pixel."""
+    scaled = joints.astype(np.float32)
+    scaled[:, :2] = (scaled[:, :2] + 0.5) * np.array([scale_x, scale_y], np.float32) - 0.5
+    return scaled

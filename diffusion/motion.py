@@ -1,0 +1,172 @@
+"""A sentence moves the person: joints over time from a text-to-poses model, and skeletons of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from models.text_to_poses import TextToPoses
+from utils.errors import UserError
+from utils.files import atomic_folder, read_json, write_json
+from utils.image import write_png
+from utils.pose_drawing import JOINT, draw_pose
+
+FOLDER = "text_to_poses"
+"""Of the text-to-poses model in a pipeline's folder."""
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+MARGIN = 0.02
+"""How near to the picture's sides a motion may bring a joint, as a part of its width."""
+
+
+def load_text_to_poses(path: str | Path, text_width: int | None = None) -> TextToPoses:
+    """Load a text-to-poses model in float32 and eval mode.
+
+    Args:
+        path: its folder, or the folder of a pipeline that has one in `text_to_poses`.
+        text_width: of the text encoder's hidden state, which it must fit; None does not check it.
+
+    Raises:
+        UserError: there is none, it is damaged, or was made for another text encoder; the message names it.
+    """
+    path = Path(path)
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    if not (folder / "config.json").is_file() or not (folder / WEIGHTS_NAME).is_file():
+        raise UserError(
+            f"{path} holds no text-to-poses model ({FOLDER}/config.json and {WEIGHTS_NAME}); make one with "
+            "python train_text_to_poses.py, give --poses, or leave the motion to the video model with "
+            "--motion attention"
+        )
+    config: Any = read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("_class_name", "TextToPoses") != "TextToPoses":
+        raise UserError(f"{folder / 'config.json'} does not describe a TextToPoses model")
+    try:
+        model = TextToPoses(**{key: value for key, value in config.items() if not key.startswith("_")})
+        weights = load_file(folder / WEIGHTS_NAME)
+        model.load_state_dict({key: value.float() for key, value in weights.items()})
+    except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the text-to-poses model in {folder} is damaged ({reason}); copy or make it again"
+        ) from error
+    if text_width not in (None, model.config.cross_attention_dim):
+        raise UserError(
+            f"the text-to-poses model in {folder} reads embeddings of width "
+            f"{model.config.cross_attention_dim}, the text encoder writes {text_width}; give --text_to_poses "
+            "of the same text encoder, --poses, or --motion attention"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def body_frame(pose: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where a pose is and how large: the middle of the hips (2,), and the torso's length to the neck.
+
+    Args:
+        pose: (18, 3) x, y, visibility; neck and a hip are seen.
+
+    Raises:
+        UserError: they are not.
+    """
+    hips = pose[[JOINT["left_hip"], JOINT["right_hip"]]]
+    neck = pose[JOINT["neck"]]
+    seen = hips[:, 2] > 0
+    middle = hips[seen, :2].mean(axis=0) if seen.any() else neck[:2]
+    torso = float(np.linalg.norm(neck[:2] - middle))
+    if neck[2] <= 0 or torso < 1:
+        raise UserError(
+            "the photo's pose needs a neck and hips to move; give a photo of the whole person, or her joints "
+            "with --image_joints"
+        )
+    return middle, torso
+
+
+def normalise_joints(joints: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Joints (..., 18, 3) in pixels as torso lengths from the middle of the hips of `pose` (18, 3)."""
+    origin, torso = body_frame(pose)
+    normalised = np.array(joints, np.float32)
+    normalised[..., :2] = (normalised[..., :2] - origin) / torso
+    return normalised
+
+
+def check_image_joints(pose: np.ndarray) -> None:
+    """Refuse a photo's pose (18, 3) that no sentence can move: neck or hips are missing (UserError)."""
+    body_frame(pose)
+
+
+def poses_from_text(
+    model: TextToPoses,
+    prompt_embeds: torch.Tensor,
+    image_joints: np.ndarray,
+    height: int,
+    width: int,
+    num_frames: int,
+    generator: torch.Generator,
+) -> np.ndarray:
+    """Draw one track of joints that does what a sentence says.
+
+    Args:
+        model: trained.
+        prompt_embeds: (1, n, d), the text encoder's last hidden state.
+        image_joints: (18, 3): x, y in pixels, visibility; the photo's pose, where the track begins.
+        height: of the picture in pixels; joints that leave it are not seen.
+        width: the same. Who would walk out of the side of the picture walks less far.
+        num_frames: F, at least 1; the whole motion takes place in them.
+        generator: on the CPU; another state gives another way of doing it.
+
+    Returns:
+        (F, 18, 3) float32: x, y in pixels, visibility 0 or 1; frame 0 is `image_joints`.
+
+    Raises:
+        UserError: neck or hips are not seen.
+    """
+    pose = np.array(image_joints, np.float32)
+    origin, torso = body_frame(pose)
+    first = normalise_joints(pose, pose)
+    first[:, 2] = first[:, 2] > 0
+    latents = torch.randn((1, model.config.latent_dim), generator=generator)
+    inputs = (prompt_embeds.float(), torch.from_numpy(first)[None], latents)
+    with torch.no_grad():
+        places, logits = model(*(value.to(model.device) for value in inputs), num_frames)
+    joints = np.empty((num_frames, *pose.shape), np.float32)
+    joints[..., :2] = places[0].cpu().numpy() * torso + origin
+    joints[..., 2] = logits[0].cpu().numpy() > 0
+    joints[0] = pose
+    joints = _stay_inside(joints, width)
+    inside = (joints[1:, :, :2] > -0.5) & (joints[1:, :, :2] < np.array([width, height]) - 0.5)
+    joints[1:, :, 2] *= inside.all(axis=2)
+    return joints
+
+
+def _stay_inside(joints: np.ndarray, width: int) -> np.ndarray:
+    """Shorten the way to the side of a track (F, 18, 3) until its joints are inside the picture."""
+    hips = joints[:, [JOINT["left_hip"], JOINT["right_hip"]], 0].mean(axis=1)
+    seen = joints[..., 2] > 0
+    edge = MARGIN * width
+
+    def shortened(share: float) -> np.ndarray:
+        return joints[..., 0] - (1 - share) * (hips - hips[0])[:, None]
+
+    def overflow(x: np.ndarray) -> float:
+        return float(np.maximum(edge - x, x - (width - 1 - edge))[seen].max(initial=0))
+
+    at_least = overflow(shortened(0)) + 1e-3
+    share = next(s for s in np.linspace(1, 0, 21) if s == 0 or overflow(shortened(float(s))) <= at_least)
+    moved = joints.copy()
+    moved[1:, :, 0] = shortened(float(share))[1:]
+    return moved
+
+
+def write_poses(folder: str | Path, joints: np.ndarray, height: int, width: int) -> None:
+    """Write joints (F, 18, 3) in pixels as skeletons FOLDER/000.png ... and, beside it, as FOLDER.json.
+
+    Both together are poses that inference.py takes again, with the joints exact; without the JSON the joints
+    are read from the pictures, so whoever edits those removes it.
+    """
+    folder = Path(folder)
+    description = {"height": height, "width": width, "keypoints": np.round(joints.astype(float), 3).tolist()}
+    with atomic_folder(folder) as new:
+        for index, frame in enumerate(joints):
+            write_png(new / f"{index:03d}.png", draw_pose(frame, height, width))
+    write_json(folder.with_name(f"{folder.name}.json"), description)
