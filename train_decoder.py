@@ -67,6 +67,8 @@ class Config:
     """Probability that a clip loses the photo, so that latents alone are decoded as well."""
     person_weight: float = 4.0
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
+    temporal_weight: float = 0.0
+    """Weight of the error's change from frame to frame, against flicker; above 0, frames are consecutive."""
     ema_decay: float = 0.998
     """Decay of the averaged weights, which are what is saved for inference."""
     checkpoint_steps: int = 500
@@ -102,21 +104,27 @@ class DecoderDataset(Dataset[Frames]):
     """Random frames of a split's clips, with the clip's first frame warped to their poses.
 
     Raises:
-        UserError: a clip without joints or with fewer than two frames, or latents that are missing.
+        UserError: no clip is long enough or has latents, or one has no joints.
     """
 
     def __init__(self, config: Config, split: str, latents_dirs: tuple[Path, ...]) -> None:
         self.config, self.latents_dirs = config, latents_dirs
-        self.segments = load_annotations(config.dataset, split)
-        if latents_dirs and split == "train":
-            self.segments = [
-                s for s in self.segments if all((d / f"{s.name}.safetensors").is_file() for d in latents_dirs)
-            ]
-            if not self.segments:
-                raise UserError(
-                    f"no training clip of {config.dataset} is in {', '.join(map(str, latents_dirs))}; "
-                    "run project_latent_space.py first"
-                )
+        long_enough = [
+            s for s in load_annotations(config.dataset, split) if s.end - s.start > config.frames_per_clip
+        ]
+        if not long_enough:
+            raise UserError(
+                f"no {split} clip of {config.dataset} has more than {config.frames_per_clip} frames; "
+                "choose a smaller --frames_per_clip"
+            )
+        self.segments = [
+            s for s in long_enough if all((d / f"{s.name}.safetensors").is_file() for d in latents_dirs)
+        ]
+        if not self.segments:
+            raise UserError(
+                f"no {split} clip of {config.dataset} is in {', '.join(map(str, latents_dirs))}; "
+                "run project_latent_space.py first"
+            )
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -125,12 +133,13 @@ class DecoderDataset(Dataset[Frames]):
         """Frames of clip `index` modulo the number of clips, drawn from (seed, index)."""
         segment = self.segments[index % len(self.segments)]
         rng = np.random.default_rng([self.config.seed, index])
-        count = min(self.config.frames_per_clip, segment.end - segment.start - 1)
-        if count < 1:
-            raise UserError(
-                f"the segment {segment.name} {segment.start} {segment.end} has a single frame; leave it out"
-            )
-        chosen = np.sort(rng.choice(np.arange(segment.start + 1, segment.end), count, replace=False))
+        count = self.config.frames_per_clip
+        later = np.arange(segment.start + 1, segment.end)
+        if self.config.temporal_weight > 0:
+            first = rng.integers(len(later) - count + 1)
+            chosen = later[first : first + count]
+        else:
+            chosen = np.sort(rng.choice(later, count, replace=False))
         latents = None
         if self.latents_dirs:
             folder = self.latents_dirs[rng.integers(len(self.latents_dirs))]
@@ -191,6 +200,13 @@ def build_vae(path: Path) -> ReferenceAutoencoderKL:
     return vae
 
 
+def flicker_loss(decoded: torch.Tensor, batch: Frames, num_clips: int) -> torch.Tensor:
+    """L1 of the error's change between frames that follow each other in a clip."""
+    error = (decoded - batch.images).unflatten(0, (num_clips, -1))
+    weight = (batch.weight / batch.weight.mean()).unflatten(0, (num_clips, -1))
+    return (error.diff(dim=1).abs() * weight[:, 1:]).mean()
+
+
 def psnr(squared: torch.Tensor) -> float:
     """PSNR in dB of squared errors of pixels in [-1, 1]."""
     return -10 * math.log10(squared.mean().item() / 4)
@@ -238,7 +254,16 @@ def main(config: Config) -> None:
         "checkpoint_steps",
         "num_test_clips",
     )
-    check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate", "latent_noise", "drop_photo")
+    check_minimum(
+        config,
+        0,
+        "warmup_steps",
+        "num_workers",
+        "learning_rate",
+        "latent_noise",
+        "drop_photo",
+        "temporal_weight",
+    )
     check_output_dir(config.output_dir)
     train_set = DecoderDataset(config, "train", config.latents)
     test_set = DecoderDataset(config, "test", ())
@@ -256,7 +281,11 @@ def main(config: Config) -> None:
         noisy = with_noise(batch.latents, config.latent_noise, step_generator(config.seed, step))
         z = (noisy * std + mean).contiguous(memory_format=torch.channels_last)
         decoded = vae.decode(z, warped=batch.warped, validity=batch.validity).sample
-        return reconstruction_loss(decoded.float(), batch.images, batch.weight)
+        decoded = decoded.float()
+        loss = reconstruction_loss(decoded, batch.images, batch.weight)
+        if config.temporal_weight > 0:
+            loss = loss + config.temporal_weight * flicker_loss(decoded, batch, config.clips_per_batch)
+        return loss
 
     averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train decoder")
     with atomic_folder(config.output_dir / "vae") as folder:

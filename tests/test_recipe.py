@@ -183,9 +183,21 @@ def test_a_decoder_learns_on_the_latents_that_a_model_predicts(runs: Path, tmp_p
     written = path.stat().st_mtime_ns
     predict_latents.main(predict_latents.Config(output_dir=tmp_path, **settings))
     assert path.stat().st_mtime_ns == written
-    config = decoder_config(runs, "mended", latents=(runs / "latents", tmp_path))
+    config = decoder_config(runs, "mended", latents=(runs / "latents", tmp_path), temporal_weight=1.0)
+    frames = train_decoder.DecoderDataset(config, "train", config.latents)[0]
+    assert torch.equal(frames.weight.flatten(1).amax(1), torch.full((2,), 4.0))
     assert len(train_decoder.DecoderDataset(config, "train", config.latents)) == 1
     train_decoder.main(config)
+
+
+def test_a_steady_error_of_the_decoder_does_not_flicker() -> None:
+    images = torch.rand(4, 3, 8, 4, generator=torch.Generator().manual_seed(0))
+    weight = torch.ones(4, 1, 8, 4)
+    batch = train_decoder.Frames(images, images, images, weight, weight)
+    steady = images + torch.tensor([0.5, 0.5, -0.2, -0.2]).view(4, 1, 1, 1)  # two clips of two frames
+    assert train_decoder.flicker_loss(steady, batch, 2) < 1e-6
+    changing = images + torch.tensor([0.0, 0.5, 0.0, 0.1]).view(4, 1, 1, 1)
+    torch.testing.assert_close(train_decoder.flicker_loss(changing, batch, 2), torch.tensor(0.3))
 
 
 def test_a_decoder_training_resumes_to_the_same_bytes(runs: Path) -> None:
@@ -202,6 +214,8 @@ def test_a_decoder_training_resumes_to_the_same_bytes(runs: Path) -> None:
 def test_a_decoder_needs_latents_and_a_vae_of_ours(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="project_latent_space"):
         train_decoder.main(decoder_config(runs, "no", latents=(tmp_path,)))
+    with pytest.raises(UserError, match="smaller --frames_per_clip"):
+        train_decoder.main(decoder_config(runs, "no", frames_per_clip=4))
     AutoencoderKL(norm_num_groups=8, block_out_channels=(8,)).save_pretrained(tmp_path / "vae")
     with pytest.raises(UserError, match="train_vae"):
         train_decoder.main(decoder_config(runs, "no", vae=tmp_path / "vae"))
