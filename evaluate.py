@@ -40,15 +40,22 @@ from evaluation.report import (
     summarise,
     summarise_distances,
 )
+from models.text_to_poses import TextToPoses
 from utils.config import run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
 from utils.files import write_json, write_text
 from utils.image import write_png
-from utils.precision import autocast
 from utils.video import write_video
 
-SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
+SHIPPED_DETECTOR = inference.SHIPPED_DETECTOR
+FOLDERS = {
+    "poses": "videos",
+    "text": "videos_text_only",
+    "attention": "videos_attention",
+    "conflict": "videos_conflict",
+}
+"""Condition -> where its videos go."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,12 +80,14 @@ class Config:
     """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by
     --pretrained_model."""
     videos_text_only: Path | None = None
-    """Likewise, of videos that were made without poses."""
+    """Likewise, of videos that were made from the photo and the sentence."""
+    videos_attention: Path | None = None
+    """Likewise, of videos that only the video model's own attention to the sentence moved."""
     videos_conflict: Path | None = None
     """Likewise, of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
-    conditions: tuple[Literal["poses", "text", "conflict"], ...] = ("poses", "text", "conflict")
-    """What to make videos from: the poses and the sentence, the sentence alone, the poses and a wrong
-    sentence."""
+    conditions: tuple[Literal["poses", "text", "attention", "conflict"], ...] = ("poses", "text", "conflict")
+    """What to make videos from: the poses and the sentence; the sentence alone, through skeletons made from
+    it, or through the video model's own attention; the poses and a wrong sentence."""
 
     pretrained_model: Path = inference.SHIPPED_MODEL
     """A model's folder, a denoiser's folder from train.py, or a published .pth file."""
@@ -88,6 +97,8 @@ class Config:
     """CLIP text encoder's folder; a published .pth needs it."""
     tokenizer: Path | None = None
     """Tokenizer's folder, where it is not in the text encoder's."""
+    text_to_poses: Path | None = None
+    """Text-to-poses model's folder; by default the one in the model's folder."""
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler, as in inference.py; so are the following."""
     num_inference_steps: int | None = None
@@ -134,6 +145,8 @@ class Tools:
     vae: AutoencoderKL | None
     detector: KeypointDetector | None
     learned: LearnedMetrics
+    text_to_poses: TextToPoses | str = "no model"
+    """Or why there is none."""
 
 
 def inference_config(config: Config) -> inference.Config:
@@ -177,9 +190,15 @@ def load_tools(config: Config) -> Tools:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = vae = None
+    text_to_poses: TextToPoses | str = "no model"
     if config.videos is None:
-        pipeline = inference.load_pipeline(inference_config(config), torch.device(device))
+        settings = inference_config(config)
+        pipeline = inference.load_pipeline(settings, torch.device(device))
         vae = pipeline.vae
+        try:
+            text_to_poses = inference.load_matching_text_to_poses(settings, pipeline)
+        except UserError as error:
+            text_to_poses = str(error)
     elif config.vae is not None or (config.pretrained_model / "vae").is_dir():
         vae = load_vae(config.vae or config.pretrained_model / "vae").to(device)
     detector = (
@@ -188,80 +207,70 @@ def load_tools(config: Config) -> Tools:
     learned = LearnedMetrics(
         config.lpips_weights, config.inception_weights, config.i3d_weights, config.clip_model, device
     )
-    return Tools(pipeline=pipeline, vae=vae, detector=detector, learned=learned)
+    return Tools(pipeline=pipeline, vae=vae, detector=detector, learned=learned, text_to_poses=text_to_poses)
 
 
 def make_video(
-    config: Config, pipeline: X2FashionPipeline, clip: Clip, prompt: str, with_poses: bool = True
+    config: Config,
+    pipeline: X2FashionPipeline,
+    clip: Clip,
+    prompt: str,
+    with_poses: bool = True,
+    text_to_poses: TextToPoses | None = None,
 ) -> np.ndarray:
     """Sample the video of a clip, (F, H, W, 3) uint8.
 
     Where the photo is not the first frame, the sampled clip begins at the photo's own pose, and that frame is
     dropped; the last pose is held until the number of frames suits the model.
+
+    Args:
+        config: settings.
+        pipeline: the model.
+        clip: photo, and poses if wanted.
+        prompt: the sentence.
+        with_poses: give the clip's poses; else the sentence moves the person.
+        text_to_poses: makes skeletons from the sentence then; None leaves it to the video model's attention.
     """
-    settings = inference_config(config)
     lead, count = int(not clip.photo_is_first), len(clip.frames)
     multiple = pipeline.denoiser.frame_multiple
     sampled = -(-(lead + count) // multiple) * multiple
-    if not with_poses:
-        return _sample_from_text(settings, pipeline, clip, prompt, sampled)[lead : lead + count]
-
-    order = np.minimum(np.arange(sampled), lead + count - 1)
-    poses = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order]
-    joints = clip.joints
-    if joints is not None and clip.photo_joints is not None:
-        joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
-    inputs = inference.Inputs(photo=clip.photo, poses=poses, joints=joints, image_joints=clip.photo_joints)
-    place = inference.Clip(name=clip.name, image=config.dataset, poses=config.dataset, prompt=prompt)
+    settings = dataclasses.replace(inference_config(config), num_frames=sampled)
+    place = inference.Clip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
+    inputs = inference.Inputs(photo=clip.photo, poses=None, joints=None, image_joints=clip.photo_joints)
+    if with_poses:
+        order = np.minimum(np.arange(sampled), lead + count - 1)
+        poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints
+        if joints is not None and clip.photo_joints is not None:
+            joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
+        inputs = dataclasses.replace(inputs, poses=poses, joints=joints)
+    elif text_to_poses is not None:
+        pose = clip.photo_joints
+        inputs = inference.move_by_sentence(settings, pipeline, text_to_poses, place, inputs, pose)
     return inference.make_video(settings, pipeline, place, inputs)[lead : lead + count]
-
-
-def _sample_from_text(
-    settings: inference.Config, pipeline: X2FashionPipeline, clip: Clip, prompt: str, num_frames: int
-) -> np.ndarray:
-    with autocast(settings.dtype, pipeline.device):
-        (clips,) = pipeline(
-            clip.photo,
-            None,
-            prompt,
-            num_frames=num_frames,
-            num_inference_steps=settings.num_inference_steps,
-            image_guidance_scale=settings.image_guidance_scale,
-            text_guidance_scale=settings.text_guidance_scale,
-            generator=torch.Generator().manual_seed(inference.clip_seed(settings.seed, clip.name)),
-            output_type="np",
-            return_dict=False,
-        )
-    return (np.asarray(clips[0]) * 255).round().astype(np.uint8)
 
 
 def video_of(config: Config, tools: Tools, clip: Clip, condition: str, prompt: str) -> np.ndarray | str:
     """The video of a clip under a condition, read or made (and then written), or why there is none."""
-    given = {"poses": config.videos, "text": config.videos_text_only, "conflict": config.videos_conflict}[
-        condition
-    ]
+    folder = FOLDERS[condition]
+    given = getattr(config, folder)
     if given is not None:
         return read_generated(given, clip)
-    flag = {"text": "--videos_text_only DIR", "conflict": "--videos_conflict DIR"}.get(
-        condition, "--videos DIR"
-    )
     if tools.pipeline is None or condition not in config.conditions:
         return (
-            f"no such videos; give {flag}, or let --pretrained_model make them with --conditions {condition}"
+            f"no such videos; give --{folder} DIR, or let --pretrained_model make them with "
+            f"--conditions {condition}"
         )
-    video = make_video(config, tools.pipeline, clip, prompt, with_poses=condition != "text")
-    write_video(video_folder(config, condition) / f"{clip.name}.mp4", video, inference.Config.fps)
+    model = None
+    if condition == "text":
+        if isinstance(tools.text_to_poses, str):
+            return tools.text_to_poses
+        if clip.photo_joints is None:
+            return "no joints of the photo (fashion_poses)"
+        model = tools.text_to_poses
+    with_poses = condition not in ("text", "attention")
+    video = make_video(config, tools.pipeline, clip, prompt, with_poses, model)
+    write_video(config.output_dir / folder / f"{clip.name}.mp4", video, inference.Config.fps)
     return video
-
-
-def video_folder(config: Config, condition: str) -> Path:
-    """Where videos of a condition are, given or made."""
-    if condition == "poses" and config.videos is not None:
-        return config.videos
-    return (
-        config.output_dir
-        / {"poses": "videos", "text": "videos_text_only", "conflict": "videos_conflict"}[condition]
-    )
 
 
 def measure_sentence(config: Config, tools: Tools, clip: Clip, wrong: ClipSource | None) -> Values:
@@ -277,7 +286,9 @@ def measure_sentence(config: Config, tools: Tools, clip: Clip, wrong: ClipSource
         joints = detect_joints(tools.detector, video)
         return {name: motion_read(labels, joints) for name, labels in wanted.items()}
 
-    values = read("text", clip.source.segment.text, {"motion_accuracy_text_only": motions})
+    text = clip.source.segment.text
+    values = read("text", text, {"motion_accuracy_text_only": motions})
+    values |= read("attention", text, {"motion_accuracy_attention_only": motions})
     names = "motion_conflict_follows_poses", "motion_conflict_follows_text"
     if wrong is None or not wrong.motions or wrong.motions == motions:
         return values | dict.fromkeys(names, "no clip of another motion to take a sentence from")
@@ -334,7 +345,7 @@ def write_sheets(
     by_name = {source.name: source for source in sources}
     for label, name in {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}.items():
         clip = load_clip(config.dataset, by_name[name], size)
-        video = read_generated(video_folder(config, "poses"), clip)
+        video = read_generated(config.videos or config.output_dir / FOLDERS["poses"], clip)
         rows = [("photo", [clip.photo]), ("poses", list(clip.poses)), ("video", list(video))]
         if (warped := controls.photo_warped(clip)) is not None:
             rows.append(("photo warped to the poses", list(warped[0])))

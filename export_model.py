@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from diffusion.latents import load_vae
+from diffusion.motion import FOLDER, load_text_to_poses
 from diffusion.parts import check_parts_fit
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
@@ -36,6 +37,8 @@ class Config:
     """CLIP text encoder's folder."""
     tokenizer: Path | None = None
     """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
+    text_to_poses: Path | None = None
+    """Text-to-poses model's folder, made by train_text_to_poses.py with this text encoder."""
     output_dir: Path
     """The new model's folder; it must not exist."""
     scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]
@@ -54,6 +57,9 @@ def main(config: Config) -> None:
         raise UserError(f"{config.output_dir} exists; remove it or choose another --output_dir")
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     denoiser, vae = load_denoiser(config.denoiser), load_vae(config.vae)
+    text_to_poses = None
+    if config.text_to_poses is not None:
+        text_to_poses = load_text_to_poses(config.text_to_poses, text_encoder.config.hidden_size)
     check_parts_fit(denoiser, vae, text_encoder)
     pipeline = X2FashionPipeline(
         denoiser=denoiser,
@@ -66,6 +72,8 @@ def main(config: Config) -> None:
     )
     with atomic_folder(config.output_dir) as folder:
         pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(folder)
+        if text_to_poses is not None:
+            text_to_poses.to(getattr(torch, config.dtype)).save_pretrained(folder / FOLDER)
         for path in folder.rglob("*.json"):
             forget_origin(path)
     size = sum(path.stat().st_size for path in config.output_dir.rglob("*") if path.is_file())

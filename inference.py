@@ -1,11 +1,13 @@
 """Make videos: one photo, a sequence of poses and a sentence become a short clip.
 
-Try it, on the clips that ship, then on a photo of your own:
+Try it, on the clips that ship, then on a photo of your own, with poses and with a sentence alone:
 
     python inference.py
     python inference.py --image photo.png --poses skeletons.mp4 --prompt "This lady turns to the left."
+    python inference.py --image photo.png --prompt "She turns to her left."
 
-For each clip, --output_dir gets NAME.mp4, NAME.png (photo, poses, frames) and NAME.json (settings).
+For each clip, --output_dir gets NAME.mp4, NAME.png (photo, poses, frames) and NAME.json (settings). Skeletons
+that were made from a sentence are there as well, NAME_poses/: edit them, give them again with --poses.
 A published checkpoint, in few steps and then by its own procedure:
 
     python inference.py --pretrained_model model.pth --vae DIR --text_encoder DIR --image PNG --poses DIR
@@ -23,26 +25,28 @@ import torch
 from tqdm import tqdm
 
 from data.annotations import load_annotations
-from data.frames import frame_paths, read_poses
+from data.frames import frame_paths
+from data.inputs import Clip, Inputs, read_inputs
 from diffusion.inputs import check_multiple
 from diffusion.latents import load_vae
+from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
+from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
 from models import load_denoiser
+from models.text_to_poses import TextToPoses
 from utils.config import run_script
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
-from utils.files import check_output_dir, read_json, write_json
-from utils.image import Placement, fit_image, read_image, write_png
-from utils.pose_drawing import draw_pose
+from utils.files import check_output_dir, write_json
+from utils.image import write_png
 from utils.precision import autocast, resolve_dtype
 from utils.video import check_fps, write_video
-from warping.joints import load_joints, read_joints
 
 SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
-JOINTS_HELP = 'a JSON file with {"keypoints": 18 x [x, y, visibility]} in pixels, or a skeleton picture'
-NUM_JOINTS_TO_REDRAW = 8
+SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
+DEFAULT_NUM_FRAMES = 24
 MAX_SIDE = 4096
 
 
@@ -53,11 +57,19 @@ class Config:
     image: Path | None = None
     """Photo of a person, any size; without it, every clip of the dataset's split is made."""
     poses: Path | None = None
-    """Folder of skeleton pictures (000.png, 001.png ...) or video of them; the first is the photo's pose."""
+    """Folder of skeleton pictures (000.png, 001.png ...) or video of them; the first is the photo's pose.
+    Without it the sentence moves the person."""
     prompt: str = ""
     """What the person does, for example "This lady moves toward the right side."."""
     image_joints: Path | None = None
-    """The photo's own pose, if --poses begin with another: a JSON of keypoints, or a skeleton picture."""
+    """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default the first of --poses, and
+    without them what --keypoint_detector finds."""
+    motion: Literal["skeletons", "attention"] = "skeletons"
+    """Who moves the person without --poses: skeletons, made from the sentence by --text_to_poses (another
+    --seed, another way of doing it), or the video model's own attention to the sentence, which is weaker."""
+    fit_poses: bool = False
+    """Bring --poses of another body to the limb lengths, the place and the size of the photo's. Off by
+    default: poses that begin with the photo's own need none of it."""
     dataset: Path = Path("fashion_dataset")
     """Dataset to take clips from where there is no --image."""
     split: Literal["train", "test"] = "test"
@@ -71,13 +83,18 @@ class Config:
     """CLIP text encoder's folder; likewise."""
     tokenizer: Path | None = None
     """Tokenizer's folder, where it is not in the text encoder's."""
+    text_to_poses: Path | None = None
+    """Text-to-poses model's folder, from train_text_to_poses.py with the same text encoder; by default the
+    one in the model's folder."""
+    keypoint_detector: Path = SHIPPED_DETECTOR
+    """Finds the pose of a photo that comes without; from train_keypoint_detector.py."""
 
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth."""
     num_inference_steps: int | None = None
     """Denoising steps; by default 4 for a model that predicts clean latents, as the shipped one, else 25."""
     num_frames: int | None = None
-    """Make only the first so many frames; by default one for each pose."""
+    """Make only the first so many frames; by default one for each pose, and 24 without poses."""
     fps: float = 12
     """Frames a second of the video."""
     height: int | None = None
@@ -101,29 +118,6 @@ class Config:
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
-    """Where the inputs of one video are. `end` None stands for the last pose."""
-
-    name: str
-    image: Path
-    poses: Path
-    prompt: str
-    start: int = 0
-    end: int | None = None
-    image_joints: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The inputs of one video at the model's size: uint8 RGB, joints (F, 18, 3) and (18, 3) in its pixels."""
-
-    photo: np.ndarray
-    poses: np.ndarray
-    joints: np.ndarray | None
-    image_joints: np.ndarray | None
-
-
 def list_clips(config: Config) -> list[Clip]:
     """Say what to make: the user's own clip, or all of the dataset's split.
 
@@ -131,16 +125,18 @@ def list_clips(config: Config) -> list[Clip]:
         UserError: flags that do not go together, or a dataset that cannot be read.
     """
     if config.image is not None:
-        if config.poses is None:
+        if config.poses is None and not config.prompt:
             raise UserError(
-                f"--image {config.image} needs --poses as well: a folder of skeleton pictures "
-                "(000.png, 001.png ...) or an mp4 of them"
+                f"--image {config.image} needs a --prompt that says what the person does, or --poses: a "
+                "folder of skeleton pictures (000.png, 001.png ...) or an mp4 of them"
             )
+        if config.poses is None and config.fit_poses:
+            raise UserError("--fit_poses goes with --poses; what a sentence moves fits already")
         if not config.prompt and config.text_guidance_scale != 1:
             raise UserError(f"--text_guidance_scale {config.text_guidance_scale} needs a --prompt to follow")
         own = Clip(name=config.image.stem, image=config.image, poses=config.poses, prompt=config.prompt)
         return [dataclasses.replace(own, image_joints=config.image_joints)]
-    for flag in ("poses", "prompt", "image_joints"):
+    for flag in ("poses", "prompt", "image_joints", "fit_poses"):
         if getattr(config, flag):
             raise UserError(f"--{flag} {getattr(config, flag)} goes with --image; give the photo as well")
     segments = load_annotations(config.dataset, config.split)
@@ -207,91 +203,94 @@ def _load_folder(config: Config, path: Path) -> X2FashionPipeline:
         raise UserError(f"cannot load the model in {base}: {' '.join(str(error).split())[:300]}") from error
 
 
-def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> Inputs:
-    """Read a clip's pictures and joints, and fit them into `height` x `width` without distortion.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionTools:
+    """What it takes to move somebody by a sentence, or by another body's poses; None where not needed."""
 
-    Skeletons of another size are drawn anew where their joints can be read in every frame, else resized.
-
-    Args:
-        clip: where they are.
-        num_frames: take the first so many poses; None for all.
-        height: in pixels.
-        width: in pixels.
-
-    Raises:
-        UserError: a picture or video that cannot be read, or fewer poses than frames; the message names it.
-    """
-    available = None if clip.end is None else clip.end - clip.start
-    if available is not None and num_frames is not None and num_frames > available:
-        raise UserError(f"clip {clip.name} has {available} poses; --num_frames {num_frames} asks for more")
-    count = available if num_frames is None else num_frames
-    original = read_image(clip.image)
-    photo, photo_placement = _fit(clip.image, original, height, width)
-    poses, joints = _read_poses(clip, count, height, width)
-    image_joints = None
-    if clip.image_joints is not None:
-        image_joints = photo_placement.to_fitted(read_image_joints(clip.image_joints, *original.shape[:2]))
-    return Inputs(photo=photo, poses=poses, joints=joints, image_joints=image_joints)
+    text_to_poses: TextToPoses | None = None
+    detector: KeypointDetector | None = None
 
 
-def _read_poses(
-    clip: Clip, count: int | None, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    pictures = read_poses(clip.poses, None if count is None else clip.start + count)
-    if clip.poses.is_dir():
-        joints = load_joints(clip.poses, len(pictures))
-    else:
-        joints = np.stack([read_joints(picture) for picture in pictures])
-    pictures = pictures[clip.start :]
-    fitted = [_fit(clip.poses, picture, height, width) for picture in pictures]
-    if joints is not None:
-        joints = fitted[0][1].to_fitted(joints[clip.start :])
-        resized = pictures.shape[1:3] != (height, width)
-        if resized and ((joints[..., 2] > 0).sum(axis=1) >= NUM_JOINTS_TO_REDRAW).all():
-            # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
-            return np.stack([draw_pose(frame, height, width) for frame in joints]), joints
-    return np.stack([pose for pose, _ in fitted]), joints
-
-
-def _fit(path: Path, picture: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Placement]:
-    try:
-        return fit_image(picture, height, width)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:
-    """Read the pose of a photo of `height` x `width` as (18, 3): x, y in its pixels, visibility.
-
-    Args:
-        path: a JSON file with "keypoints" [18][3] or, of a clip, [F][18][3], whose first is taken, and
-            optionally the "height" and "width" they are meant for; or a skeleton picture.
-        height: of the photo.
-        width: of the photo.
+def load_motion_tools(config: Config, clips: list[Clip], pipeline: X2FashionPipeline) -> MotionTools:
+    """Load the text-to-poses model and the keypoint detector as far as the clips need them.
 
     Raises:
-        UserError: the file is something else; the message names it.
+        UserError: one is missing, or does not fit the text encoder; the message says what to give instead.
     """
-    if path.suffix.lower() != ".json":
-        picture = read_image(path)
-        return _scaled(read_joints(picture), width / picture.shape[1], height / picture.shape[0])
-    document = read_json(path)
-    try:
-        keypoints = np.array(document["keypoints"], np.float32)
-        keypoints = keypoints[0] if keypoints.ndim == 3 else keypoints
-        scales = width / document.get("width", width), height / document.get("height", height)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
-        raise UserError(f"{path} does not hold the photo's joints; give {JOINTS_HELP}") from error
-    if keypoints.shape != (18, 3):
-        raise UserError(f"{path} has keypoints of shape {keypoints.shape}; give {JOINTS_HELP}")
-    return _scaled(keypoints, *scales)
+    from_text = config.motion == "skeletons" and any(clip.poses is None for clip in clips)
+    model = load_matching_text_to_poses(config, pipeline) if from_text else None
+    detector = None
+    if (from_text or config.fit_poses) and any(clip.image_joints is None for clip in clips):
+        if not config.keypoint_detector.is_file():
+            raise UserError(
+                f"the photo's pose is not known: there is no keypoint detector {config.keypoint_detector}; "
+                "give the pose with --image_joints (a JSON of keypoints, or a skeleton picture)"
+            )
+        detector = load_detector(config.keypoint_detector).to(pipeline.device)
+    return MotionTools(text_to_poses=model, detector=detector)
 
 
-def _scaled(joints: np.ndarray, scale_x: float, scale_y: float) -> np.ndarray:
-    """Joints of a picture in pixels of a resized one; an integer coordinate is the middle of its pixel."""
-    scaled = joints.astype(np.float32)
-    scaled[:, :2] = (scaled[:, :2] + 0.5) * np.array([scale_x, scale_y], np.float32) - 0.5
-    return scaled
+def load_matching_text_to_poses(config: Config, pipeline: X2FashionPipeline) -> TextToPoses:
+    """Load the model of --text_to_poses, or the one in the model's folder (UserError where there is none)."""
+    alone = not (config.pretrained_model / "model_index.json").is_file()
+    beside = SHIPPED_MODEL if alone and config.pretrained_model.suffix != ".pth" else config.pretrained_model
+    model = load_text_to_poses(config.text_to_poses or beside, pipeline.text_encoder.config.hidden_size)
+    return model.to(pipeline.device)
+
+
+def prepare_inputs(
+    config: Config, pipeline: X2FashionPipeline, tools: MotionTools, clip: Clip, height: int, width: int
+) -> Inputs:
+    """Read a clip's inputs; where it has no poses, make them from its sentence.
+
+    Raises:
+        UserError: see `read_inputs`; or a photo without a whole person.
+    """
+    inputs = read_inputs(clip, config.num_frames, height, width)
+    pose = inputs.image_joints
+    if pose is None and tools.detector is not None:
+        pose = detect_joints(tools.detector, inputs.photo[None])[0]
+    if config.fit_poses:
+        return fit_poses(inputs, pose)
+    if clip.poses is not None or tools.text_to_poses is None:
+        return inputs
+    return move_by_sentence(config, pipeline, tools.text_to_poses, clip, inputs, pose)
+
+
+def move_by_sentence(
+    config: Config,
+    pipeline: X2FashionPipeline,
+    model: TextToPoses,
+    clip: Clip,
+    inputs: Inputs,
+    pose: np.ndarray | None,
+) -> Inputs:
+    """Give a clip joints and skeletons that do what its sentence says, from the photo's pose (18, 3) on."""
+    assert pose is not None
+    joints = poses_from_text(
+        model,
+        pipeline.encode_prompt([clip.prompt]),
+        pose,
+        *inputs.photo.shape[:2],
+        config.num_frames or DEFAULT_NUM_FRAMES,
+        torch.Generator().manual_seed(clip_seed(config.seed, f"{clip.name}/motion")),
+    )
+    return inputs.with_joints(joints)
+
+
+def fit_poses(inputs: Inputs, pose: np.ndarray | None) -> Inputs:
+    """Bring a clip's poses to the photo's body, whose pose (18, 3) is given.
+
+    Raises:
+        UserError: the skeletons' joints cannot be read.
+    """
+    assert pose is not None
+    check_image_joints(pose)
+    if inputs.joints is None:
+        raise UserError("--fit_poses needs skeletons whose joints can be read, or a POSES.json beside them")
+    from warping.retarget import retarget
+
+    return dataclasses.replace(inputs, image_joints=pose).with_joints(retarget(inputs.joints, pose))
 
 
 def clip_seed(seed: int, name: str) -> int:
@@ -309,9 +308,10 @@ def make_video(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
             clip.prompt,
             joints=inputs.joints,
             image_joints=inputs.image_joints,
+            num_frames=(config.num_frames or DEFAULT_NUM_FRAMES) if inputs.poses is None else None,
             num_inference_steps=config.num_inference_steps,
             image_guidance_scale=config.image_guidance_scale,
-            pose_guidance_scale=config.pose_guidance_scale,
+            pose_guidance_scale=1.0 if inputs.poses is None else config.pose_guidance_scale,
             text_guidance_scale=config.text_guidance_scale,
             generator=torch.Generator().manual_seed(clip_seed(config.seed, clip.name)),
             output_type="np",
@@ -366,15 +366,22 @@ def main(config: Config) -> None:
         check_multiple("frames", config.num_frames, pipeline.denoiser.frame_multiple)
 
     # Read everything once before the first file is written: a mistake in the last clip is told now.
+    tools = load_motion_tools(config, clips, pipeline)
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
-        inputs = read_inputs(clip, config.num_frames, height, width)
-        check_multiple(f"frames of clip {clip.name}", len(inputs.poses), pipeline.denoiser.frame_multiple)
+        inputs = prepare_inputs(config, pipeline, tools, clip, height, width)
+        count = DEFAULT_NUM_FRAMES if inputs.poses is None else len(inputs.poses)
+        check_multiple(f"frames of clip {clip.name}", count, pipeline.denoiser.frame_multiple)
 
     for index, clip in enumerate(clips, 1):
-        inputs = read_inputs(clip, config.num_frames, height, width)
+        inputs = prepare_inputs(config, pipeline, tools, clip, height, width)
         frames = make_video(config, pipeline, clip, inputs)
-        rows = [("photo", [inputs.photo]), ("poses", list(inputs.poses)), ("frames", list(frames))]
         path = config.output_dir / f"{clip.name}.mp4"
+        rows = [("photo", [inputs.photo]), ("frames", list(frames))]
+        if inputs.poses is not None:
+            label = "poses made from the sentence" if clip.poses is None else "poses"
+            rows.insert(1, (label, list(inputs.poses)))
+            if inputs.joints is not None and (clip.poses is None or config.fit_poses):
+                write_poses(config.output_dir / f"{clip.name}_poses", inputs.joints, height, width)
         write_video(path, frames, config.fps)
         write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
         write_json(path.with_suffix(".json"), describe(config, pipeline, clip, frames))

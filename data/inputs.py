@@ -91,8 +91,8 @@ def _read_poses(
     pictures = pictures[start:]
     fitted = [_fit(path, picture, height, width) for picture in pictures]
     if joints is not None:
-        joints = fitted[0][1].to_fitted(joints[start:])
         resized = pictures.shape[1:3] != (height, width)
+        joints = fitted[0][1].to_fitted(joints[start:]) if resized else joints[start:]
         if resized and ((joints[..., 2] > 0).sum(axis=1) >= NUM_JOINTS_TO_REDRAW).all():
             # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
             return np.stack([draw_pose(frame, height, width) for frame in joints]), joints

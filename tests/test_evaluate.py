@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,6 +147,33 @@ def test_videos_are_also_made_from_the_sentence_alone_and_from_a_wrong_one(label
     )
     assert np.abs(with_poses - text_only).max() > 8
     assert conflict.shape == with_poses.shape
+
+
+def test_the_sentence_moves_by_skeletons_or_by_attention_and_what_is_missing_is_said(
+    labelled_config: Config, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(labelled_config, conditions=("poses", "text", "attention"), max_clips=1)
+    evaluate.main(config)
+    metrics = read_json(config.output_dir / "metrics.json")
+    for name in ("text_only", "attention_only"):
+        assert metrics[f"motion_accuracy_{name}"]["n"] == 1
+    by_skeletons, by_attention = (
+        read_video(config.output_dir / folder / "anna.mp4")[0].astype(float)
+        for folder in ("videos_text_only", "videos_attention")
+    )
+    assert np.abs(by_skeletons - by_attention).max() > 8
+
+    model = shutil.copytree(config.pretrained_model, tmp_path / "without")
+    shutil.rmtree(model / "text_to_poses")
+    config = dataclasses.replace(
+        config, pretrained_model=model, output_dir=tmp_path / "other", conditions=("poses", "text")
+    )
+    evaluate.main(config)
+    metrics = read_json(config.output_dir / "metrics.json")
+    assert metrics["motion_accuracy_text_only"].startswith(f"not computed: {model} holds no text-to-poses")
+    assert metrics["motion_accuracy_attention_only"].startswith(
+        "not computed: no such videos; give --videos_attention DIR"
+    )
 
 
 def test_a_dataset_without_labels_is_measured_but_for_the_sentence(labelled_config: Config) -> None:

@@ -15,8 +15,10 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel
 
 import inference
+from data.frames import read_poses
+from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector, save_detector
 from tests.models.recipes import seeded_checkpoint
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_tokenizer
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_tokenizer
 from utils.config import run_script
 from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose
@@ -41,7 +43,7 @@ def run(tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         arguments = [value for pair in pairs if pair[0] not in given for value in pair] + list(flags)
         monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, arguments)])
         run_script(inference.main, inference.Config, inference.__doc__)
-        return {path.name: path.read_bytes() for path in sorted(output_dir.iterdir())}
+        return {p.name: p.read_bytes() if p.is_file() else b"" for p in sorted(output_dir.iterdir())}
 
     return run
 
@@ -155,6 +157,59 @@ def test_the_photos_own_joints_from_json_and_from_a_picture(own: dict[str, Path]
         np.testing.assert_allclose(found[:, :2], expected, atol=1)
 
 
+def test_a_sentence_alone_moves_the_person(
+    run: Run, own: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Skeletons are made, shown and saved, and given again they make the same video."""
+    joints = figure_clip(1, height=2 * HEIGHT)[2][0] + (13, 11, 0)
+    (tmp_path / "joints.json").write_text(json.dumps({"keypoints": joints.tolist()}))
+    photo = ("--image", own["photo.png"], "--prompt", SENTENCES[0])
+    flags = (*photo, "--image_joints", tmp_path / "joints.json", "--num_frames", 6)
+    files = run(*flags)
+    expected = ["photo.json", "photo.mp4", "photo.png", "photo_poses", "photo_poses.json"]
+    assert list(files) == expected
+    poses = read_poses(tmp_path / "result_0" / "photo_poses")
+    assert poses.shape == (6, HEIGHT, WIDTH, 3)
+    assert read_video(tmp_path / "result_0" / "photo.mp4")[0].shape == (6, HEIGHT, WIDTH, 3)
+    keypoints = np.array(json.loads(files["photo_poses.json"])["keypoints"])
+    assert np.abs(keypoints[:, :, :2] - keypoints[:1, :, :2]).max() > 1
+
+    saved = tmp_path / "result_0" / "photo_poses"
+    clip = inference.Clip(name="photo", image=own["photo.png"], poses=saved, prompt="")
+    given = inference.read_inputs(clip, None, HEIGHT, WIDTH)
+    assert np.array_equal(given.joints, keypoints.astype(np.float32)) and np.array_equal(given.poses, poses)
+    assert run(*photo, "--poses", saved)["photo.mp4"]
+    assert run(*flags)["photo_poses.json"] == files["photo_poses.json"]
+    for change in (("--seed", 1), ("--prompt", SENTENCES[2])):
+        changed = run(*[flag for flag in flags if change[0] != "--prompt" or flag != SENTENCES[0]], *change)
+        assert changed["photo_poses.json"] != files["photo_poses.json"]
+
+
+def test_the_video_models_own_attention_makes_no_skeletons(run: Run, own: dict[str, Path]) -> None:
+    photo = ("--image", own["photo.png"], "--prompt", SENTENCES[0], "--motion", "attention")
+    files = run(*photo, "--num_frames", 6)
+    assert list(files) == ["photo.json", "photo.mp4", "photo.png"]
+    assert files["photo.mp4"] != run(*photo, "--num_frames", 6, "--seed", 1)["photo.mp4"]
+
+
+def test_the_detector_finds_the_photos_pose(
+    run: Run, own: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector = KeypointDetector()
+    randomise(detector)
+    with torch.no_grad():
+        detector.seen.bias.fill_(100)  # every joint is seen
+    save_detector(tmp_path / "detector.safetensors", detector)
+    flags = ("--image", own["photo.png"], "--prompt", SENTENCES[0], "--num_frames", 4)
+    files = run(*flags, "--keypoint_detector", tmp_path / "detector.safetensors")
+    first = np.array(json.loads(files["photo_poses.json"])["keypoints"])[0]
+    inputs = inference.read_inputs(
+        inference.Clip(name="photo", image=own["photo.png"], poses=None, prompt=""), None, HEIGHT, WIDTH
+    )
+    found = detect_joints(load_detector(tmp_path / "detector.safetensors"), inputs.photo[None])[0]
+    np.testing.assert_allclose(first, found, atol=1e-4)
+
+
 def test_every_flag_changes_the_video(run: Run, own: dict[str, Path], tmp_path: Path) -> None:
     _, poses, _ = figure_clip(4)
     write_png(tmp_path / "skeleton.png", poses[3])
@@ -207,6 +262,9 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
 ) -> None:
     dataset = ("--dataset", tiny_dataset_dir)
     user = ("--image", own["photo.png"], "--poses", own["skeletons"])
+    sentence = ("--image", own["photo.png"], "--prompt", "She turns.")
+    sentence += ("--keypoint_detector", tmp_path / "none.safetensors")
+    (tmp_path / "trunkless.json").write_text(json.dumps({"keypoints": [[0, 0, 0]] * 18}))
     (tmp_path / "broken.png").write_bytes(own["photo.png"].read_bytes()[:200])
     (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     (tmp_path / "joints.json").write_text('{"keypoints": [[1, 2, 3]]}')
@@ -214,7 +272,11 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     (tmp_path / "a_file").write_text("text")
     write_png(tmp_path / "wide.png", np.zeros((20, 20_000, 3), np.uint8))
     cases = [
-        (("--image", own["photo.png"]), "needs --poses as well"),
+        (("--image", own["photo.png"]), "needs a --prompt"),
+        (("--image", own["photo.png"], "--prompt", "She turns.", "--fit_poses"), "goes with --poses"),
+        (sentence, "give the pose with --image_joints"),
+        ((*sentence, "--text_to_poses", tmp_path / "empty"), "holds no text-to-poses model"),
+        ((*sentence, "--image_joints", tmp_path / "trunkless.json"), "needs a neck and hips"),
         (("--poses", own["skeletons"]), "goes with --image"),
         (("--prompt", "hello"), "goes with --image"),
         ((*user, "--text_guidance_scale", 3), "needs a --prompt"),

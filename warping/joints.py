@@ -138,8 +138,10 @@ def scale_joints(joints: np.ndarray, size: tuple[float, float], new_size: tuple[
 
     Pixel centres are kept: the middle of the first pixel is 0, so a picture's edge lies at -0.5.
     """
-    factor = np.array([new_size[1] / size[1], new_size[0] / size[0]])
     scaled = np.array(joints, np.float32)
+    if tuple(size) == tuple(new_size):
+        return scaled  # to the last bit
+    factor = np.array([new_size[1] / size[1], new_size[0] / size[0]])
     scaled[..., :2] = np.where(scaled[..., 2:] > 0, (scaled[..., :2] + 0.5) * factor - 0.5, scaled[..., :2])
     return scaled
 

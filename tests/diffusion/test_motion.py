@@ -101,7 +101,7 @@ def test_skeletons_are_written_with_their_joints(tmp_path: Path) -> None:
     write_poses(tmp_path / "a_poses", joints, 64, 32)
     pictures = read_poses(tmp_path / "a_poses")
     assert np.array_equal(pictures, [draw_pose(frame, 64, 32) for frame in joints])
-    np.testing.assert_allclose(load_joints(tmp_path / "a_poses", 3), joints, atol=1e-5)
+    assert np.array_equal(load_joints(tmp_path / "a_poses", 3), joints)
     shutil.rmtree(tmp_path / "a_poses")
     write_poses(tmp_path / "a_poses", joints[:2], 64, 32)
     assert len(list((tmp_path / "a_poses").iterdir())) == 2
