@@ -92,6 +92,47 @@ def test_a_raised_arm_takes_its_pixels_along(photo):
     assert psnr(warped[0][right], image[right]) > 33
 
 
+def limb_pixels(joints: np.ndarray, *chains: tuple[str, ...], thickness: int) -> np.ndarray:
+    """(256, 128) bool: thick lines through joints."""
+    mask = np.zeros((256, 128), np.uint8)
+    for chain in chains:
+        points = np.array([joints[JOINT[name], :2] for name in chain]).round().astype(np.int32)
+        cv2.polylines(mask, [points], False, 1, thickness)
+    return mask.astype(bool)
+
+
+def test_hands_on_hips_give_no_spikes_at_the_elbows(photo):
+    image, joints = photo
+    target = joints.copy()
+    arms = []
+    for side, sign in (("right", -1), ("left", 1)):
+        shoulder = joints[JOINT[f"{side}_shoulder"], :2]
+        target[JOINT[f"{side}_elbow"], :2] = np.add(shoulder, (20 * sign, 26))
+        target[JOINT[f"{side}_wrist"], :2] = np.add(shoulder, (-3 * sign, 40))
+        arms.append((f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist"))
+    warped, _ = warp_to_poses(image, joints, target[None])
+    skin = np.abs(warped[0].astype(int) - SKIN).max(axis=-1) < 40
+    beside = np.ones_like(skin)
+    right, left = (int(target[JOINT[f"{side}_shoulder"], 0]) for side in ("right", "left"))
+    beside[:, right + 2 : left - 2] = False
+    arms_there = limb_pixels(target, *arms, thickness=13)
+    assert skin[limb_pixels(target, *arms, thickness=3) & beside].mean() > 0.9
+    assert (skin & beside & ~arms_there).sum() < 5
+
+
+def test_trouser_legs_part_without_wings_at_the_hips_or_a_gap_at_the_crotch(photo):
+    image, joints = photo
+    target = joints.copy()
+    for side, sign in (("right", -1), ("left", 1)):
+        target[JOINT[f"{side}_knee"], 0] += 8 * sign
+        target[JOINT[f"{side}_ankle"], 0] += 16 * sign
+    warped, _ = warp_to_poses(image, joints, target[None])
+    blue = np.abs(warped[0].astype(int) - TROUSERS).max(axis=-1) < 60
+    wanted = (np.abs(figure(target).astype(int) - TROUSERS).max(axis=-1) < 60).astype(np.uint8)
+    assert (blue & ~cv2.dilate(wanted, np.ones((5, 5))).astype(bool)).sum() < 12
+    assert blue[cv2.erode(wanted, np.ones((3, 3))).astype(bool)].mean() > 0.97
+
+
 def test_a_view_from_behind_is_known_less_well_and_shows_no_face(photo):
     image, joints = photo
     image = image.copy()

@@ -125,9 +125,9 @@ def carry(
         inside = np.clip(place.along[i], 0, here.lengths[i])
         beyond, across = place.along[i] - inside, place.across[i]
         if round_joints and i < last:
-            beyond, across = _bend(beyond, across, np.maximum(beyond, 0) > 0, _opening(here, there, i))
+            beyond, across = _bend(beyond, across, 1, *_bends(here, there, i, flip))
         if round_joints and i > 0:
-            beyond, across = _bend(beyond, across, np.minimum(beyond, 0) < 0, _opening(here, there, i - 1))
+            beyond, across = _bend(beyond, across, -1, *_bends(here, there, i - 1, flip))
         along = inside * (there.lengths[i] / here.lengths[i]) + beyond * np.float32(scale)
         across = across * np.float32(-scale if flip else scale)
         if shift is not None:
@@ -137,26 +137,41 @@ def carry(
     return x, y
 
 
-def _opening(here: Chain, there: Chain, joint: int) -> float:
-    """How much wider the wedge outside a joint's bend is there than here, 0 where it bends the other way."""
+def _bends(here: Chain, there: Chain, joint: int, flip: bool) -> tuple[float, float]:
+    """Angles by which a joint is bent here and, at most half as much again, to the same side there."""
     bends = []
     for chain in (here, there):
         (ax, ay), (bx, by) = chain.along[joint], chain.along[joint + 1]
         bends.append(float(np.arctan2(ax * by - ay * bx, ax * bx + ay * by)))
-    if abs(bends[0]) < 0.02:
-        return 1.0
-    return float(np.clip(bends[1] / bends[0], 0, 1.5))
+    bend = bends[0]
+    share = (-bends[1] if flip else bends[1]) / bend if abs(bend) > 1e-3 else 1.0
+    return bend, bend * float(np.clip(share, 0, 1.5))
 
 
 def _bend(
-    beyond: np.ndarray, across: np.ndarray, where: np.ndarray, opening: float
+    beyond: np.ndarray, across: np.ndarray, end: int, bend: float, bend_there: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn pixels beyond a joint about it: their angle from straight across grows `opening` times."""
-    if opening == 1.0 or not where.any():
+    """Turn pixels beyond a joint about it, as if its bend were `bend_there`.
+
+    Angles count from straight across on the outside of the bend. Up to `bend` lies the wedge that the bend
+    opens, which is widened or closed; what follows is beside the next segment and turns with it.
+
+    Args:
+        beyond: (...) pixels beyond the segment, positive at its end, negative at its start.
+        across: (...) pixels off its line.
+        end: 1 for the joint at its end, -1 for that at its start.
+        bend: radians.
+        bend_there: radians, of the same sign or 0.
+    """
+    where = beyond * end > 0
+    if bend == bend_there or not where.any():
         return beyond, across
+    outside = 1.0 if bend > 0 else -1.0
     radius = np.hypot(beyond[where], across[where])
-    angle = np.arctan2(beyond[where], np.abs(across[where])) * np.float32(opening)
+    angle = np.arctan2(np.abs(beyond[where]), outside * across[where])
+    share = np.float32(bend_there / bend)
+    angle = np.where(angle < abs(bend), share * angle, angle + np.float32(abs(bend_there) - abs(bend)))
     beyond, across = beyond.copy(), across.copy()
-    beyond[where] = radius * np.sin(angle)
-    across[where] = radius * np.cos(angle) * np.sign(across[where])
+    beyond[where] = end * radius * np.sin(angle)
+    across[where] = outside * radius * np.cos(angle)
     return beyond, across

@@ -15,7 +15,9 @@ NECK, HIPS, ANKLES = 1, 2, 4  # places along the trunk, see Body.trunk; knees ar
 CHIN = 1.4  # place along the head's axis: 1 is its middle, 2 the neck
 LEG_MARGIN = 0.17  # torso lengths from the knee to the outside of a trouser leg, at most
 TROUSERS = 2.25  # place along the trunk where trouser legs part
-LOW_HEM = 3.15  # place along the trunk below which a hem is doubted
+LOW_HEM = 3.4  # place along the trunk below which a hem's own width tells little: it is near the feet
+CROTCH = 0.12  # how much farther down the trunk goes between trouser legs, and farther up beside them
+HEM_STEP = 0.035  # torso lengths by which half a skirt, at its hem, is wider than the legs below, at least
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
 PROFILE_STEPS = 96
 PROFILE_RANGE = (-1.0, 4.6)  # places along trunk or head between which widths are known
@@ -64,6 +66,7 @@ class CutPhoto:
         head: with its hair.
         arms: by side; a side whose arm is unknown is missing.
         legs: by side, below the skirt or from the crotch.
+        hem: place along the trunk down to which it goes.
     """
 
     background: np.ndarray
@@ -72,6 +75,7 @@ class CutPhoto:
     head: Tube
     arms: dict[str, Layer]
     legs: dict[str, Layer]
+    hem: float
 
 
 def arm_names(side: str) -> tuple[str, str, str]:
@@ -97,13 +101,18 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     def layer(own: np.ndarray, alpha: np.ndarray) -> Layer:
         return make_layer(image, own, alpha, edge)
 
-    trunk_mask = armless * ~is_head * (near.position <= hem)
+    trousers = hem <= TROUSERS
+    lower_edge = hem + CROTCH * (1 - np.minimum(np.abs(near.offset) / (0.1 * length), 2)) * trousers
+    trunk_mask = armless * ~is_head * (near.position <= lower_edge)
     middle, half_width = measure_widths(trunk_mask, trunk_chain, length)
-    trunk_alpha = fill_trunk(trunk_mask, person, near, middle, half_width, hem)
+    trunk_alpha = fill_trunk(trunk_mask, person, near, middle, half_width, lower_edge)
     head_mask = armless * is_head
     head_widths = measure_widths(head_mask, Chain.through(body.head_axis(), length), length)
     leg = np.minimum(near.legs["right"], near.legs["left"])
-    thigh = (near.position > hem - 0.12) & (near.position > HIPS) & (leg < 0.12 * length)
+    if trousers:
+        thigh = (near.position > HIPS) & (leg < 0.25 * length)
+    else:
+        thigh = (near.position > max(hem - 0.12, HIPS)) & (leg < 0.12 * length)
     leg_mask = armless * ((near.position > hem) | thigh)
     is_right = near.legs["right"] <= near.legs["left"]
     return CutPhoto(
@@ -120,6 +129,7 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
             side: layer(leg_mask * own, leg_mask * own)
             for side, own in (("right", is_right), ("left", ~is_right))
         },
+        hem,
     )
 
 
@@ -236,8 +246,9 @@ def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: fl
 def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
     """Place along the trunk (2 hips, 3 knees, 4 ankles) down to which it moves as one: the hem of a skirt.
 
-    It is where the background shows between the legs. Where that is well below the knees or nowhere, what is
-    no wider at the knees than legs are is taken for trousers, which part below the hips.
+    It is where the background shows between the legs and the outline becomes narrower, or else where the
+    outline clearly does. Where it does nowhere and, at the knees, is no wider than legs are, these are
+    trousers, which part below the hips.
     """
     places = np.linspace(HIPS + 0.08, ANKLES, 60)
     legs = {side: body.leg(side)[:3] for side in SIDES}
@@ -255,12 +266,24 @@ def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
     gap = (between < 0.5).any(axis=0)
     run = gap[:-2] & gap[1:-1] & gap[2:]
     hem = float(places[int(np.argmax(run))]) - 0.03 if run.any() else NO_GAP
-    if hem < LOW_HEM:
-        return hem
     _, half_width = measure_widths(mask, chain, body.length)
-    knee = round((3 - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1))
-    apart = np.hypot(*(body.point("left_knee") - body.point("right_knee")))
-    return TROUSERS if half_width[knee] - apart / 2 < LEG_MARGIN * body.length else hem
+
+    def half_width_at(place: float) -> float:
+        steps = (place - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1)
+        return float(np.interp(steps, np.arange(PROFILE_STEPS), half_width)) / body.length
+
+    def step_at(place: float) -> float:
+        return half_width_at(place - 0.15) - half_width_at(place + 0.2)
+
+    if hem < LOW_HEM and step_at(hem) > HEM_STEP:
+        return hem
+    candidates = np.linspace(TROUSERS, LOW_HEM, 40)
+    steps = np.array([step_at(place) for place in candidates])
+    if steps.max() > 2 * HEM_STEP:  # clear, though the legs show no gap or the cloth above is like the wall
+        return float(candidates[int(np.argmax(steps))])
+    apart = np.hypot(*(body.point("left_knee") - body.point("right_knee"))) / body.length
+    is_skirt = hem >= LOW_HEM and half_width_at(3) - apart / 2 > LEG_MARGIN
+    return hem if is_skirt else min(hem, TROUSERS)
 
 
 def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.ndarray, np.ndarray]:
@@ -305,13 +328,13 @@ def fill_trunk(
     near: Distances,
     middle: np.ndarray,
     half_width: np.ndarray,
-    hem: float,
+    lower_edge: np.ndarray,
 ) -> np.ndarray:
     """The trunk's outline with what an arm in front of it covered."""
     steps = (near.position - PROFILE_RANGE[0]) / (PROFILE_RANGE[1] - PROFILE_RANGE[0]) * (PROFILE_STEPS - 1)
     index = np.clip(steps, 0, PROFILE_STEPS - 1).astype(int)
     inside = (np.abs(near.offset - middle[index]) < half_width[index]) & (near.position > NECK - 0.05)
-    return np.maximum(mask, inside * (near.position < hem) * person)
+    return np.maximum(mask, inside * (near.position < lower_edge) * person)
 
 
 def make_layer(image: np.ndarray, own: np.ndarray, alpha: np.ndarray, edge: np.ndarray) -> Layer:

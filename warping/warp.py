@@ -18,6 +18,7 @@ from warping.photo import (
     NECK,
     PROFILE_RANGE,
     PROFILE_STEPS,
+    TROUSERS,
     CutPhoto,
     Layer,
     Tube,
@@ -115,7 +116,7 @@ def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray,
             turned_back,
             agreement,
         )
-    spread = _knee_spread(source, target, scale)
+    spread = _knee_spread(source, target, scale) if photo.hem > TROUSERS else None
     canvas.lay_tube(
         photo.trunk,
         source.trunk(),
