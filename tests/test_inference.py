@@ -198,7 +198,8 @@ def test_the_detector_finds_the_photos_pose(
     detector = KeypointDetector()
     randomise(detector)
     with torch.no_grad():
-        detector.seen.bias.fill_(100)  # every joint is seen
+        detector.heat.weight.mul_(1000)  # joints are apart,
+        detector.seen.bias.fill_(100)  # and seen
     save_detector(tmp_path / "detector.safetensors", detector)
     flags = ("--image", own["photo.png"], "--prompt", SENTENCES[0], "--num_frames", 4)
     files = run(*flags, "--keypoint_detector", tmp_path / "detector.safetensors")
