@@ -143,9 +143,12 @@ def test_what_cannot_be_read_says_why_and_is_not_made(config: Config) -> None:
         write_json(path, {key: value for key, value in read_json(path).items() if key != "motion"})
     guidance_sweep.main(dataclasses.replace(config, scales=("text",), max_clips=1))
     curves = read_json(config.output_dir / "guidance.json")["curves"]["text"]
-    for name in ("motion_conflict_follows_text", "motion_accuracy_attention_only"):
+    for name, reason in (
+        ("motion_conflict_follows_text", "no clip of another motion"),
+        ("motion_accuracy_attention_only", "no motion label"),
+    ):
         for point in curves[name]:
-            assert point["note"].startswith("not computed: no motion label"), name
+            assert point["note"].startswith(f"not computed: {reason}"), name
     assert curves["flicker"][0]["n"] == 1
     assert not (config.output_dir / Setting().folder / "videos_conflict").exists()
 
