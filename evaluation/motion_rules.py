@@ -30,7 +30,10 @@ MOTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """The joints of a clip made comparable: where they are not seen, they are interpolated over time."""
+    """The joints of a clip made comparable.
+
+    Where they are not seen they are interpolated over time; jumps of a single frame are taken out.
+    """
 
     points: dict[str, np.ndarray]
     """Joint name -> (F, 2), x and y in pixels."""
@@ -86,9 +89,8 @@ def make_track(joints: np.ndarray) -> Track | None:
     for name, index in JOINT.items():
         there = np.flatnonzero(seen[:, index])
         if there.size:
-            points[name] = np.stack(
-                [np.interp(frames, there, joints[there, index, i]) for i in (0, 1)], axis=1
-            )
+            places = [_median(np.interp(frames, there, joints[there, index, i])) for i in (0, 1)]
+            points[name] = np.stack(places, axis=1)
         else:
             points[name] = joints[:, JOINT["neck"], :2]
     hips = (points["left_hip"] + points["right_hip"]) / 2
@@ -102,6 +104,12 @@ def make_track(joints: np.ndarray) -> Track | None:
     ahead = (points["nose"] - points["neck"])[:, 0] / torso
     turn = np.degrees(np.arctan2(np.clip(ahead / NOSE_REACH, -1, 1), facing))
     return Track(points, torso, facing, np.degrees(np.unwrap(np.radians(turn))))
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Median over three frames: an estimator's jump in one frame is nothing that a body does."""
+    padded = np.pad(values, 1, mode="edge")
+    return np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

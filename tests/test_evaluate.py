@@ -56,7 +56,7 @@ def test_true_videos_are_perfect(rendered_dir: Path, true_videos: Path, tmp_path
         sys.executable, ROOT / "evaluate.py", "--dataset", rendered_dir, "--videos", true_videos,
         "--num_frames", 4, "--max_clips", 2, "--output_dir", output, "--pretrained_model", tmp_path / "none",
     ]  # fmt: skip
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=900)
     assert done.returncode == 0, done.stderr
     metrics = read_json(output / "metrics.json")
     for name, perfect in {
@@ -195,7 +195,8 @@ def test_joints_by_another_estimator_are_measured_beside_ours(labelled_config: C
     metrics = read_json(config.output_dir / "metrics.json")
     perfect = {"joint_error_external": 0, "pck_external": 1}
     for name, value in perfect.items():
-        assert metrics[name] == {"mean": value, "ci_low": value, "ci_high": value, "n": 2}
+        expected = {"mean": value, "ci_low": value, "ci_high": value, "n": 2}
+        assert metrics[name] == pytest.approx(expected, abs=1e-4)
         assert metrics["controls"]["truth"][name].startswith("not computed: no joints by another estimator")
 
 

@@ -17,7 +17,14 @@ from evaluation.keypoint_detector import (
 )
 from evaluation.keypoints import joint_errors
 from tests.toys import figure_joints
-from train_keypoint_detector import MIRRORED, Config, Examples, change_examples, read_examples
+from train_keypoint_detector import (
+    MIRRORED,
+    Config,
+    Examples,
+    change_examples,
+    choose_examples,
+    read_examples,
+)
 from utils.errors import UserError
 from utils.files import read_json
 from utils.pose_drawing import JOINT, JOINT_NAMES
@@ -155,3 +162,12 @@ def test_a_dataset_without_masks_is_learnt_from_as_well(rendered_dir: Path, tmp_
     examples = read_examples(tmp_path, "train", 2)
     assert examples.people is None
     change_examples(examples, np.random.default_rng(0))
+
+
+def test_turned_bodies_are_drawn_more_often() -> None:
+    joints = np.repeat(figure_joints(1, HEIGHT), 100, axis=0)
+    joints[:5, JOINT["left_shoulder"], 0] = joints[:5, JOINT["right_shoulder"], 0] - 3  # backs
+    rng = np.random.default_rng(0)
+    shares = [(choose_examples(joints, share, 2000, rng) < 5).mean() for share in (0.0, 0.4, 1.0)]
+    assert shares[0] < 0.1 and shares[1] == pytest.approx(0.43, abs=0.05) and shares[2] == 1
+    assert choose_examples(joints[5:], 1.0, 8, rng).max() < 95
