@@ -165,7 +165,7 @@ def write_poses(folder: str | Path, joints: np.ndarray, height: int, width: int)
     are read from the pictures, so whoever edits those removes it.
     """
     folder = Path(folder)
-    description = {"height": height, "width": width, "keypoints": np.round(joints.astype(float), 3).tolist()}
+    description = {"height": height, "width": width, "keypoints": joints.astype(float).tolist()}
     with atomic_folder(folder) as new:
         for index, frame in enumerate(joints):
             write_png(new / f"{index:03d}.png", draw_pose(frame, height, width))
