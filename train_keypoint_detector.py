@@ -215,9 +215,13 @@ def draw_move(rng: np.random.Generator) -> np.ndarray:
 
 
 def change_colors(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur, light, tint, blotches, fine noise and a patch that is missing, on (128, 64, 3) float32."""
+    """Blur, other colours, light, tint, blotches, fine noise and a missing patch, on (128, 64, 3) float32."""
     if rng.random() < 0.4:
         pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.4, 1.6)))
+    if rng.random() < 0.4:  # so that a face is told from hair by its features, not by its colour alone
+        mixing = np.eye(3) + rng.normal(0, 0.3, (3, 3)) if rng.random() < 0.6 else np.ones((3, 3))
+        mixing /= np.maximum(mixing.sum(axis=1, keepdims=True), 0.3)
+        pixels = pixels @ mixing.T
     pixels = (pixels - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-24, 24) + rng.uniform(-16, 16, 3)
     if rng.random() < 0.5:
         grid = int(rng.choice([4, 8]))
