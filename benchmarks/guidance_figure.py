@@ -94,7 +94,7 @@ def _plot(axes: Axes, measures: Mapping[str, list[dict[str, Any]]], names: Seque
         points = [point for point in measures[name] if "mean" in point]
         if not points:
             note = textwrap.fill(measures[name][0]["note"], NOTE_WIDTH)
-            place = {"ha": "center", "va": "center", "transform": axes.transAxes}
+            place: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
             axes.text(0.5, 0.5, note, fontsize=8, color="0.3", **place)
             axes.set_yticks([])
             return
