@@ -7,6 +7,7 @@ import numpy as np
 from utils.pose_drawing import JOINT
 
 SIDES = ("right", "left")
+HEAD_JOINTS = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 ELBOW_SHARE = 0.5  # of the way from the shoulder to the wrist, where only those two are known
 THIGH_LENGTH = 0.85  # in torso lengths, where a knee has to be guessed
 HEAD_LENGTH = 0.42  # from the neck to between the ears, in torso lengths
@@ -26,6 +27,7 @@ class Body:
         known: (18,) bool, the joints seen or inferred.
         length: pixels from the neck to the middle of the hips, at least 1.
         width: signed sum of shoulder and hip width across the spine in torso lengths; negative from behind.
+        head_seen: whether the pose has any joint of the head.
         face_turn: how far the nose is off the middle of the head, in head radii: -1 to 1, + to the viewer's
             right; None where no face joint is seen.
         head: (2,) pixels, between the ears.
@@ -36,6 +38,7 @@ class Body:
     known: np.ndarray
     length: float
     width: float
+    head_seen: bool
     face_turn: float | None
     head: np.ndarray
 
@@ -100,7 +103,17 @@ def read_body(keypoints: np.ndarray) -> Body | None:
     hips = points[JOINT["left_hip"]] - points[JOINT["right_hip"]]
     width = float((shoulders + hips) @ across) / length
     head, face_turn = _read_head(points, seen, neck, length, width, across)
-    return Body(points, seen, known, length, width, face_turn, head)
+    head_seen = bool(seen[[JOINT[name] for name in HEAD_JOINTS]].any())
+    return Body(points, seen, known, length, width, head_seen, face_turn, head)
+
+
+def with_head_like(body: Body, other: Body) -> Body:
+    """The body with its head, where its own is not seen, as far above the neck as another pose has it."""
+    if body.head_seen or not other.head_seen:
+        return body
+    height = float(np.hypot(*(other.head - other.point("neck")))) / other.length
+    neck = body.point("neck")
+    return dataclasses.replace(body, head=neck + height * body.length * _direction(body.head - neck))
 
 
 def front_width_of(source: Body, target: Body) -> float:

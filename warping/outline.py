@@ -39,7 +39,11 @@ def fit_background(image: np.ndarray, far: np.ndarray) -> tuple[np.ndarray, floa
 
 
 def find_person(
-    image: np.ndarray, nearest: np.ndarray, core: np.ndarray, floor: np.ndarray, length: float
+    image: np.ndarray,
+    nearest: np.ndarray,
+    core: np.ndarray,
+    floors: tuple[np.ndarray, np.ndarray],
+    length: float,
 ) -> np.ndarray:
     """Where the person stands, by the difference to a smooth background.
 
@@ -47,7 +51,8 @@ def find_person(
         image: (H, W, 3) uint8.
         nearest: (H, W) pixels to the skeleton; what is far from it is background.
         core: (H, W) bool, certainly the person.
-        floor: (H, W) bool, where a shadow may lie.
+        floors: (H, W) bool each, where a shadow may lie: for a first look, which leaves whole feet out, and
+            for a second, at which the floor beside the feet is known with the shadow on it.
         length: of the torso in pixels.
 
     Returns:
@@ -61,7 +66,7 @@ def find_person(
     threshold = max(SMALLEST_DIFFERENCE, 3 * noise)
     near = np.clip(5 - nearest / (REACH * length) * 4, 0, 1)
     # Twice: what the first look leaves, bridged behind the person, is truer than the polynomial.
-    for _ in range(2):
+    for floor in floors:
         person = np.clip(np.abs(pixels - background).max(axis=-1) / threshold - 1, 0, 1)
         share = pixels.sum(axis=-1) / np.maximum(background.sum(axis=-1), 1)
         tint = np.abs(pixels - share[..., None] * background).max(axis=-1)

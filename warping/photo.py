@@ -18,6 +18,7 @@ TROUSERS = 2.25  # place along the trunk where trouser legs part
 LOW_HEM = 3.4  # place along the trunk below which a hem's own width tells little: it is near the feet
 CROTCH = 0.12  # how much farther down the trunk goes between trouser legs, and farther up beside them
 HEM_STEP = 0.035  # torso lengths by which half a skirt, at its hem, is wider than the legs below, at least
+SOLE = 0.13  # torso lengths below the ankle down to which a foot is not taken for its shadow
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
 PROFILE_STEPS = 96
 PROFILE_RANGE = (-1.0, 4.6)  # places along trunk or head between which widths are known
@@ -87,7 +88,7 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     """Cut a photo (H, W, 3) uint8 into layers along its pose. A plain background is assumed."""
     near = measure_distances(image.shape[:2], body)
     length = body.length
-    person = find_person(image, near.skeleton, near.core, near.floor, length)
+    person = find_person(image, near.skeleton, near.core, (near.floor, near.under_soles), length)
     person = close_stripes(person, near, length)
     background = empty_background(image, person)
     person, edge = refine_edge(image, background, person)
@@ -147,7 +148,8 @@ class Distances:
         trunk: to the surface of the trunk, roughly.
         skeleton: to the nearest part of the skeleton.
         core: whether the pixel must be the person's.
-        floor: whether a shadow may lie there.
+        floor: whether a shadow may lie there, feet and what is just below them left out.
+        under_soles: the same with what is just below the feet.
     """
 
     position: np.ndarray
@@ -160,6 +162,7 @@ class Distances:
     skeleton: np.ndarray
     core: np.ndarray
     floor: np.ndarray
+    under_soles: np.ndarray
 
 
 def measure_distances(size: tuple[int, int], body: Body) -> Distances:
@@ -183,11 +186,15 @@ def measure_distances(size: tuple[int, int], body: Body) -> Distances:
     skeleton = np.minimum(np.minimum(trunk.distance.min(axis=0), leg), head)
     ankles = min(body.point("left_ankle")[1], body.point("right_ankle")[1])
     floor = y > ankles - 0.1 * length
+    under_soles = floor.copy()
     core = (trunk.distance[1] < 0.12 * length) | (leg < 0.03 * length) | (head < 0.1 * length)
     for side in SIDES:
         foot = Chain.through(body.leg(side)[2:], length)
         core |= locate(foot, x, y).distance[0] < 0.05 * length
-        floor &= (np.abs(x - body.point(f"{side}_ankle")[0]) > 0.1 * length) | (y > ankles + 0.2 * length)
+        ankle = body.point(f"{side}_ankle")
+        beside = np.abs(x - ankle[0]) > 0.1 * length
+        floor &= beside | (y > ankles + 0.2 * length)
+        under_soles &= beside | (y > ankle[1] + SOLE * length)
     for distance in arms.values():
         skeleton = np.minimum(skeleton, np.maximum(distance, 0))
         core |= distance < -0.04 * length
@@ -203,6 +210,7 @@ def measure_distances(size: tuple[int, int], body: Body) -> Distances:
         skeleton,
         core,
         floor,
+        under_soles,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.pose_drawing import NUM_JOINTS
-from warping.body import Body, front_width_of, head_yaw_of, read_body, yaw_of
+from warping.body import Body, front_width_of, head_yaw_of, read_body, with_head_like, yaw_of
 from warping.chains import Chain, carry, locate
 from warping.photo import (
     HIPS,
@@ -72,7 +72,7 @@ def warp_to_poses(
     for frame, target in enumerate(targets):
         there = read_body(np.asarray(target, np.float64))
         if there is not None:
-            warped[frame], validity[frame] = warp_frame(photo, body, there)
+            warped[frame], validity[frame] = warp_frame(photo, body, with_head_like(there, body))
     return warped, validity
 
 
