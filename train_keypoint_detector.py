@@ -27,6 +27,7 @@ from evaluation.clips import read_mask
 from evaluation.keypoint_detector import (
     HEAT_STRIDE,
     HEIGHT,
+    MIRRORED,
     WIDTH,
     KeypointDetector,
     detect_joints,
@@ -38,7 +39,7 @@ from evaluation.keypoints import joint_errors
 from utils.config import run_script, settings_as_json
 from utils.errors import UserError
 from utils.files import write_json
-from utils.pose_drawing import JOINT, JOINT_NAMES
+from utils.pose_drawing import JOINT
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
 
@@ -46,8 +47,6 @@ HEAT_SIGMA = 1.0
 WARMUP_SHARE = 0.05
 TURNED_SHOULDERS = 0.8
 """A body is turned whose shoulders are narrower than this much of the usual."""
-OTHER_SIDE = {"left": "right", "right": "left"}
-MIRRORED = [JOINT["_".join(OTHER_SIDE.get(word, word) for word in name.split("_"))] for name in JOINT_NAMES]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,16 @@ from torch.nn import functional
 
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.pose_drawing import NUM_JOINTS
+from utils.pose_drawing import JOINT, JOINT_NAMES, NUM_JOINTS
 
 HEIGHT, WIDTH = 128, 64
 HEAT_STRIDE = 4
 CHANNELS = (24, 40, 56, 72)
 WHOLE_CHANNELS = 12
+OTHER_SIDE = {"left": "right", "right": "left"}
+MIRRORED = [JOINT["_".join(OTHER_SIDE.get(word, word) for word in name.split("_"))] for name in JOINT_NAMES]
+"""Joint -> the joint of the other side."""
+FACE = [JOINT[name] for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")]
 
 
 class _Block(nn.Module):
@@ -113,6 +117,30 @@ def detect_joints(detector: KeypointDetector, frames: np.ndarray) -> np.ndarray:
         ) - 0.5
         joints[start : start + 32, :, :2] = places.cpu().numpy()
         joints[start : start + 32, :, 2] = (seen > 0).cpu().numpy()
+    return joints
+
+
+def detect_photo_joints(detector: KeypointDetector, photo: np.ndarray) -> np.ndarray:
+    """Find the joints of a person who is known to face the viewer, as in the photo that a video starts from.
+
+    A real face under tied-back hair can look to the detector like the back of a synthetic head, while all
+    places are right: then left and right change sides, and the face is where the hidden one was thought to
+    be.
+
+    Args:
+        detector: see `detect_joints`.
+        photo: (H, W, 3) uint8, a front view, about twice as high as wide.
+
+    Returns:
+        (18, 3) float32, as by `detect_joints`.
+    """
+    (joints,) = detect_joints(detector, photo[None])
+    sides = [
+        joints[JOINT[f"left_{part}"], 0] - joints[JOINT[f"right_{part}"], 0] for part in ("shoulder", "hip")
+    ]
+    if sum(sides) < 0:
+        joints = joints[MIRRORED]
+        joints[FACE, 2] = 1
     return joints
 
 

@@ -56,7 +56,7 @@ def test_true_videos_are_perfect(rendered_dir: Path, true_videos: Path, tmp_path
         sys.executable, ROOT / "evaluate.py", "--dataset", rendered_dir, "--videos", true_videos,
         "--num_frames", 4, "--max_clips", 2, "--output_dir", output, "--pretrained_model", tmp_path / "none",
     ]  # fmt: skip
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=900)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, timeout=500)
     assert done.returncode == 0, done.stderr
     metrics = read_json(output / "metrics.json")
     for name, perfect in {

@@ -9,7 +9,12 @@ import pytest
 
 from evaluation.clips import Clip, list_clips, load_clip
 from evaluation.controls import control_videos
-from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
+from evaluation.keypoint_detector import (
+    KeypointDetector,
+    detect_joints,
+    detect_photo_joints,
+    load_detector,
+)
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
 from evaluation.measure import measure_video, motion_read
@@ -53,6 +58,21 @@ def test_left_is_told_from_right_and_front_from_back(detector: KeypointDetector,
             clear = np.abs(theirs) > 0.02 * clip.frames.shape[1]
             right.append((np.sign(ours) == np.sign(theirs))[clear].mean())
     assert np.mean(right) > 0.98 and min(right) > 0.9, right
+
+
+def test_who_is_known_to_face_the_viewer_has_her_left_on_the_viewers_right(
+    detector: KeypointDetector, clips: list[Clip]
+) -> None:
+    for clip in clips:
+        front = clip.frames[0]
+        np.testing.assert_array_equal(
+            detect_photo_joints(detector, front), detect_joints(detector, front[None])[0]
+        )
+    back = next(c.frames[-1] for c in clips if "turn_around" in c.source.motions)
+    plain, taken_as_front = detect_joints(detector, back[None])[0], detect_photo_joints(detector, back)
+    assert plain[JOINT["left_shoulder"], 0] < plain[JOINT["right_shoulder"], 0]
+    assert taken_as_front[JOINT["left_shoulder"], 0] > taken_as_front[JOINT["right_shoulder"], 0]
+    assert taken_as_front[JOINT["nose"], 2] == 1 and plain[JOINT["nose"], 2] == 0
 
 
 def test_motions_are_read_from_frames(detector: KeypointDetector, clips: list[Clip]) -> None:
