@@ -33,7 +33,7 @@ from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
-from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
+from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
 from models import load_denoiser
 from models.text_to_poses import TextToPoses
 from utils.config import run_script
@@ -43,6 +43,7 @@ from utils.files import check_output_dir, write_json
 from utils.image import write_png
 from utils.precision import autocast, resolve_dtype
 from utils.video import check_fps, write_video
+from warping.retarget import retarget
 
 SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
 SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
@@ -249,7 +250,7 @@ def prepare_inputs(
     inputs = read_inputs(clip, config.num_frames, height, width)
     pose = inputs.image_joints
     if pose is None and tools.detector is not None:
-        pose = detect_joints(tools.detector, inputs.photo[None])[0]
+        pose = detect_photo_joints(tools.detector, inputs.photo)
     if config.fit_poses:
         return fit_poses(inputs, pose)
     if clip.poses is not None or tools.text_to_poses is None:
@@ -288,8 +289,6 @@ def fit_poses(inputs: Inputs, pose: np.ndarray | None) -> Inputs:
     check_image_joints(pose)
     if inputs.joints is None:
         raise UserError("--fit_poses needs skeletons whose joints can be read, or a POSES.json beside them")
-    from warping.retarget import retarget
-
     return dataclasses.replace(inputs, image_joints=pose).with_joints(retarget(inputs.joints, pose))
 
 

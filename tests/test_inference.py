@@ -16,13 +16,14 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 import inference
 from data.frames import read_poses
-from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector, save_detector
+from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
 from tests.models.recipes import seeded_checkpoint
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_tokenizer
 from utils.config import run_script
 from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose
 from utils.video import read_video, write_video
+from warping.retarget import retarget
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_INPUTS = ROOT.parent / "shared" / "real_inputs"
@@ -178,7 +179,7 @@ def test_a_sentence_alone_moves_the_person(
     clip = inference.Clip(name="photo", image=own["photo.png"], poses=saved, prompt="")
     given = inference.read_inputs(clip, None, HEIGHT, WIDTH)
     assert np.array_equal(given.joints, keypoints.astype(np.float32)) and np.array_equal(given.poses, poses)
-    assert run(*photo, "--poses", saved)["photo.mp4"]
+    assert run(*photo, "--poses", saved)["photo.mp4"] == files["photo.mp4"]
     assert run(*flags)["photo_poses.json"] == files["photo_poses.json"]
     assert run(*flags, "--seed", 1)["photo_poses.json"] != files["photo_poses.json"]
     other = [SENTENCES[2] if flag == SENTENCES[0] else flag for flag in flags]
@@ -207,8 +208,29 @@ def test_the_detector_finds_the_photos_pose(
     inputs = inference.read_inputs(
         inference.Clip(name="photo", image=own["photo.png"], poses=None, prompt=""), None, HEIGHT, WIDTH
     )
-    found = detect_joints(load_detector(tmp_path / "detector.safetensors"), inputs.photo[None])[0]
+    found = detect_photo_joints(load_detector(tmp_path / "detector.safetensors"), inputs.photo)
     np.testing.assert_allclose(first, found, atol=0.05)
+
+
+def test_poses_of_another_body_are_fitted_to_the_photos(
+    run: Run, own: dict[str, Path], tmp_path: Path
+) -> None:
+    joints = figure_clip(1, height=2 * HEIGHT)[2][0] + (13, 11, 0)
+    (tmp_path / "joints.json").write_text(json.dumps({"keypoints": joints.tolist()}))
+    flags = ("--image", own["photo.png"], "--poses", own["skeletons"], "--prompt", SENTENCES[0])
+    files = run(*flags, "--image_joints", tmp_path / "joints.json", "--fit_poses")
+    fitted = np.array(json.loads(files["photo_poses.json"])["keypoints"])
+    clip = inference.Clip(
+        name="photo",
+        image=own["photo.png"],
+        poses=own["skeletons"],
+        prompt="",
+        image_joints=tmp_path / "joints.json",
+    )
+    inputs = inference.read_inputs(clip, None, HEIGHT, WIDTH)
+    np.testing.assert_allclose(fitted, retarget(inputs.joints, inputs.image_joints), atol=1e-3)
+    np.testing.assert_allclose(fitted[0, :, :2], inputs.image_joints[:, :2], atol=1.5)
+    assert "photo_poses" not in run(*flags, "--image_joints", tmp_path / "joints.json")
 
 
 def test_every_flag_changes_the_video(run: Run, own: dict[str, Path], tmp_path: Path) -> None:
