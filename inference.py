@@ -268,11 +268,13 @@ def move_by_sentence(
 ) -> Inputs:
     """Give a clip joints and skeletons that do what its sentence says, from the photo's pose (18, 3) on."""
     assert pose is not None
+    height, width = inputs.photo.shape[:2]
     joints = poses_from_text(
         model,
         pipeline.encode_prompt([clip.prompt]),
         pose,
-        *inputs.photo.shape[:2],
+        height,
+        width,
         config.num_frames or DEFAULT_NUM_FRAMES,
         torch.Generator().manual_seed(clip_seed(config.seed, f"{clip.name}/motion")),
     )

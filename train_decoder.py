@@ -280,7 +280,7 @@ def main(config: Config) -> None:
     def loss_of(vae: ReferenceAutoencoderKL, batch: Frames, step: int) -> torch.Tensor:
         noisy = with_noise(batch.latents, config.latent_noise, step_generator(config.seed, step))
         z = (noisy * std + mean).contiguous(memory_format=torch.channels_last)
-        decoded = vae.decode(z, warped=batch.warped, validity=batch.validity).sample
+        decoded = vae.decode(z, return_dict=False, warped=batch.warped, validity=batch.validity)[0]
         decoded = decoded.float()
         loss = reconstruction_loss(decoded, batch.images, batch.weight)
         if config.temporal_weight > 0:

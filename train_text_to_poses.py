@@ -239,7 +239,7 @@ def measure(
             generator = torch.Generator().manual_seed(1000 * index + number)
             embeds = encode_prompts(tokenizer, text_encoder, [text])
             size = tracks.sizes[index]
-            samples.append(poses_from_text(model, embeds, true[0], *size, len(true), generator))
+            samples.append(poses_from_text(model, embeds, true[0], size[0], size[1], len(true), generator))
             if motions and kind != "again":
                 hit = read_motions(samples[-1]) == motions
                 number_of = "singles" if len(motions) == 1 else "sequences"

@@ -116,11 +116,12 @@ def decode_latents(
         (n, 3, H, W) float32 in [-1, 1].
     """
     mean, std = latent_statistics(vae)
-    sees_photo = isinstance(vae, ReferenceAutoencoderKL) and warped is not None and validity is not None
     chunks = []
     for start in range(0, len(latents), chunk_size):
         chunk = slice(start, start + chunk_size)
         z = (latents[chunk].to(vae.device).float() * std + mean).to(vae.dtype)
-        photo = {"warped": warped[chunk].to(z), "validity": validity[chunk].to(z)} if sees_photo else {}
+        photo = {}
+        if isinstance(vae, ReferenceAutoencoderKL) and warped is not None and validity is not None:
+            photo = {"warped": warped[chunk].to(z), "validity": validity[chunk].to(z)}
         chunks.append(vae.decode(z, **photo).sample.float().clamp(-1, 1))
     return torch.cat(chunks)

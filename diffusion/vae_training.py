@@ -22,13 +22,40 @@ VAE = TypeVar("VAE", bound=AutoencoderKL)
 class TrainingSettings(Protocol):
     """The settings that both scripts have; their help stands there."""
 
-    output_dir: Path
-    max_train_steps: int
-    learning_rate: float
-    warmup_steps: int
-    ema_decay: float
-    checkpoint_steps: int
-    seed: int
+    @property
+    def output_dir(self) -> Path:
+        """Where the checkpoints go."""
+        ...
+
+    @property
+    def max_train_steps(self) -> int:
+        """Steps in all."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """Its peak."""
+        ...
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps up to it."""
+        ...
+
+    @property
+    def ema_decay(self) -> float:
+        """Of the averaged weights."""
+        ...
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """Steps between two checkpoints."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the order and the noise."""
+        ...
 
 
 def reconstruction_loss(decoded: torch.Tensor, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Videos that need no network: what any good model must beat, and what none can."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -64,7 +66,7 @@ def vae_reconstruction(
     def pad(pictures: np.ndarray) -> np.ndarray:
         return np.pad(pictures, (*padding, (0, 0))[: pictures.ndim], mode="edge")
 
-    photo = {}
+    photo: dict[str, Any] = {}
     if warped is not None:
         photo = {"warped": to_signed(pad(warped[0])), "validity": torch.from_numpy(pad(warped[1]))[:, None]}
     decoded = decode_latents(vae, encode_images(vae, to_signed(pad(frames))), **photo)

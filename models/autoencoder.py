@@ -11,6 +11,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 from torch.nn import functional
 
+from models.layers import zero_
+
 SMALL_VAE_CONFIG: dict[str, Any] = {
     "in_channels": 48,
     "out_channels": 48,
@@ -72,8 +74,7 @@ class PhotoEncoder(nn.Module):
         self.fine_out = nn.Conv2d(channels, out_channels, 1)
         self.coarse_out = nn.Conv2d(channels, out_channels, 1)
         for conv in (self.fine_out, self.coarse_out):
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            zero_(*conv.parameters())
 
     def forward(self, folded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, in_channels, 2h, 2w) to (n, out_channels, 2h, 2w) and (n, out_channels, h, w)."""
@@ -93,7 +94,8 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
     Configured as `AutoencoderKL` is, with two levels and `in_channels` = `out_channels` = 3 x stem_factor^2.
     """
 
-    @functools.wraps(AutoencoderKL.__init__)  # diffusers reads the settings' names from the signature
+    # diffusers reads the settings' names from the signature.
+    @functools.wraps(AutoencoderKL.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         config = self.config
@@ -102,8 +104,7 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
             config.in_channels + self.stem_factor**2, fine, coarse, config.norm_num_groups
         )
         self.gate_out = nn.Conv2d(fine, self.stem_factor**2, 3, padding=1)
-        nn.init.zeros_(self.gate_out.weight)
-        nn.init.zeros_(self.gate_out.bias)
+        zero_(*self.gate_out.parameters())
 
     def decode(
         self,
