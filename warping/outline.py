@@ -42,8 +42,7 @@ def find_person(
     image: np.ndarray,
     nearest: np.ndarray,
     core: np.ndarray,
-    floor: np.ndarray,
-    feet: np.ndarray,
+    floors: tuple[np.ndarray, np.ndarray],
     length: float,
 ) -> np.ndarray:
     """Where the person stands, by the difference to a smooth background.
@@ -52,8 +51,8 @@ def find_person(
         image: (H, W, 3) uint8.
         nearest: (H, W) pixels to the skeleton; what is far from it is background.
         core: (H, W) bool, certainly the person.
-        floor: (H, W) bool, where a shadow may lie.
-        feet: (H, W) bool, where what looks like a shadow may be a foot.
+        floors: (H, W) bool each, where a shadow may lie: for a first look, which leaves whole feet out, and
+            for a second, at which the floor beside the feet is known with the shadow on it.
         length: of the torso in pixels.
 
     Returns:
@@ -67,26 +66,18 @@ def find_person(
     threshold = max(SMALLEST_DIFFERENCE, 3 * noise)
     near = np.clip(5 - nearest / (REACH * length) * 4, 0, 1)
     # Twice: what the first look leaves, bridged behind the person, is truer than the polynomial.
-    for _ in range(2):
+    for floor in floors:
         person = np.clip(np.abs(pixels - background).max(axis=-1) / threshold - 1, 0, 1)
         share = pixels.sum(axis=-1) / np.maximum(background.sum(axis=-1), 1)
         tint = np.abs(pixels - share[..., None] * background).max(axis=-1)
-        like_shadow = floor & (share > SHADOW[0]) & (share < SHADOW[1]) & (tint < max(7.0, 3 * noise))
-        person = np.maximum(np.where(like_shadow & ~feet, 0, person * near), core).astype(np.float32)
+        shadow = floor & (share > SHADOW[0]) & (share < SHADOW[1]) & (tint < max(7.0, 3 * noise))
+        person = np.maximum(np.where(shadow, 0, person * near), core).astype(np.float32)
         background = empty_background(image, person).astype(np.float32)
         threshold = max(SMALLEST_DIFFERENCE / 2, 2 * noise)
-    doubted = like_shadow & feet & ~core & (person > 0)
-    person[doubted & ~_grow(image, (person > 0.5) & ~doubted, person == 0)] = 0
     person = fill_holes(person, length)
     return (
         cv2.medianBlur((person * 255).astype(np.uint8), 3).astype(np.float32) / 255 if noise > 2 else person
     )
-
-
-def _grow(image: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(H, W) bool: `own`, and of what is neither its or the `other`'s, what it reaches first by colour."""
-    markers = np.where(own, 2, np.where(other, 1, 0)).astype(np.int32)
-    return cv2.watershed(image, markers) != 1
 
 
 def fill_holes(person: np.ndarray, length: float) -> np.ndarray:

@@ -8,7 +8,6 @@ import numpy as np
 from warping.body import SIDES, Body
 from warping.chains import Chain, locate
 from warping.outline import empty_background, find_person, nearest_colors, refine_edge
-from warping.shadow import Shadow, lift_shadow
 
 ARM_REACH = 0.16  # torso lengths around an arm that can be its sleeve
 ARM_RADII = (0.085, 0.065, 0.075)  # torso lengths: upper arm, forearm, hand
@@ -19,7 +18,7 @@ TROUSERS = 2.25  # place along the trunk where trouser legs part
 LOW_HEM = 3.4  # place along the trunk below which a hem's own width tells little: it is near the feet
 CROTCH = 0.12  # how much farther down the trunk goes between trouser legs, and farther up beside them
 HEM_STEP = 0.035  # torso lengths by which half a skirt, at its hem, is wider than the legs below, at least
-FEET = (0.08, 0.2, 0.2)  # torso lengths inward, outward, down from the ankle within which a foot is sought
+SOLE = 0.13  # torso lengths below the ankle down to which a foot is not taken for its shadow
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
 PROFILE_STEPS = 96
 PROFILE_RANGE = (-1.0, 4.6)  # places along trunk or head between which widths are known
@@ -62,8 +61,7 @@ class CutPhoto:
     """A photo and its parts.
 
     Attributes:
-        background: (H, W, 3) uint8 without the person and the shadow.
-        shadow: on the floor.
+        background: (H, W, 3) uint8 without the person.
         person: (H, W) float32 in 0..1, where the person was.
         trunk: body and skirt.
         head: with its hair.
@@ -73,7 +71,6 @@ class CutPhoto:
     """
 
     background: np.ndarray
-    shadow: Shadow
     person: np.ndarray
     trunk: Tube
     head: Tube
@@ -91,7 +88,7 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     """Cut a photo (H, W, 3) uint8 into layers along its pose. A plain background is assumed."""
     near = measure_distances(image.shape[:2], body)
     length = body.length
-    person = find_person(image, near.skeleton, near.core, near.floor, near.feet, length)
+    person = find_person(image, near.skeleton, near.core, (near.floor, near.under_soles), length)
     person = close_stripes(person, near, length)
     background = empty_background(image, person)
     person, edge = refine_edge(image, background, person)
@@ -120,7 +117,7 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     leg_mask = armless * ((near.position > hem) | thigh)
     is_right = near.legs["right"] <= near.legs["left"]
     return CutPhoto(
-        *lift_shadow(background, body),
+        background,
         person,
         Tube(layer(trunk_mask, trunk_alpha), middle, half_width),
         Tube(
@@ -151,8 +148,8 @@ class Distances:
         trunk: to the surface of the trunk, roughly.
         skeleton: to the nearest part of the skeleton.
         core: whether the pixel must be the person's.
-        floor: whether a shadow may lie there.
-        feet: whether a foot may be there.
+        floor: whether a shadow may lie there, feet and what is just below them left out.
+        under_soles: the same with what is just below the feet.
     """
 
     position: np.ndarray
@@ -165,7 +162,7 @@ class Distances:
     skeleton: np.ndarray
     core: np.ndarray
     floor: np.ndarray
-    feet: np.ndarray
+    under_soles: np.ndarray
 
 
 def measure_distances(size: tuple[int, int], body: Body) -> Distances:
@@ -189,17 +186,15 @@ def measure_distances(size: tuple[int, int], body: Body) -> Distances:
     skeleton = np.minimum(np.minimum(trunk.distance.min(axis=0), leg), head)
     ankles = min(body.point("left_ankle")[1], body.point("right_ankle")[1])
     floor = y > ankles - 0.1 * length
-    feet = np.zeros_like(floor)
-    between = (body.point("left_ankle")[0] + body.point("right_ankle")[0]) / 2
+    under_soles = floor.copy()
     core = (trunk.distance[1] < 0.12 * length) | (leg < 0.03 * length) | (head < 0.1 * length)
     for side in SIDES:
-        ankle, sole = body.leg(side)[2:]
-        foot = Chain.through(np.stack([ankle, ankle + 0.5 * (sole - ankle)]), length)
+        foot = Chain.through(body.leg(side)[2:], length)
         core |= locate(foot, x, y).distance[0] < 0.05 * length
-        outward = (x - ankle[0]) * (1 if ankle[0] >= between else -1)
-        feet |= (
-            (outward > -FEET[0] * length) & (outward < FEET[1] * length) & (y < ankle[1] + FEET[2] * length)
-        )
+        ankle = body.point(f"{side}_ankle")
+        beside = np.abs(x - ankle[0]) > 0.1 * length
+        floor &= beside | (y > ankles + 0.2 * length)
+        under_soles &= beside | (y > ankle[1] + SOLE * length)
     for distance in arms.values():
         skeleton = np.minimum(skeleton, np.maximum(distance, 0))
         core |= distance < -0.04 * length
@@ -215,7 +210,7 @@ def measure_distances(size: tuple[int, int], body: Body) -> Distances:
         skeleton,
         core,
         floor,
-        feet,
+        under_soles,
     )
 
 

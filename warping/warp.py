@@ -25,7 +25,6 @@ from warping.photo import (
     arm_names,
     cut_photo,
 )
-from warping.shadow import drop_shadow
 
 DEPTHS = (
     0.55,
@@ -85,7 +84,6 @@ def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray,
     scale = source.length / target.length
     step = max(1, round(height / GRID_ROWS))
     canvas = _Canvas(photo, step)
-    drop_shadow(canvas.picture, photo.shadow, target, scale)
     turned_back = np.cos(target_yaw - source_yaw) < 0
     agreement = 0.7 + 0.3 * float(np.cos(target_yaw - source_yaw))
 
