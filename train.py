@@ -50,7 +50,7 @@ from warping.joints import load_joints
 FIXED_SETTINGS = (
     "dataset", "latents", "preset", "prediction_type", "max_train_steps", "train_batch_size", "learning_rate",
     "warmup_steps", "num_frames", "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses",
-    "drop_text", "timestep_shift", "person_weight", "temporal_weight", "seed",
+    "drop_text", "timestep_shift", "shared_noise", "person_weight", "temporal_weight", "seed",
 )  # fmt: skip
 
 
@@ -109,6 +109,9 @@ class Config:
     """Probability that a sample loses the sentence."""
     timestep_shift: float = 1.0
     """Above 1, draw noisy timesteps more often than clean ones; few-step sampling uses only those."""
+    shared_noise: float | None = None
+    """Share of the noise's variance that all frames of a clip have in common, against flicker; by default the
+    preset's, or that of --init_from."""
     person_weight: float = 1.0
     """Weight of the loss where the person is, against 1 for the background; needs fashion_masks."""
     temporal_weight: float = 0.0
@@ -168,6 +171,8 @@ def check_config(config: Config, world: World) -> None:
     for name in ("drop_image", "drop_poses", "drop_text"):
         if not 0 <= getattr(config, name) <= 1:
             raise UserError(f"--{name} {getattr(config, name)} is a probability; give 0 to 1")
+    if config.shared_noise is not None and not 0 <= config.shared_noise <= 1:
+        raise UserError(f"--shared_noise {config.shared_noise} is a share; give 0 to 1")
     if config.short_clip_frames > config.num_frames:
         raise UserError(
             f"--short_clip_frames {config.short_clip_frames} exceeds --num_frames {config.num_frames}"
@@ -192,10 +197,14 @@ def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: in
                 f"{config.init_from} was made for {made_for}; --latents and --text_encoder have "
                 f"{latent_channels} and {cross_attention_dim}"
             )
+        if config.shared_noise is not None:
+            denoiser.register_to_config(shared_noise=config.shared_noise)
         return denoiser
     overrides = {**PRESETS[config.preset], **given}
     if config.prediction_type != "preset":
         overrides["prediction_type"] = config.prediction_type
+    if config.shared_noise is not None:
+        overrides["shared_noise"] = config.shared_noise
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return Denoiser(**overrides).train()
@@ -404,6 +413,7 @@ def main(config: Config, world: World) -> None:
                     scheduler.config.num_train_timesteps,
                     dropout,
                     config.timestep_shift,
+                    denoiser.config.shared_noise,
                 ).to(device)
                 last = part == config.gradient_accumulation_steps - 1
                 with contextlib.nullcontext() if last or model is denoiser else model.no_sync(), precision:

@@ -95,6 +95,20 @@ def encode_images(vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16
 
 
 @torch.no_grad()
+def mix_noise(independent: torch.Tensor, common: torch.Tensor, share: float) -> torch.Tensor:
+    """Noise whose frames are alike: mixed noise of Ge et al., "Preserve Your Own Correlation", 2023, eq. 3.
+
+    Args:
+        independent: (..., c, f, h, w) standard normal.
+        common: (..., c, 1, h, w) the same, for all frames.
+        share: of the variance that is common, from 0 to 1.
+
+    Returns:
+        (..., c, f, h, w) standard normal.
+    """
+    return (1 - share) ** 0.5 * independent + share**0.5 * common
+
+
 def decode_latents(
     vae: AutoencoderKL,
     latents: torch.Tensor,

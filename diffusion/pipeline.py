@@ -22,7 +22,7 @@ from diffusion.inputs import (
     joints_array,
     photo_tensor,
 )
-from diffusion.latents import decode_latents, encode_images, load_vae, spatial_factor
+from diffusion.latents import decode_latents, encode_images, load_vae, mix_noise, spatial_factor
 from diffusion.parts import check_parts_fit
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
 from diffusion.text import encode_prompts, load_text_encoder
@@ -244,6 +244,10 @@ class X2FashionPipeline(DiffusionPipeline):
         shape = (batch, channels, num_frames, height, width)
         if latents is None:
             noise = randn_tensor(shape, generator, reference_latents.device, torch.float32)
+            if share := self.denoiser.config.shared_noise:
+                one_frame = (*shape[:2], 1, *shape[3:])
+                common = randn_tensor(one_frame, generator, reference_latents.device, torch.float32)
+                noise = mix_noise(noise, common, share)
         elif latents.shape != shape:
             raise UserError(f"latents have shape {tuple(latents.shape)}; this call needs {shape}")
         else:

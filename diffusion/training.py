@@ -7,6 +7,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import nn
 
+from diffusion.latents import mix_noise
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dropout:
@@ -33,12 +35,18 @@ class StepRandomness:
 
 
 def draw_randomness(
-    seeds: list[int], shape: torch.Size, num_timesteps: int, dropout: Dropout, timestep_shift: float = 1.0
+    seeds: list[int],
+    shape: torch.Size,
+    num_timesteps: int,
+    dropout: Dropout,
+    timestep_shift: float = 1.0,
+    shared_noise: float = 0.0,
 ) -> StepRandomness:
     """Draw timesteps (b,), noise (`shape`) and dropout masks (b,) on the CPU, each sample by its own seed.
 
     Timesteps are uniform; a `timestep_shift` s above 1 draws noisy ones more: t' = s t / (1 + (s - 1) t)
-    for t in 0..1 (Esser et al., "Scaling Rectified Flow Transformers", 2024, equation 23).
+    for t in 0..1 (Esser et al., "Scaling Rectified Flow Transformers", 2024, equation 23). `shared_noise` is the
+    share of the noise that the frames have in common, see `diffusion.latents.mix_noise`.
     """
     timesteps, noise, drops = [], [], []
     for seed in seeds:
@@ -48,6 +56,9 @@ def draw_randomness(
         drops.append(
             torch.rand(3, generator=generator) < torch.tensor([dropout.image, dropout.poses, dropout.text])
         )
+        if shared_noise:
+            common = torch.randn(shape[1], 1, *shape[3:], generator=generator)
+            noise[-1] = mix_noise(noise[-1], common, shared_noise)
     image, poses, text = torch.stack(drops).unbind(1)
     uniform = (torch.stack(timesteps).double() + 0.5) / num_timesteps
     shifted = timestep_shift * uniform / (1 + (timestep_shift - 1) * uniform)

@@ -43,6 +43,9 @@ class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         warp_input: give the latents of the reference warped to each frame's pose, and where they are valid,
             as further input channels. With prediction type "sample" also add them to the output through a
             learned gate.
+        shared_noise: the share, from 0 to 1, of the noise's variance that all frames of a clip have in common
+            (mixed noise of Ge et al., "Preserve Your Own Correlation", 2023): what it was trained with, and
+            what samplers have to draw.
         keep_unused_tensors: hold the five tensors and more that a published file has and nothing computes
             with, so that it can be written again without loss. They are buffers and are not trained.
 
@@ -68,6 +71,7 @@ class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         prediction_type: str = "epsilon",
         reference_input: bool = False,
         warp_input: bool = False,
+        shared_noise: float = 0.0,
         keep_unused_tensors: bool = True,
     ):
         super().__init__()
@@ -363,3 +367,5 @@ def _check_config(config: Any) -> None:
         raise UserError(
             f"prediction_type {config.prediction_type!r}: choose one of {', '.join(PREDICTION_TYPES)}"
         )
+    if not 0 <= config.shared_noise <= 1:
+        raise UserError(f"shared_noise is {config.shared_noise}; it is a share from 0 to 1")

@@ -147,6 +147,14 @@ def test_the_same_seed_gives_the_same_video_and_another_another(pipeline: X2Fash
     assert torch.equal(first, sample(pipeline, latents=noise, generator=None))
 
 
+def test_the_noise_is_what_the_model_was_trained_with(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline = make_tiny_pipeline(shared_noise=1.0)
+    noise, first = pipeline.prepare_latents(torch.zeros(2, 8, 8, 4), NUM_FRAMES, seeded())
+    assert noise[:, :, 1:].std() > 0.9
+    assert torch.equal(noise[:, :, 1], noise[:, :, 3])
+    assert torch.equal(noise[:, :, 1], first)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -68,3 +68,17 @@ def test_flicker_costs_more_than_a_steady_error() -> None:
     flickering[:, :, 2] = -1
     torch.testing.assert_close(losses(steady), losses(flickering))
     assert (losses(flickering, temporal_weight=0.5) > losses(steady, temporal_weight=0.5) + 1).all()
+
+
+def test_shared_noise_is_common_to_the_frames_and_keeps_unit_variance() -> None:
+    shape = torch.Size((1, 8, 6, 64, 32))
+    noises = {
+        share: draw_randomness([3], shape, 1000, Dropout(), shared_noise=share).noise[0]
+        for share in (0.0, 0.5, 1.0)
+    }
+    for share, noise in noises.items():
+        assert abs(noise.std().item() - 1) < 0.04
+        together = (noise[:, 0] * noise[:, 5]).mean().item()
+        assert abs(together - share) < 0.04
+    again = draw_randomness([3], shape, 1000, Dropout(), shared_noise=0.5).noise[0]
+    assert torch.equal(again, noises[0.5])
