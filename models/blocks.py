@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention import SpatioTemporalAttention, TextAttention
-from models.layers import Downsample, PseudoConv3d, Upsample, as_tokens, from_tokens
+from models.layers import Downsample, PseudoConv3d, Recomputing, Upsample, as_tokens, from_tokens
 
 NORM_GROUPS = 8
 """Groups of every group norm; the widths of all levels are multiples of it."""
@@ -66,7 +66,7 @@ class ResidualBlock(nn.Module):
         return self.block2(self.block1(x, scale_shift)) + shortcut
 
 
-class DownLevel(nn.Module):
+class DownLevel(nn.Module, Recomputing):
     """One level on the way down: residual blocks, attention where asked, half the size, text attention."""
 
     def __init__(
@@ -94,13 +94,13 @@ class DownLevel(nn.Module):
         self, x: Tensor, timestep_embedding: Tensor, keys: Tensor | None, values: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The smaller (b, out_channels, f, h, w), and the level's two skips in the order they were made."""
-        first = x = self.resnets[0](x, timestep_embedding)
-        x = self.resnets[2](self.resnets[1](x))
-        second = x = x if self.attention is None else self.attention(x)
-        return self.text_attention(self.downsample(x), keys, values), (first, second)
+        first = x = self.run(self.resnets[0], x, timestep_embedding)
+        x = self.run(self.resnets[2], self.run(self.resnets[1], x))
+        second = x = x if self.attention is None else self.run(self.attention, x)
+        return self.run(self.text_attention, self.downsample(x), keys, values), (first, second)
 
 
-class UpLevel(nn.Module):
+class UpLevel(nn.Module, Recomputing):
     """One level on the way up: twice the size, residual blocks that take in the skips, attention."""
 
     def __init__(
@@ -134,7 +134,7 @@ class UpLevel(nn.Module):
     ) -> Tensor:
         """(b, out_channels, f, h, w) and the level's scaled skips to the larger (b, in_channels, f, h, w)."""
         first, second = skips
-        x = self.resnets[0](torch.cat((second, self.upsample(x)), dim=1), timestep_embedding)
-        x = self.resnets[2](self.resnets[1](torch.cat((first, x), dim=1)))
-        x = x if self.attention is None else self.attention(x)
-        return self.text_attention(x, keys, values)
+        x = self.run(self.resnets[0], torch.cat((second, self.upsample(x)), dim=1), timestep_embedding)
+        x = self.run(self.resnets[2], self.run(self.resnets[1], torch.cat((first, x), dim=1)))
+        x = x if self.attention is None else self.run(self.attention, x)
+        return self.run(self.text_attention, x, keys, values)

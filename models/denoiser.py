@@ -12,7 +12,7 @@ from torch import Tensor
 from models.appearance_encoder import AppearanceEncoder
 from models.blocks import NORM_GROUPS
 from models.conditions import Conditions
-from models.layers import zero_
+from models.layers import Recomputing, zero_
 from models.pose_encoder import PoseEncoder
 from models.unet import UNet
 from utils.errors import UserError
@@ -20,10 +20,12 @@ from utils.errors import UserError
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
-class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
     """Predict a clip's noise, velocity or clean latents from its noisy latents and its conditions.
 
-    The defaults are the sizes of the published model.
+    The defaults are the sizes of the published model. After `enable_gradient_checkpointing()` the blocks of
+    the UNet and the pose encoder compute their activations again in the backward pass: less memory, more
+    time, the same gradients. (The appearance encoder sees one picture a clip; its activations are few.)
 
     Args:
         latent_channels: channels of a latent.
@@ -53,6 +55,7 @@ class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         UserError: sizes that do not fit together.
     """
 
+    _supports_gradient_checkpointing = True
     config: Any  # diffusers' frozen dict, whose entries are attributes
 
     @register_to_config
@@ -151,7 +154,7 @@ class Denoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if reference_latents is not None:
             encoded["skip_residuals"], encoded["mid_residual"] = self.appearance_encoder(reference_latents)
         if pose_images is not None:
-            encoded["pose_features"] = self.pose_encoder(pose_images)
+            encoded["pose_features"] = self.run(self.pose_encoder, pose_images)
         if self.config.reference_input:
             encoded["reference_latents"] = reference_latents
             if given_frames is not None:

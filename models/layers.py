@@ -6,6 +6,7 @@ all views of the same memory, and no layer copies a tensor to change its layout.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -58,6 +59,24 @@ def zero_(*parameters: Tensor | None) -> None:
     for parameter in parameters:
         assert parameter is not None
         nn.init.zeros_(parameter)
+
+
+class Recomputing:
+    """A module that can run its blocks without keeping their activations for the backward pass.
+
+    `Denoiser.enable_gradient_checkpointing` sets both attributes, as diffusers names them (Chen et al.,
+    "Training Deep Nets with Sublinear Memory Cost", 2016).
+    """
+
+    gradient_checkpointing: bool = False
+    _gradient_checkpointing_func: Callable[..., Any] | None = None
+
+    def run(self, block: nn.Module, *args: Any) -> Any:
+        """Call a block; with gradient checkpointing its activations are computed again when needed."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            assert self._gradient_checkpointing_func is not None
+            return self._gradient_checkpointing_func(block, *args)
+        return block(*args)
 
 
 class PseudoConv3d(nn.Module):

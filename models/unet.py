@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from models.attention import SpatioTemporalAttention, TextAttention
 from models.blocks import DownLevel, ResidualBlock, UpLevel
-from models.layers import PseudoConv3d, TimestepEmbedding
+from models.layers import PseudoConv3d, Recomputing, TimestepEmbedding
 
 SKIP_SCALE = 1 / math.sqrt(2)
 
 
-class UNet(nn.Module):
+class UNet(nn.Module, Recomputing):
     """A UNet over clips that adds poses to its first features and appearance to its skips and middle.
 
     Args:
@@ -128,8 +128,8 @@ class UNet(nn.Module):
             x, level_skips = level(x, embedding, keys[i], values[i])
             skips += level_skips
 
-        x = self.mid_resnet1(x, embedding)
-        x = self.mid_resnet2(self.mid_attention(x), embedding)
+        x = self.run(self.mid_resnet1, x, embedding)
+        x = self.run(self.mid_resnet2, self.run(self.mid_attention, x), embedding)
         if mid_residual is not None:
             x = x + mid_residual
 

@@ -88,6 +88,54 @@ def test_every_trainable_parameter_gets_a_gradient(config: dict[str, Any]) -> No
     assert not without
 
 
+def saved_bytes(denoiser: Denoiser, inputs: dict[str, Tensor]) -> tuple[int, Tensor]:
+    """Bytes of all tensors that a forward saves for the backward, weights aside, and a loss of it."""
+    weights = {p.untyped_storage().data_ptr() for p in denoiser.parameters()}
+    storages = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = denoiser(**inputs).square().mean()
+    return sum(s.nbytes() for pointer, s in storages.items() if pointer not in weights), loss
+
+
+@pytest.mark.parametrize("config", [PRESETS["tiny"], TOY], ids=["tiny", "published design"])
+def test_gradient_checkpointing_saves_memory_and_changes_no_gradient(config: dict[str, Any]) -> None:
+    denoiser = Denoiser(**config)
+    randomise(denoiser)
+    inputs = tiny_inputs(num_frames=4, size=16)
+    if config is TOY:
+        inputs = {
+            "noisy_latents": inputs["noisy_latents"][:, :4],
+            "timesteps": inputs["timesteps"],
+            "reference_latents": inputs["reference_latents"][:, :4],
+            "pose_images": inputs["pose_images"],
+            "prompt_embeds": inputs["prompt_embeds"][..., :20],
+        }
+    results = []
+    for enable in (denoiser.disable_gradient_checkpointing, denoiser.enable_gradient_checkpointing):
+        enable()
+        denoiser.zero_grad()
+        num_bytes, loss = saved_bytes(denoiser, inputs)
+        loss.backward()
+        gradients = [p.grad for p in denoiser.parameters()]
+        results.append((num_bytes, loss.detach(), gradients))
+    (all_bytes, loss, gradients), (few_bytes, same_loss, same_gradients) = results
+    assert denoiser.is_gradient_checkpointing
+    assert few_bytes < 0.5 * all_bytes
+    assert torch.equal(loss, same_loss)
+    for one, other in zip(gradients, same_gradients, strict=True):
+        assert one is not None and other is not None
+        torch.testing.assert_close(one, other)
+    with torch.no_grad():
+        recomputing = denoiser(**inputs)
+        denoiser.disable_gradient_checkpointing()
+        assert torch.equal(denoiser(**inputs), recomputing)
+
+
 @pytest.mark.parametrize("drop", [False, True])
 def test_a_batch_of_two_is_two_batches_of_one(tiny: Denoiser, drop: bool) -> None:
     inputs = tiny_inputs()
