@@ -1,6 +1,8 @@
 """Annotations: which frames of a video show what, one line of text a segment."""
 
+import codecs
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -37,64 +39,81 @@ def load_annotations(dataset_dir: str | Path, split: str, check_frames: bool = T
         UserError: no such split, no annotations in it, or a line that is not an annotation or runs past the
             last frame; the message starts with FILE:LINE.
     """
-    dataset_dir = Path(dataset_dir)
-    folder = dataset_dir / split
-    if not folder.is_dir():
-        raise UserError(
-            f"there is no folder {folder}; it holds a NAME.txt with lines `start end text` for each video"
-        )
-    paths = sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
-    if not paths:
-        raise UserError(f"{folder} holds no .txt file; write lines `start end text` into NAME.txt there")
     segments: list[Segment] = []
-    for path in paths:
-        num_frames = count_frames(dataset_dir / "fashion_crop" / path.stem) if check_frames else None
+    for path in annotation_paths(dataset_dir, split):
+        num_frames = count_frames(f"{dataset_dir}/fashion_crop/{path.stem}") if check_frames else None
         segments += read_annotation_file(path, num_frames)
     return segments
 
 
-def read_annotation_file(path: str | Path, num_frames: int | None = None) -> list[Segment]:
+def annotation_paths(dataset_dir: str | Path, split: str) -> list[Path]:
+    """The files DATASET/SPLIT/NAME.txt, sorted by name; hidden ones are left out.
+
+    Raises:
+        UserError: no such split, or no annotations in it.
+    """
+    folder = Path(dataset_dir) / split
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(e.name for e in entries if e.name.endswith(".txt") and e.name[0] != ".")
+    except OSError as error:
+        raise UserError(
+            f"there is no folder {folder}; it holds a NAME.txt with lines `start end text` for each video"
+        ) from error
+    if not names:
+        raise UserError(f"{folder} holds no .txt file; write lines `start end text` into NAME.txt there")
+    return [folder / name for name in names]
+
+
+def read_annotation_file(
+    path: str | Path, num_frames: int | None = None, mistakes: list[str] | None = None
+) -> list[Segment]:
     """Read one video's segments, sorted by start.
 
     Args:
         path: a UTF-8 file of lines ``start end text``; its stem is the video's name.
         num_frames: the video's frames; where given, no segment may end past them.
+        mistakes: gets a message for each line that cannot be used, instead of an error for the first.
 
     Raises:
         UserError: see `load_annotations`.
     """
     path = Path(path)
-    segments: list[Segment] = []
-    line_number = 0
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for line_number, line in enumerate(file, 1):
-                line = line.strip()
-                if line:
-                    segments.append(_parse(path, line_number, line, num_frames))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}:{line_number + 1}: not UTF-8 text; save the file as UTF-8") from error
+        with path.open(
+            "rb", buffering=0
+        ) as file:  # half the system calls of read_bytes: files are many and small
+            content = file.read()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    name = path.stem
+    segments: list[Segment] = []
+    for line_number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        try:
+            if text := line.decode().strip():
+                segments.append(_parse(name, text, num_frames))
+        except ValueError as error:
+            reason = "not UTF-8 text; save the file as UTF-8" if isinstance(error, UnicodeError) else error
+            message = f"{path}:{line_number}: {reason}"
+            if mistakes is None:
+                raise UserError(message) from error
+            mistakes.append(message)
     segments.sort(key=lambda segment: (segment.start, segment.end))
     return segments
 
 
-def _parse(path: Path, line_number: int, line: str, num_frames: int | None) -> Segment:
+def _parse(name: str, line: str, num_frames: int | None) -> Segment:
+    """A segment; a ValueError says what is wrong with the line."""
     match = LINE.fullmatch(line)
     if match is None:
         shown = line if len(line) <= 60 else line[:57] + "..."
-        raise UserError(
-            f"{path}:{line_number}: {shown!r} is not `start end text`, for example `0 24 This lady stands.`"
-        )
+        raise ValueError(f"{shown!r} is not `start end text`, for example `0 24 This lady stands.`")
     start, end = int(match[1]), int(match[2])
     if end <= start:
-        raise UserError(
-            f"{path}:{line_number}: the segment ends at {end}, it must end after its start {start}"
-        )
+        raise ValueError(f"the segment ends at {end}, it must end after its start {start}")
     if num_frames is not None and end > num_frames:
-        raise UserError(
-            f"{path}:{line_number}: the segment ends at {end}, and the video has {num_frames} frames; "
+        raise ValueError(
+            f"the segment ends at {end}, and the video has {num_frames} frames; "
             f"end is exclusive and at most {num_frames}"
         )
-    return Segment(path.stem, start, end, match[3])
+    return Segment(name, start, end, match[3])

@@ -1,5 +1,6 @@
 """Frames and poses from disk: a folder of numbered pictures a video, or a video file."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ def frame_paths(folder: str | Path) -> list[Path]:
         UserError: no such folder, no numbered pictures, or numbers that do not run from 0 without a gap.
     """
     folder = Path(folder)
-    numbered = sorted(_numbered(folder))
+    numbered = sorted(numbered_pictures(folder))
     if not numbered:
         raise UserError(f"{folder} holds no frames; {NAMING}")
     for expected, (number, name) in enumerate(numbered):
@@ -38,12 +39,18 @@ def count_frames(folder: str | Path) -> int:
     Raises:
         UserError: no such folder.
     """
-    return len(_numbered(Path(folder)))
+    return len(numbered_pictures(folder))
 
 
-def _numbered(folder: Path) -> list[tuple[int, str]]:
+def numbered_pictures(folder: str | Path) -> list[tuple[int, str]]:
+    """Number and name of each numbered picture in a folder, in no order.
+
+    Raises:
+        UserError: no such folder.
+    """
     try:
-        matches = [NUMBERED.fullmatch(path.name) for path in folder.iterdir()]
+        with os.scandir(folder) as entries:
+            matches = [NUMBERED.fullmatch(entry.name) for entry in entries]
     except OSError as error:
         raise UserError(f"there is no folder of frames {folder}; {NAMING}") from error
     return [(int(match[1]), match[0]) for match in matches if match]
