@@ -1,5 +1,7 @@
 """Step 1: encode a dataset's frames, and its reference frames warped to every pose, as latents on disk.
 
+Poses and masks go beside them, as training needs them.
+
 Try it:
 
     python project_latent_space.py
@@ -32,6 +34,8 @@ from tqdm import tqdm
 from data.annotations import SPLITS, read_annotation_file
 from data.frames import count_frames, frame_paths, read_pictures
 from data.latents import LatentVideo, vae_sha256, write_latent_video
+from data.masks import read_person
+from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images, load_vae, spatial_factor
 from utils.config import run_script, save_config
 from utils.distributed import World, distributed_world
@@ -42,7 +46,7 @@ from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
 from warping.warp import warp_to_poses
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 CHUNK_FRAMES = 64  # of a video held in memory at once
 
 
@@ -51,7 +55,7 @@ class Config:
     """Settings of a projection."""
 
     dataset: Path = Path("fashion_dataset")
-    """Dataset folder: fashion_crop, fashion_poses, train and test are read."""
+    """Dataset folder: fashion_crop, fashion_poses, fashion_masks, train and test are read."""
     output_dir: Path = Path("fashion_dataset_tensor")
     """Gets NAME.safetensors for each video."""
     vae: Path = Path("pretrained_model/x2fashion-small/vae")
@@ -77,6 +81,8 @@ class Plan:
 
     name: str
     frames: list[Path]
+    poses: list[Path]
+    masks: list[Path]
     references: list[int]
     metadata: dict[str, str]
 
@@ -141,13 +147,11 @@ def plan_video(config: Config, name: str, size: tuple[int, int], vae_sum: str) -
     starts = [segment.start for path in annotations for segment in read_annotation_file(path, len(frames))]
     references = pick_references(starts, len(frames), config.num_references)
     poses_dir = config.dataset / "fashion_poses" / name
-    if poses_dir.is_dir() and (num_poses := count_frames(poses_dir)) != len(frames):
-        raise UserError(
-            f"{poses_dir} has {num_poses} poses for {len(frames)} frames; each frame needs its own"
-        )
-    poses = [p for p in [poses_dir.with_name(f"{name}.json"), *sorted(poses_dir.glob("*"))] if p.is_file()]
-    files = [*frames, *poses] if references else frames
-    sources = [f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files]
+    poses = _pictures_beside(frames, poses_dir, "poses")
+    masks = _pictures_beside(frames, config.dataset / "fashion_masks" / name, "masks")
+    keypoints = [path for path in [poses_dir.with_name(f"{name}.json")] if references and path.is_file()]
+    files = [*frames, *keypoints, *poses, *masks]
+    sources = [f"{path.relative_to(config.dataset)} {path.stat().st_size}" for path in files]
     metadata = {
         "format_version": FORMAT_VERSION,
         "vae_sha256": vae_sum,
@@ -157,7 +161,15 @@ def plan_video(config: Config, name: str, size: tuple[int, int], vae_sum: str) -
         "requested_references": json.dumps(references),
         "sources_sha256": hashlib.sha256("\n".join(sources).encode()).hexdigest(),
     }
-    return Plan(name, frames, references, metadata)
+    return Plan(name, frames, poses, masks, references, metadata)
+
+
+def _pictures_beside(frames: Sequence[Path], folder: Path, kind: str) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    if (number := count_frames(folder)) != len(frames):
+        raise UserError(f"{folder} has {number} {kind} for {len(frames)} frames; each frame needs its own")
+    return frame_paths(folder)
 
 
 def is_finished(path: Path, metadata: dict[str, str]) -> bool:
@@ -188,7 +200,7 @@ class Projector:
             The tensors for `write_latent_video`, and the height and width of the frames on disk.
 
         Raises:
-            UserError: a frame is damaged or of another size, or the joints cannot be read.
+            UserError: a picture is damaged or of another size, or the joints cannot be read.
         """
         source_height, source_width = read_image(plan.frames[0]).shape[:2]
         joints = joints_at(poses_dir, len(plan.frames), self.height, self.width) if plan.references else None
@@ -198,8 +210,6 @@ class Projector:
         warped: list[list[torch.Tensor]] = [[] for _ in references]
         validity: list[list[torch.Tensor]] = [[] for _ in references]
         for start, pictures in _chunks(plan.frames):
-            if pictures.shape[1:3] != (source_height, source_width):
-                raise UserError(f"{plan.frames[start]} has another size than the frames before it")
             latents.append(self._encode(self._resize(pictures)))
             if joints is not None:
                 targets = joints[start : start + len(pictures)]
@@ -213,6 +223,11 @@ class Projector:
             tensors["reference_frames"] = torch.tensor(references)
             tensors["warped_latents"] = torch.stack([torch.cat(parts) for parts in warped])
             tensors["warp_validity"] = torch.stack([torch.cat(parts).half() for parts in validity])
+        grid = self.height // self.factor, self.width // self.factor
+        if plan.poses:
+            tensors["pose_bytes"], tensors["pose_offsets"] = _encode_poses(plan.poses, *grid)
+        if plan.masks:
+            tensors["person"] = read_person(plan.masks, *grid)
         return tensors, (source_height, source_width)
 
     def _encode(self, pictures: np.ndarray) -> torch.Tensor:
@@ -242,9 +257,22 @@ def joints_at(poses_dir: Path, num_frames: int, height: int, width: int) -> np.n
     return scale_joints(joints, (pose_height, pose_width), (height, width))
 
 
+def _encode_poses(paths: Sequence[Path], height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bytes and offsets (see data/latents.py) of the poses of latents of `height` x `width`."""
+    encoded: list[bytes] = []
+    for _, pictures in _chunks(paths):
+        encoded += map(encode_picture, resize_pictures(pictures, POSE_SCALE * height, POSE_SCALE * width))
+    return pack_pictures(encoded)
+
+
 def _chunks(paths: Sequence[Path]) -> Iterator[tuple[int, np.ndarray]]:
+    size: tuple[int, ...] | None = None
     for start in range(0, len(paths), CHUNK_FRAMES):
-        yield start, read_pictures(paths[start : start + CHUNK_FRAMES])
+        pictures = read_pictures(paths[start : start + CHUNK_FRAMES])
+        if size is not None and pictures.shape[1:3] != size:
+            raise UserError(f"{paths[start]} has another size than the pictures before it")
+        size = pictures.shape[1:3]
+        yield start, pictures
 
 
 @dataclasses.dataclass

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from data.annotations import Segment
 from data.frames import count_frames, frame_paths, read_frames
 from data.latents import LatentVideo
+from data.masks import read_person
+from data.pose_cache import POSE_SCALE, to_tensor
 from utils.errors import UserError
-
-POSE_SCALE = 8  # pose pictures are this many times the size of the latents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,15 +106,18 @@ class ClipDataset(Dataset[dict[str, Any]]):
     room for the clip, among the frames that were warped where the videos hold warps. The others are the next
     ones, or, for short clips, sorted random ones of the rest of the segment.
 
+    Poses, and where the person is, come from the projected videos; the dataset's pictures are looked at for
+    those videos alone that were projected without.
+
     Args:
-        dataset_dir: folder with fashion_poses.
+        dataset_dir: folder with fashion_poses and fashion_masks.
         latents_dir: what project_latent_space.py wrote.
         segments: annotations to draw from; those shorter than `num_frames` are left out, like in the
             published training.
         num_frames: frames of a whole clip.
         use_warps: return warped latents and their validity; zeros where a video was projected without.
         person_weight: above 1, return what the loss of each latent is to be weighted with: this where the
-            person is in its square of pixels or beside it, else 1. Needs fashion_masks.
+            person is in its square of pixels or beside it, else 1. Needs masks.
 
     Attributes:
         latent_channels: of the projected videos.
@@ -123,7 +125,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     Raises:
         UserError: no segment is long enough; a video was not projected, or by another VAE than the others; or
-            it has not as many poses as frames.
+            it has not as many poses as frames, or no masks for a `person_weight`.
     """
 
     def __init__(
@@ -152,18 +154,13 @@ class ClipDataset(Dataset[dict[str, Any]]):
             )
         self.poses_dir, self.latents_dir = dataset_dir / "fashion_poses", latents_dir
         self.masks_dir, self.person_weight = dataset_dir / "fashion_masks", person_weight
-        if person_weight > 1 and not (self.masks_dir / self.segments[0].name).is_dir():
-            raise UserError(
-                f"{self.masks_dir} does not hold {self.segments[0].name}, and a weight for the person needs "
-                "masks; give --person_weight 1"
-            )
         self.num_frames, self.use_warps = num_frames, use_warps
         self.vae_sha256 = self._check_videos()
         first = LatentVideo(latents_dir / f"{self.segments[0].name}.safetensors")
         self.latent_channels = first.latents([0]).shape[1]
 
     def _check_videos(self) -> str:
-        """Refuse videos without a pose a frame, and latents of several VAEs; the VAE's checksum or ""."""
+        """Refuse videos without a pose a frame or masks, and latents of several VAEs; the VAE's sum or ""."""
         vaes: dict[str, Path] = {}
         ends: dict[str, int] = {}
         for segment in self.segments:
@@ -171,10 +168,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
         for name, end in ends.items():
             video = LatentVideo(self.latents_dir / f"{name}.safetensors")
             vaes.setdefault(video.metadata.get("vae_sha256", ""), video.path)
-            if (num_poses := count_frames(self.poses_dir / name)) != video.num_frames:
+            if not video.has_poses:
+                self._check_poses(name, video)
+            if self.person_weight > 1 and not video.has_person and not (self.masks_dir / name).is_dir():
                 raise UserError(
-                    f"{self.poses_dir / name} has {num_poses} poses, {video.path} {video.num_frames} frames; "
-                    "each frame needs its own pose: complete them and project again"
+                    f"{self.masks_dir} does not hold {name}, and a weight for the person needs "
+                    "masks; give --person_weight 1"
                 )
             if end > video.num_frames:
                 raise UserError(
@@ -188,6 +187,13 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 "for all, it makes the others anew"
             )
         return next(iter(vaes))
+
+    def _check_poses(self, name: str, video: LatentVideo) -> None:
+        if (num_poses := count_frames(self.poses_dir / name)) != video.num_frames:
+            raise UserError(
+                f"{self.poses_dir / name} has {num_poses} poses, {video.path} {video.num_frames} frames; "
+                "each frame needs its own pose: complete them and project again"
+            )
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -214,11 +220,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             frames = np.concatenate([[start], np.sort(later)])
 
         latents = video.latents(frames)
-        size = (POSE_SCALE * latents.shape[2], POSE_SCALE * latents.shape[3])
-        poses = torch.from_numpy(read_frames(self.poses_dir / segment.name, frames.tolist()))
-        poses = poses.permute(0, 3, 1, 2).float() / 127.5 - 1
-        if poses.shape[2:] != size:  # the videos were projected at another size
-            poses = functional.interpolate(poses, size, mode="bilinear", antialias=True)
+        poses = video.poses(frames) if video.has_poses else self._read_poses(segment.name, frames, latents)
         sample = {
             "latents": latents.movedim(0, 1),
             "pose_images": poses.movedim(0, 1),
@@ -231,19 +233,30 @@ class ClipDataset(Dataset[dict[str, Any]]):
         else:
             warped, validity = torch.zeros_like(latents), torch.zeros_like(latents[:, :1])
         if self.person_weight > 1:
-            sample["loss_weight"] = self._loss_weight(segment.name, frames, latents.shape[2:])
+            sample["loss_weight"] = self._loss_weight(segment.name, video, frames, latents)
         if self.use_warps:
             sample["warped_latents"] = warped.movedim(0, 1)
             sample["warp_validity"] = validity.movedim(0, 1)
         return sample
 
-    def _loss_weight(self, name: str, frames: np.ndarray, size: torch.Size) -> torch.Tensor:
+    def _read_poses(self, name: str, frames: np.ndarray, latents: torch.Tensor) -> torch.Tensor:
+        """Poses (f, 3, 8h, 8w) in [-1, 1] from the dataset's pictures, for latents (f, c, h, w)."""
+        poses = to_tensor(read_frames(self.poses_dir / name, frames.tolist()))
+        size = (POSE_SCALE * latents.shape[2], POSE_SCALE * latents.shape[3])
+        if poses.shape[2:] != size:  # the videos were projected at another size
+            poses = functional.interpolate(poses, size, mode="bilinear", antialias=True)
+        return poses
+
+    def _loss_weight(
+        self, name: str, video: LatentVideo, frames: np.ndarray, latents: torch.Tensor
+    ) -> torch.Tensor:
         """(1, f, h, w) float32: `person_weight` on the person and one latent around, 1 elsewhere."""
-        paths = frame_paths(self.masks_dir / name)
-        masks = torch.from_numpy(np.stack([np.asarray(Image.open(paths[i])) > 0 for i in frames]))
-        person = functional.adaptive_max_pool2d(masks.float(), tuple(size))
-        person = functional.max_pool2d(person, 3, stride=1, padding=1)
-        return 1 + (self.person_weight - 1) * person[None]
+        if video.has_person:
+            person = video.person(frames)
+        else:
+            paths = frame_paths(self.masks_dir / name)
+            person = read_person([paths[i] for i in frames], latents.shape[2], latents.shape[3])
+        return 1 + (self.person_weight - 1) * person[None].float()
 
 
 def collate_clips(samples: list[dict[str, Any]]) -> dict[str, Any]:

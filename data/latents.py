@@ -6,6 +6,10 @@ A file holds
 - where the dataset has joints, ``reference_frames`` (r,) int64: frames whose picture was warped to every
   frame's pose; ``warped_latents`` (r, f, c, h, w) float16: those pictures, encoded; ``warp_validity``
   (r, f, 1, h, w) float16 in 0..1: how far the warp is right, averaged over each latent's square of pixels;
+- where the dataset has skeleton pictures, ``pose_bytes`` (n,) uint8: they at 8 times the size of the latents,
+  each a lossless WebP; ``pose_offsets`` (f + 1,) int64: where each begins, and the end;
+- where the dataset has masks, ``person`` (f, h, w) bool: whether the person is in a latent's square of pixels
+  or in one beside it;
 
 and in its header what it was made from, so that latents of another VAE are noticed.
 """
@@ -21,6 +25,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from data.pose_cache import decode_picture, to_tensor
 from utils.errors import UserError
 from utils.files import atomic_path
 
@@ -31,9 +36,13 @@ MAX_SPREAD = 8
 class LatentVideo:
     """A projected video. Only the header is read here; each call reads the frames that it returns.
 
+    The file stays open as long as the object lives, which belongs to one process.
+
     Attributes:
         num_frames: of the video.
         reference_frames: (r,) int64, the frames that were warped; empty where the dataset has no joints.
+        has_poses: whether the file holds the skeleton pictures.
+        has_person: whether the file holds where the person is.
         metadata: what the file was made from, all strings: see `project_latent_space.py`.
 
     Raises:
@@ -43,13 +52,15 @@ class LatentVideo:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            with safe_open(self.path, "pt") as file:
-                names = set(file.keys())
-                self.metadata: dict[str, str] = file.metadata() or {}
-                self.num_frames: int = file.get_slice("latents").get_shape()[0]
-                self.reference_frames: np.ndarray = np.zeros(0, np.int64)
-                if "reference_frames" in names:
-                    self.reference_frames = file.get_tensor("reference_frames").numpy()
+            self._file = safe_open(self.path, "pt")
+            names = set(self._file.keys())
+            self.metadata: dict[str, str] = self._file.metadata() or {}
+            self.num_frames: int = self._file.get_slice("latents").get_shape()[0]
+            self.reference_frames: np.ndarray = np.zeros(0, np.int64)
+            if "reference_frames" in names:
+                self.reference_frames = self._file.get_tensor("reference_frames").numpy()
+            self.has_poses = {"pose_bytes", "pose_offsets"} <= names
+            self.has_person = "person" in names
         except FileNotFoundError as error:
             raise UserError(f"there is no {self.path}; make it with project_latent_space.py") from error
         except (OSError, SafetensorError) as error:
@@ -59,8 +70,7 @@ class LatentVideo:
 
     def latents(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Latents (n, c, h, w) float32 of frames in any order."""
-        with safe_open(self.path, "pt") as file:
-            return _read_frames(file.get_slice("latents"), (), indices)
+        return _read_frames(self._file.get_slice("latents"), (), indices).float()
 
     def warp(self, reference: int, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """One reference warped to the poses of some frames.
@@ -73,18 +83,44 @@ class LatentVideo:
             Latents (n, c, h, w) and validity (n, 1, h, w) in 0..1, both float32.
         """
         assert 0 <= reference < len(self.reference_frames)
-        with safe_open(self.path, "pt") as file:
-            warped = _read_frames(file.get_slice("warped_latents"), (reference,), indices)
-            return warped, _read_frames(file.get_slice("warp_validity"), (reference,), indices)
+        warped, validity = (
+            _read_frames(self._file.get_slice(name), (reference,), indices).float()
+            for name in ("warped_latents", "warp_validity")
+        )
+        return warped, validity
+
+    def poses(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Skeleton pictures (n, 3, H, W) float32 in [-1, 1] of frames in any order; only with `has_poses`.
+
+        Raises:
+            UserError: a picture is damaged.
+        """
+        assert self.has_poses
+        frames = [int(i) for i in indices]
+        first = min(frames)
+        offsets = self._file.get_slice("pose_offsets")[first : max(frames) + 2].tolist()
+        # A slice maps the file: bytes of frames between that nobody asks for are not read.
+        data = self._file.get_slice("pose_bytes")[offsets[0] : offsets[-1]].numpy()
+        places = [(offsets[i - first] - offsets[0], offsets[i - first + 1] - offsets[0]) for i in frames]
+        pictures = [decode_picture(data[start:stop]) for start, stop in places]
+        whole = [picture for picture in pictures if picture is not None]
+        if len(whole) < len(pictures):
+            raise UserError(f"{self.path} holds a damaged pose; remove it and project again")
+        return to_tensor(whole)
+
+    def person(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Whether the person is at or beside each latent, (n, h, w) bool; only with `has_person`."""
+        assert self.has_person
+        return _read_frames(self._file.get_slice("person"), (), indices)
 
 
 def _read_frames(tensor: Any, outer: tuple[int, ...], indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-    """Frames of a slice of a safetensors file as float32, below the indices `outer` of earlier dimensions."""
+    """Frames of a slice of a safetensors file, below the indices `outer` of earlier dimensions."""
     frames = [int(i) for i in indices]
     first, stop = min(frames), max(frames) + 1
     if stop - first <= MAX_SPREAD * len(frames):
-        return tensor[(*outer, slice(first, stop))][[frame - first for frame in frames]].float()
-    return tensor[(*outer, frames)].float()
+        return tensor[(*outer, slice(first, stop))][[frame - first for frame in frames]]
+    return tensor[(*outer, frames)]
 
 
 def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:

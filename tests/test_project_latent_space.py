@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from PIL import Image
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from data.frames import read_frames
-from data.latents import LatentVideo
+from data.latents import LatentVideo, write_latent_video
 from diffusion.latents import encode_images, load_vae
 from project_latent_space import Config, joints_at, main, pick_references
 from project_latent_space import __doc__ as description
@@ -55,6 +57,15 @@ def make_video(root, name, num_frames=6, starts=(0,), scale=1):
     lines = [f"{start} {num_frames} This lady moves toward the right side.\n" for start in starts]
     (root / "train" / f"{name}.txt").write_text("".join(lines))
     return joints
+
+
+def make_masks(root, name, num_frames=6):
+    """The person in one corner, from the second frame on."""
+    (root / "fashion_masks" / name).mkdir(parents=True)
+    for i in range(num_frames):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[:3, :3] = i
+        Image.fromarray(mask, "P").save(root / "fashion_masks" / name / f"{i:03d}.png")
 
 
 def make_vae(folder, seed=0):
@@ -138,6 +149,56 @@ def test_latents_and_warps_are_those_of_the_pictures(dataset, capsys):
     assert json.loads((dataset / "out" / "config.json").read_text())["num_references"] == 2
 
 
+def test_poses_and_masks_lie_beside_the_latents_at_their_size(dataset):
+    make_video(dataset / "data", "c", scale=2)  # its poses are as large as training wants them
+    make_masks(dataset / "data", "a")
+    main(config(dataset))
+    resized, same = (LatentVideo(dataset / "out" / f"{name}.safetensors") for name in "ac")
+    pictures = to_images(read_frames(dataset / "data" / "fashion_poses" / "c"))
+    assert torch.equal(same.poses(range(6)), pictures)
+    pictures = to_images(read_frames(dataset / "data" / "fashion_poses" / "a"))
+    pictures = functional.interpolate(pictures, (128, 64), mode="bilinear", antialias=True)
+    assert (resized.poses(range(6)) - pictures).abs().max() <= 0.501 / 127.5
+    expected = torch.zeros(6, 16, 8, dtype=torch.bool)
+    expected[1:, :2, :2] = True  # the corner's latent and those beside it
+    assert torch.equal(resized.person(range(6)), expected)
+    assert same.has_poses and not same.has_person
+
+
+def test_poses_of_long_videos_go_in_chunks_of_one_size(dataset, monkeypatch):
+    main(config(dataset))
+    monkeypatch.setattr("project_latent_space.CHUNK_FRAMES", 2)
+    main(config(dataset, output_dir=dataset / "other"))
+    one, other = (LatentVideo(dataset / folder / "a.safetensors") for folder in ("out", "other"))
+    assert torch.equal(one.poses(range(6)), other.poses(range(6)))
+    for frame in (4, 5):
+        path = dataset / "data" / "fashion_poses" / "a" / f"{frame:03d}.png"
+        write_png(path, np.zeros((128, 64, 3), np.uint8))
+    with pytest.raises(UserError, match="1 damaged"):
+        main(config(dataset, output_dir=dataset / "third"))
+
+
+def test_changed_poses_and_masks_and_files_of_earlier_versions_are_projected_anew(dataset, capsys):
+    data, path = dataset / "data", dataset / "out" / "a.safetensors"
+    main(config(dataset, num_references=0))
+
+    def anew():
+        capsys.readouterr()
+        main(config(dataset, num_references=0))
+        return "(6 frames, 1 videos anew)" in capsys.readouterr().out
+
+    assert not anew()
+    write_png(data / "fashion_poses" / "a" / "003.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert anew() and not LatentVideo(path).poses([3]).add(1).any()
+    make_masks(data, "a")
+    assert anew() and not anew()
+    Image.fromarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8), "P").save(data / "fashion_masks" / "a" / "000.png")
+    assert anew() and LatentVideo(path).person([0])[0, 7, 7]
+    metadata = LatentVideo(path).metadata | {"format_version": "1"}
+    write_latent_video(path, {"latents": load_file(path)["latents"]}, metadata)
+    assert anew() and LatentVideo(path).has_poses and LatentVideo(path).has_person
+
+
 def test_batch_size_does_not_matter_and_long_videos_go_in_chunks(dataset, monkeypatch):
     main(config(dataset))
     monkeypatch.setattr("project_latent_space.CHUNK_FRAMES", 4)
@@ -181,12 +242,14 @@ def test_finished_videos_are_skipped_and_changed_ones_made_anew(dataset, capsys)
 def test_no_references_and_no_joints_leave_out_the_warps(dataset):
     main(config(dataset, num_references=0, output_dir=dataset / "none"))
     assert LatentVideo(dataset / "none" / "a.safetensors").reference_frames.size == 0
+    assert LatentVideo(dataset / "none" / "a.safetensors").has_poses
     for path in (dataset / "data" / "fashion_poses" / "a").iterdir():
         path.unlink()
     (dataset / "data" / "fashion_poses" / "a").rmdir()
     (dataset / "data" / "fashion_poses" / "a.json").unlink()
     main(config(dataset))
     assert LatentVideo(dataset / "out" / "a.safetensors").reference_frames.size == 0
+    assert not LatentVideo(dataset / "out" / "a.safetensors").has_poses
     assert LatentVideo(dataset / "out" / "b.safetensors").reference_frames.size == 2
 
 
@@ -219,7 +282,7 @@ def test_frames_of_another_size_are_resized(dataset):
 
 def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, capsys):
     data = dataset / "data"
-    for name in ("c", "d", "e", "f", "g"):
+    for name in ("c", "d", "e", "f", "g", "h", "i"):
         make_video(data, name, num_frames=3)
     first = data / "fashion_crop" / "c" / "000.png"
     first.write_bytes(first.read_bytes()[:100])
@@ -227,6 +290,9 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, cap
     (data / "train" / "e.txt").write_text("0 3 good\n0 9 too long\n")
     (data / "fashion_poses" / "f" / "002.png").unlink()
     write_png(data / "fashion_crop" / "g" / "002.png", np.zeros((32, 32, 3), np.uint8))
+    make_masks(data, "h", num_frames=2)
+    make_masks(data, "i", num_frames=3)
+    (data / "fashion_masks" / "i" / "001.png").write_bytes(b"no picture")
     assert run_command(monkeypatch, dataset) == 2
     output = capsys.readouterr()
     for name, reason in (
@@ -235,12 +301,14 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, cap
         ("e", "train/e.txt:2: the segment ends at 9"),
         ("f", "2 poses for 3 frames"),
         ("g", "002.png is 32 x 32"),
+        ("h", "2 masks for 3 frames"),
+        ("i", "001.png is no mask"),
     ):
         line = next(
             line for line in output.err.splitlines() if line.startswith(f"error: {name} is passed over: ")
         )
         assert reason in line
-    assert "projected 2 videos" in output.out and "5 are damaged" in output.out
+    assert "projected 2 videos" in output.out and "7 are damaged" in output.out
     assert sorted(p.name for p in (dataset / "out").iterdir()) == [
         "a.safetensors",
         "b.safetensors",

@@ -1,5 +1,6 @@
 """Training clips: order and choices are pure functions of the seed; what a clip holds."""
 
+import shutil
 from itertools import chain
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
 from data.annotations import Segment
 from data.clips import ClipDataset, ClipRequest, ClipSampler, collate_clips
+from data.frames import frame_paths, read_frames
 from data.latents import write_latent_video
+from data.masks import read_person
+from data.pose_cache import encode_picture, pack_pictures
 from utils.errors import UserError
 from utils.image import write_png
 
@@ -119,6 +124,84 @@ def test_poses_of_another_size_are_resized_to_eight_times_the_latents(folders) -
         write_png(folders[0] / "fashion_poses" / "plain" / f"{frame:03d}.png", picture)
     clip = ClipDataset(*folders, SEGMENTS, 6)[ClipRequest(1, 6, True, 0)]
     assert clip["pose_images"].shape == (3, 6, 32, 16)
+
+
+def add_masks(dataset: Path) -> None:
+    for name in ("warped", "plain"):
+        (dataset / "fashion_masks" / name).mkdir(parents=True)
+        for frame in range(12):
+            mask = np.zeros((32, 16), np.uint8)
+            mask[frame, frame] = 7
+            Image.fromarray(mask, "P").save(dataset / "fashion_masks" / name / f"{frame:03d}.png")
+
+
+def cache_pictures(dataset: Path, latents: Path, name: str) -> None:
+    """Put a video's poses and masks beside its latents."""
+    tensors = load_file(latents / f"{name}.safetensors")
+    pictures = read_frames(dataset / "fashion_poses" / name)
+    data, offsets = pack_pictures([encode_picture(picture) for picture in pictures])
+    person = read_person(frame_paths(dataset / "fashion_masks" / name), 4, 2)
+    tensors |= {"pose_bytes": data, "pose_offsets": offsets, "person": person}
+    write_latent_video(latents / f"{name}.safetensors", tensors, {})
+
+
+REQUESTS = [ClipRequest(0, 6, True, 5), ClipRequest(1, 6, True, 6), ClipRequest(1, 4, False, 7)]
+
+
+def test_poses_beside_the_latents_give_the_same_clips_and_need_no_pictures(folders) -> None:
+    dataset, latents = folders
+    add_masks(dataset)
+    from_pictures = [ClipDataset(*folders, SEGMENTS, 6, person_weight=3.0)[r] for r in REQUESTS]
+    cache_pictures(dataset, latents, "warped")
+    mixed = [ClipDataset(*folders, SEGMENTS, 6, person_weight=3.0)[r] for r in REQUESTS]
+    cache_pictures(dataset, latents, "plain")
+    shutil.rmtree(dataset / "fashion_poses")
+    shutil.rmtree(dataset / "fashion_masks")
+    clips = ClipDataset(*folders, SEGMENTS, 6, person_weight=3.0)
+    for others in (mixed, [clips[request] for request in REQUESTS]):
+        for clip, other in zip(from_pictures, others, strict=True):
+            assert clip.keys() == other.keys()
+            for key, value in clip.items():
+                assert (
+                    torch.equal(value, other[key]) if isinstance(value, torch.Tensor) else value == other[key]
+                )
+
+
+def test_pictures_are_asked_for_where_one_video_has_them_not_beside_its_latents(folders) -> None:
+    dataset, latents = folders
+    add_masks(dataset)
+    cache_pictures(dataset, latents, "warped")
+    shutil.rmtree(dataset / "fashion_masks")
+    with pytest.raises(UserError, match=r"does not hold plain, .* --person_weight 1"):
+        ClipDataset(*folders, SEGMENTS, 6, person_weight=3.0)
+    shutil.rmtree(dataset / "fashion_poses")
+    with pytest.raises(UserError, match=r"no folder of frames .*fashion_poses.plain"):
+        ClipDataset(*folders, SEGMENTS, 6)
+    assert len(ClipDataset(*folders, SEGMENTS[:1], 6, person_weight=3.0)) == 1
+
+
+def test_worker_processes_read_the_same_clips(folders) -> None:
+    add_masks(folders[0])
+    cache_pictures(*folders, "warped")
+    dataset = ClipDataset(*folders, SEGMENTS, 6, person_weight=3.0)
+    expected = [dataset[request] for request in REQUESTS]
+    loader = DataLoader(
+        dataset, batch_sampler=[[r] for r in REQUESTS], num_workers=2, collate_fn=collate_clips
+    )
+    for clip, batch in zip(expected, loader, strict=True):
+        for key in ("latents", "pose_images", "loss_weight"):
+            assert torch.equal(batch[key][0], clip[key])
+
+
+def test_masks_that_cannot_be_read_are_named(folders) -> None:
+    dataset, _ = folders
+    add_masks(dataset)
+    paths = frame_paths(dataset / "fashion_masks" / "plain")
+    write_png(paths[1], np.zeros((32, 16, 3), np.uint8))
+    paths[2].write_bytes(paths[2].read_bytes()[:60])
+    for path, reason in ((paths[1], r"001.png has 3 channels"), (paths[2], r"002.png is no mask")):
+        with pytest.raises(UserError, match=reason):
+            read_person([paths[0], path], 4, 2)
 
 
 def test_the_same_seed_gives_the_same_clip(folders) -> None:

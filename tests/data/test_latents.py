@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from torch.nn import functional
 
 from data.latents import LatentVideo, vae_sha256, write_latent_video
+from data.pose_cache import encode_picture, pack_pictures, resize_pictures
 from utils.errors import UserError
 
 
@@ -32,9 +34,54 @@ def test_any_frames_are_read_in_any_order(tmp_path):
         assert torch.equal(validity, tensors["warp_validity"][1, expected].float())
 
 
-def test_a_video_without_warps_says_so(tmp_path):
+def test_a_video_without_warps_poses_and_person_says_so(tmp_path):
     write_latent_video(tmp_path / "a.safetensors", {"latents": torch.zeros(3, 4, 2, 2).half()}, {})
-    assert LatentVideo(tmp_path / "a.safetensors").reference_frames.tolist() == []
+    video = LatentVideo(tmp_path / "a.safetensors")
+    assert video.reference_frames.tolist() == []
+    assert not video.has_poses and not video.has_person
+
+
+def make_poses(path, num_frames=40):
+    """Pictures of noise, of which nothing may be lost, and random places of a person."""
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (num_frames, 24, 16, 3), dtype=np.uint8)
+    pictures[::2] *= generator.random((num_frames // 2, 24, 16, 1)) < 0.1
+    data, offsets = pack_pictures([encode_picture(picture) for picture in pictures])
+    person = torch.from_numpy(generator.random((num_frames, 3, 2)) < 0.5)
+    tensors = {"latents": torch.zeros(num_frames, 4, 3, 2).half(), "person": person}
+    write_latent_video(path, tensors | {"pose_bytes": data, "pose_offsets": offsets}, {})
+    return pictures, person
+
+
+def test_poses_and_the_person_are_read_bit_by_bit_in_any_order(tmp_path):
+    pictures, person = make_poses(tmp_path / "a.safetensors")
+    video = LatentVideo(tmp_path / "a.safetensors")
+    for frames in ([2, 3, 4], [6, 0, 3, 3], [39, 0], np.array([5]), range(40)):
+        expected = torch.from_numpy(pictures[list(frames)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        poses = video.poses(frames)
+        assert torch.equal(poses, expected) and poses.is_contiguous()
+        assert torch.equal(video.person(frames), person[list(frames)])
+
+
+def test_a_damaged_pose_is_named(tmp_path):
+    make_poses(tmp_path / "a.safetensors")
+    content = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(content.replace(b"RIFF", b"ruff", 1))
+    video = LatentVideo(tmp_path / "a.safetensors")
+    assert len(video.poses([1, 2])) == 2
+    with pytest.raises(UserError, match=r"a\.safetensors holds a damaged pose"):
+        video.poses([0, 1])
+
+
+def test_pictures_of_another_size_are_antialiased_and_rounded():
+    pictures = np.zeros((2, 8, 8, 3), np.uint8)
+    pictures[1, :2, :2] = (255, 100, 3)
+    assert resize_pictures(pictures, 8, 8) is pictures
+    small = resize_pictures(pictures, 2, 2)
+    assert small.shape == (2, 2, 2, 3) and small.dtype == np.uint8 and not small[0].any()
+    planes = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+    exact = functional.interpolate(planes, (2, 2), mode="bilinear", antialias=True)
+    assert np.abs(small.transpose(0, 3, 1, 2) - exact.numpy()).max() <= 0.5
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
