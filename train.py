@@ -8,50 +8,53 @@ Try it:
 Run project_latent_space.py first. The same command again goes on where the last checkpoint stands.
 """
 
-import contextlib
 import dataclasses
+import hashlib
+import itertools
+import json
 import math
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from tensorboardX import SummaryWriter
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from data.annotations import load_annotations
-from data.clips import ClipDataset, ClipSampler, collate_clips
-from data.frames import read_frames
+from data.annotations import Segment, load_annotations
+from data.check import check_dataset
+from data.clips import ClipDataset, ClipRequest, ClipSampler, collate_clips
 from data.latents import vae_sha256
 from diffusion.latents import load_vae
+from diffusion.memory import estimate_training_memory
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import make_scheduler
-from diffusion.text import encode_prompts, load_text_encoder
+from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss, draw_randomness
 from models import PRESETS, Denoiser, load_denoiser
-from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
+from training.interrupts import Interrupts
+from training.samples import write_samples
+from training.state import PARALLEL, OptimizerSettings, TrainingState
+from training.tracker import StepLog, Tracker, exploded
+from training.validation import Validation
+from utils.checkpoint import list_checkpoints
 from utils.config import check_minimum, run_script, save_config, settings_as_json
-from utils.contact_sheet import contact_sheet
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
-from utils.files import atomic_folder, check_output_dir
-from utils.image import write_png
-from utils.precision import autocast
-from utils.video import write_video
-from warping.joints import load_joints
+from utils.files import check_output_dir
+from utils.precision import autocast, resolve_dtype
 
-# What a resumed run must agree on: a change of any of these would silently make it another run.
+# What a resumed run must agree on, besides its data: a change would silently make it another run.
 FIXED_SETTINGS = (
-    "dataset", "latents", "preset", "prediction_type", "max_train_steps", "train_batch_size", "learning_rate",
-    "warmup_steps", "num_frames", "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses",
-    "drop_text", "timestep_shift", "shared_noise", "person_weight", "temporal_weight", "seed",
+    "preset", "prediction_type", "max_train_steps", "train_batch_size", "learning_rate", "warmup_steps",
+    "weight_decay", "max_grad_norm", "ema_decay", "num_frames", "short_clip_frames", "short_clip_steps",
+    "drop_image", "drop_poses", "drop_text", "timestep_shift", "shared_noise", "person_weight",
+    "temporal_weight", "seed",
 )  # fmt: skip
+TIMESTEP_RANGES = 4  # the loss is also told for each quarter of the timesteps
+RECENT_LOSSES = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,21 +125,38 @@ class Config:
     """Autocast precision; auto takes bfloat16 on a GPU or a CPU with AMX, else float32."""
     device: str = "auto"
     """cpu, cuda, or auto."""
-    num_workers: int = 0
-    """Data loader processes for each training process."""
+    num_workers: int | None = None
+    """Data loader processes for each training process; by default 4 with a GPU, none without."""
+    parallel: Literal[*PARALLEL] = "ddp"  # type: ignore[valid-type]
+    """How the processes of torchrun share the work: ddp copies the model to each, fsdp (FSDP2) keeps a part
+    of weights, gradients, moments and average in each, for models that are too large for one."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compile the denoiser (torch.compile): minutes at the start; faster on GPUs, hardly on CPUs."""
 
     checkpoint_steps: int = 500
     """Write a checkpoint every so many steps, and at the end."""
     keep: int = 2
     """Checkpoints to keep."""
     sample_steps: int = 1000
-    """Write sample videos of held-out clips every so many steps; 0 for never."""
+    """Write sample videos of held-out clips every so many steps, and at the end; 0 for never."""
     num_samples: int = 3
     """Held-out clips to sample."""
+    validation_steps: int = 500
+    """Compute the loss on held-out clips every so many steps, and at the end; 0 for never."""
+    num_validation_clips: int = 16
+    """Held-out clips for it, each with one fixed noise."""
     log_steps: int = 10
     """Write tensorboardX scalars every so many steps."""
+    max_loss_ratio: float = 20.0
+    """Stop where a loss is above so many times the median of the last 100; 0 for never."""
     allow_changed_settings: bool = False
-    """Resume although settings that shape the run differ from the checkpoint's."""
+    """Resume although settings or data that shape the run differ from the checkpoint's."""
+    dry_run: bool = False
+    """Print the resolved settings, parameters, memory and steps an epoch, and end."""
+    check_data: bool = False
+    """Look at every file of the dataset, report what is wrong with it, and end."""
 
 
 def learning_rate_at(step: int, config: Config) -> float:
@@ -165,8 +185,10 @@ def check_config(config: Config, world: World) -> None:
         )
     at_least_1 = "max_train_steps", "checkpoint_steps", "num_frames", "short_clip_frames", "log_steps", "keep"
     check_minimum(config, 1, *at_least_1)
-    check_minimum(config, 0, "warmup_steps", "sample_steps", "num_samples", "num_workers", "learning_rate")
-    check_minimum(config, 0, "temporal_weight")
+    at_least_0 = "warmup_steps", "sample_steps", "num_samples", "validation_steps", "num_validation_clips"
+    check_minimum(config, 0, *at_least_0, "learning_rate", "temporal_weight", "max_loss_ratio")
+    if config.num_workers is not None:
+        check_minimum(config, 0, "num_workers")
     check_minimum(config, 1, "timestep_shift", "person_weight")
     for name in ("drop_image", "drop_poses", "drop_text"):
         if not 0 <= getattr(config, name) <= 1:
@@ -210,108 +232,53 @@ def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: in
         return Denoiser(**overrides).train()
 
 
-def restore(
-    config: Config, path: Path, denoiser: Denoiser, ema: AveragedModel, optimizer: torch.optim.Optimizer
-) -> int:
-    """Load a checkpoint into the run's parts; returns the steps done."""
-    step, modules, state, settings = load_checkpoint(path)
-    if not config.allow_changed_settings:
-        advice = "give the old settings, another --output_dir, or --allow_changed_settings"
-        check_settings(path, settings, fixed_settings(config), advice)
-    try:
-        denoiser.load_state_dict(modules["raw"])
-        ema.module.load_state_dict(modules["ema"])
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path} holds another model: {' '.join(str(error).split())[:300]}") from error
-    ema.n_averaged.fill_(step)
-    optimizer.load_state_dict(state["optimizer"])
-    return step
-
-
-def fixed_settings(config: Config) -> dict[str, Any]:
-    """The settings that a resumed run must share, as JSON can hold them."""
+def fixed_settings(config: Config, segments: list[Segment], vae_sum: str) -> dict[str, Any]:
+    """The settings that a resumed run must share, as JSON can hold them, and a checksum of its data."""
     settings = settings_as_json(config)
-    return {name: settings[name] for name in FIXED_SETTINGS}
+    data = [dataclasses.astuple(segment) for segment in segments]
+    digest = hashlib.sha256(json.dumps([data, vae_sum]).encode()).hexdigest()
+    return {name: settings[name] for name in FIXED_SETTINGS} | {"data": digest[:16]}
 
 
-def check_samples(config: Config) -> None:
-    """Refuse held-out clips that cannot be sampled, before the training rather than at the first sample.
+def held_out_segments(config: Config) -> list[Segment]:
+    """The test split, where samples or validation need it.
 
     Raises:
-        UserError: the test split is missing or is not in order.
+        UserError: it is missing or is not in order.
     """
+    wanted = (config.sample_steps and config.num_samples) or (
+        config.validation_steps and config.num_validation_clips
+    )
+    if not wanted:
+        return []
     try:
-        load_annotations(config.dataset, "test")
+        return load_annotations(config.dataset, "test")
     except UserError as error:
-        raise UserError(f"{error}; or give --sample_steps 0 to make no sample videos") from error
+        advice = "give --sample_steps 0 --validation_steps 0 to do without held-out clips"
+        raise UserError(f"{error}; or {advice}") from error
 
 
-def write_samples(config: Config, pipeline: X2FashionPipeline, step: int, writer: SummaryWriter) -> None:
-    """Sample the first held-out clips: a video each in training_sample/, and one contact sheet."""
-    rows = []
-    for segment in load_annotations(config.dataset, "test")[: config.num_samples]:
-        indices = range(segment.start, min(segment.end, segment.start + config.num_frames))
-        truth = read_frames(config.dataset / "fashion_crop" / segment.name, indices)
-        poses = read_frames(config.dataset / "fashion_poses" / segment.name, indices)
-        joints = load_joints(config.dataset / "fashion_poses" / segment.name, segment.end)
-        (videos,) = pipeline(
-            truth[0],
-            poses,
-            segment.text,
-            joints=None if joints is None else joints[list(indices)],
-            generator=torch.Generator().manual_seed(config.seed),
-            return_dict=False,
-        )
-        frames = (np.asarray(videos[0]) * 255).round().astype(np.uint8)
-        write_video(
-            config.output_dir / "training_sample" / f"step_{step:08d}_{segment.name}.mp4", frames, fps=12
-        )
-        shown = np.linspace(0, len(frames) - 1, 8).astype(int)
-        rows += [
-            (segment.text, list(frames[shown])),
-            ("true frames", list(truth[shown])),
-            ("poses", list(poses[shown])),
-        ]
-    if rows:
-        sheet = contact_sheet(rows)
-        write_png(config.output_dir / "training_sample" / f"step_{step:08d}.png", sheet)
-        writer.add_image("samples", sheet, step, dataformats="HWC")
+def make_validation(
+    config: Config, held_out: list[Segment], use_warps: bool, world: World
+) -> Validation | None:
+    """The validation that the settings ask for, or None.
+
+    Raises:
+        UserError: the held-out clips were not projected, or are too short.
+    """
+    if not (config.validation_steps and config.num_validation_clips):
+        return None
+    try:
+        dataset = ClipDataset(config.dataset, config.latents, held_out, config.num_frames, use_warps)
+    except UserError as error:
+        raise UserError(f"{error}; or give --validation_steps 0 to do without") from error
+    return Validation(dataset, config.num_validation_clips, world, config.dtype)
 
 
-def main(config: Config, world: World) -> None:
-    """Train until --max_train_steps: the run of one process."""
-    check_config(config, world)
-    device = world.device
-
-    # Data: clips of latents, each with its own poses and sentence.
-    segments = load_annotations(config.dataset, "train")
-    dataset = ClipDataset(
-        config.dataset, config.latents, segments, config.num_frames, person_weight=config.person_weight
-    )
-    tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
-    text_encoder.to(device)
-    denoiser = build_denoiser(config, dataset.latent_channels, text_encoder.config.hidden_size)
-    dataset.use_warps = denoiser.config.warp_input
-    prompt_cache: dict[str, torch.Tensor] = {}
-
-    # Model, optimizer, moving average.
-    denoiser.to(device)
-    ema = AveragedModel(denoiser, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    ema.eval().requires_grad_(False)
-    averaged = cast(Denoiser, ema.module)
-    optimizer = torch.optim.AdamW(
-        denoiser.parameters(),
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        betas=(0.9, 0.99),
-        fused=True,
-    )
-    scheduler = make_scheduler("ddpm", denoiser.config.prediction_type)
-    checkpoint_dir = config.output_dir / "checkpoint"
-    checkpoints = list_checkpoints(checkpoint_dir)
-    step = restore(config, checkpoints[-1], denoiser, ema, optimizer) if checkpoints else 0
-    model = DistributedDataParallel(denoiser) if world.world_size > 1 else denoiser
-
+def make_batches(
+    config: Config, dataset: ClipDataset, first_step: int, world: World
+) -> Iterator[dict[str, Any]]:
+    """This process's batches from a step on, one for each part of a step."""
     sampler = ClipSampler(
         len(dataset),
         config.train_batch_size,
@@ -320,159 +287,263 @@ def main(config: Config, world: World) -> None:
         short_frames=config.short_clip_frames,
         short_steps=config.short_clip_steps,
         seed=config.seed,
-        first_step=step,
+        first_step=first_step,
         rank=world.rank,
         world_size=world.world_size,
         accumulation=config.gradient_accumulation_steps,
     )
-    loader = iter(
-        DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=collate_clips,
-            num_workers=config.num_workers,
-            pin_memory=device.type == "cuda",
-        )
+    has_gpu = world.device.type == "cuda"
+    num_workers = (4 if has_gpu else 0) if config.num_workers is None else config.num_workers
+    loader = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate_clips,
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+        pin_memory=has_gpu,
+        worker_init_fn=_leave_interrupts_to_the_trainer,
     )
+    try:
+        yield from loader
+    except UserError as error:  # from a worker process it comes with the worker's traceback in its message
+        raise UserError(str(error).strip().split("UserError: ")[-1]) from None
+
+
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_pipeline(
+    config: Config, denoiser: Denoiser, prompts: PromptCache, latents_vae_sum: str
+) -> X2FashionPipeline:
+    """A pipeline that samples with the averaged model."""
+    vae = load_vae(config.vae)
+    if latents_vae_sum not in ("", vae_sha256(vae)):
+        print(
+            f"warning: --vae {config.vae} is not the one that made {config.latents}; unless it has "
+            "that one's encoder, the sample videos will look wrong",
+            file=sys.stderr,
+        )
+    pipeline = X2FashionPipeline(
+        denoiser=denoiser,
+        vae=vae.to(denoiser.device),
+        text_encoder=prompts.text_encoder,
+        tokenizer=prompts.tokenizer,
+        scheduler=make_scheduler(prediction_type=denoiser.config.prediction_type),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def describe(config: Config, dataset: ClipDataset, denoiser: Denoiser, world: World) -> str:
+    """What --dry_run prints: settings, parameters, memory, steps an epoch."""
+    clip = ClipRequest(segment=0, num_frames=config.num_frames, consecutive=True, seed=0)
+    channels, num_frames, height, width = dataset[clip]["latents"].shape
+    parts = world.world_size * config.gradient_accumulation_steps
+    memory = estimate_training_memory(
+        dict(denoiser.config),
+        batch_size=config.train_batch_size // parts,
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        dtype=resolve_dtype(config.dtype, world.device),
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+    settings = "\n".join(f"  {name}: {value}" for name, value in settings_as_json(config).items())
+    steps_an_epoch = len(dataset) / config.train_batch_size
+    lines = [
+        f"settings:\n{settings}",
+        f"data: {len(dataset)} segments of at least {config.num_frames} frames; latents of {channels} "
+        f"channels, {height} x {width}",
+        f"an epoch: {steps_an_epoch:.1f} steps of {config.train_batch_size} clips; "
+        f"{config.max_train_steps} steps are {config.max_train_steps / steps_an_epoch:.1f} epochs",
+        f"memory of a process (of {world.world_size}; sharding not counted):\n{memory.text()}",
+    ]
+    return "\n".join(lines)
+
+
+def main(config: Config, world: World) -> None:
+    """Train until --max_train_steps: the run of one process."""
+    check_config(config, world)
+    if config.check_data:
+        world.on_main(lambda: report_on_data(config))
+        return
+    device = world.device
+
+    # Data: clips of latents, each with its own poses and sentence.
+    segments = load_annotations(config.dataset, "train", check_frames=False)
+    held_out = held_out_segments(config)
+    dataset = ClipDataset(
+        config.dataset, config.latents, segments, config.num_frames, person_weight=config.person_weight
+    )
+    tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
+    prompts = PromptCache(tokenizer, text_encoder.to(device))
+    denoiser = build_denoiser(config, dataset.latent_channels, text_encoder.config.hidden_size)
+    dataset.use_warps = denoiser.config.warp_input
+    prediction_type, shared_noise = denoiser.config.prediction_type, denoiser.config.shared_noise
+    validation = make_validation(config, held_out, dataset.use_warps, world)
+    if config.dry_run:
+        world.on_main(lambda: print(describe(config, dataset, denoiser, world)))
+        return
+
+    # Weights, their average, the optimizer: new, or as the last checkpoint has them.
+    if config.gradient_checkpointing:
+        denoiser.enable_gradient_checkpointing()
+    optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
+    state = TrainingState(denoiser, optimizer, world, config.parallel)
+    checkpoint_dir = config.output_dir / "checkpoint"
+    settings = fixed_settings(config, dataset.segments, dataset.vae_sha256)
+    if checkpoints := list_checkpoints(checkpoint_dir):
+        state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
+        state.save_average(checkpoint_dir)
+    if config.compile:
+        state.denoiser.compile()
+    scheduler = make_scheduler("ddpm", prediction_type)
+    batches = make_batches(config, dataset, state.step, world)
     dropout = Dropout(image=config.drop_image, poses=config.drop_poses, text=config.drop_text)
     precision = autocast(config.dtype, device)
 
     # What the main process writes while it runs.
-    writer = pipeline = None
-    if world.is_main:
+    pipeline = tracker = None
+    averaged = state.whole_average()
+    if averaged is not None:
         if config.sample_steps and config.num_samples:
-            check_samples(config)
-            vae = load_vae(config.vae)
-            if dataset.vae_sha256 not in ("", vae_sha256(vae)):
-                print(
-                    f"warning: --vae {config.vae} is not the one that made {config.latents}; unless it has "
-                    "that one's encoder, the sample videos will look wrong",
-                    file=sys.stderr,
-                )
-            pipeline = X2FashionPipeline(
-                denoiser=averaged,
-                vae=vae.to(device),
-                text_encoder=text_encoder,
-                tokenizer=tokenizer,
-                scheduler=make_scheduler(prediction_type=denoiser.config.prediction_type),
-            )
-            pipeline.set_progress_bar_config(disable=True)
-        save_config(config, config.output_dir / "checkpoint" / "config.json")
-        writer = SummaryWriter(str(config.output_dir / "video_progress"))
-    progress = tqdm(
-        total=config.max_train_steps,
-        initial=step,
-        desc="train",
-        unit="step",
-        disable=not world.is_main,
-        dynamic_ncols=True,
-    )
+            pipeline = make_pipeline(config, averaged, prompts, dataset.vae_sha256)
+        save_config(config, checkpoint_dir / "config.json")
+        frames_per_step = config.train_batch_size * config.num_frames
+        tracker = Tracker(
+            config.output_dir, state.step, config.max_train_steps, config.log_steps, frames_per_step, device
+        )
 
-    def checkpoint() -> None:
-        if world.is_main:
-            save_checkpoint(
-                checkpoint_dir,
-                step,
-                {"raw": denoiser.state_dict(), "ema": averaged.state_dict()},
-                {"optimizer": optimizer.state_dict()},
-                fixed_settings(config),
-                config.keep,
-            )
-            with atomic_folder(checkpoint_dir / "denoiser") as folder:
-                averaged.save_pretrained(folder)
-        world.barrier()
-
-    # Ctrl-C ends the step in progress first; among several processes it ends at once, as they could not agree
-    # on a step.
-    interrupted: list[int] = []
-    old_handler = signal.getsignal(signal.SIGINT)
-    if world.world_size == 1:
-        signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
+    def due(steps: int) -> bool:
+        return steps > 0 and (state.step % steps == 0 or state.step == config.max_train_steps)
 
     # The loop.
-    losses: list[float] = []
-    started = time.perf_counter()
     try:
-        while step < config.max_train_steps:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, config)
-            for part in range(config.gradient_accumulation_steps):
-                batch = next(loader)
-                unseen = [text for text in dict.fromkeys(batch["text"]) if text not in prompt_cache]
-                if unseen:
-                    prompt_cache.update(
-                        zip(unseen, encode_prompts(tokenizer, text_encoder, unseen), strict=True)
+        with Interrupts() as interrupts:
+            while state.step < config.max_train_steps:
+                # Forward and backward, part by part: sums of this process's losses, whole and by timestep.
+                names, waited = list[str](), 0.0
+                totals = torch.zeros(2 + 2 * TIMESTEP_RANGES, dtype=torch.float64)
+                for part in range(config.gradient_accumulation_steps):
+                    started = time.perf_counter()
+                    batch = next(batches)
+                    waited += time.perf_counter() - started
+                    names += batch["name"]
+                    batch["prompt_embeds"] = prompts(batch["text"])
+                    batch = {
+                        k: v.to(device, non_blocking=True) if torch.is_tensor(v) else v
+                        for k, v in batch.items()
+                    }
+                    randomness = draw_randomness(
+                        batch["seed"],
+                        batch["latents"].shape,
+                        scheduler.config.num_train_timesteps,
+                        dropout,
+                        config.timestep_shift,
+                        shared_noise,
                     )
-                batch["prompt_embeds"] = torch.stack([prompt_cache[text] for text in batch["text"]])
-                batch = {
-                    k: v.to(device, non_blocking=True) if torch.is_tensor(v) else v for k, v in batch.items()
-                }
-                randomness = draw_randomness(
-                    batch["seed"],
-                    batch["latents"].shape,
-                    scheduler.config.num_train_timesteps,
-                    dropout,
-                    config.timestep_shift,
-                    denoiser.config.shared_noise,
-                ).to(device)
-                last = part == config.gradient_accumulation_steps - 1
-                with contextlib.nullcontext() if last or model is denoiser else model.no_sync(), precision:
-                    loss = diffusion_loss(
-                        model,
-                        scheduler,
-                        batch,
-                        randomness,
-                        denoiser.config.prediction_type,
-                        config.temporal_weight,
-                    ).mean()
-                    (loss / config.gradient_accumulation_steps).backward()
-                losses.append(loss.item())
-            grad_norm = torch.nn.utils.clip_grad_norm_(denoiser.parameters(), config.max_grad_norm)
-            if not (math.isfinite(losses[-1]) and torch.isfinite(grad_norm)):
-                raise UserError(
-                    f"the loss or its gradient is not finite at step {step} on {', '.join(batch['name'])}; "
-                    "the last checkpoint is untouched: resume with a smaller --learning_rate and "
-                    "--allow_changed_settings"
-                )
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            ema.update_parameters(denoiser)
-            step += 1
+                    is_last = part == config.gradient_accumulation_steps - 1
+                    with state.accumulating(is_last), precision:
+                        losses = diffusion_loss(
+                            state.model,
+                            scheduler,
+                            batch,
+                            randomness.to(device),
+                            prediction_type,
+                            config.temporal_weight,
+                        )
+                        (losses.mean() / config.gradient_accumulation_steps).backward()
+                    totals[1:] += loss_totals(
+                        losses, randomness.timesteps, scheduler.config.num_train_timesteps
+                    )
 
-            # Say what happened.
-            progress.update()
-            if step % config.log_steps == 0 and writer is not None:
-                mean_loss = sum(losses) / len(losses)
-                rate = (
-                    len(losses)
-                    * len(batch["seed"])
-                    * batch["latents"].shape[2]
-                    / (time.perf_counter() - started)
-                )
-                progress.set_postfix(loss=f"{mean_loss:.4f}", frames_per_s=f"{rate:.1f}")
-                writer.add_scalar("loss", mean_loss, step)
-                writer.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], step)
-                writer.add_scalar("grad_norm", float(grad_norm), step)
-                writer.add_scalar("frames_per_s_per_process", rate, step)
-            if step % config.log_steps == 0:
-                losses, started = [], time.perf_counter()
-            if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
-                checkpoint()
-            if config.sample_steps and (step % config.sample_steps == 0 or step == config.max_train_steps):
-                if pipeline is not None and writer is not None:
-                    write_samples(config, pipeline, step, writer)
-                world.barrier()
-            if interrupted:
-                if step % config.checkpoint_steps:
-                    checkpoint()
-                raise KeyboardInterrupt
+                # All processes agree on the loss, and on whether to stop.
+                totals[0] = interrupts.received
+                totals = world.sum(totals)
+                loss = totals[1].item() / config.train_batch_size
+                grad_norm = state.clip_gradients(config.max_grad_norm)
+                if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
+                    raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
+                learning_rate = learning_rate_at(state.step, config)
+                state.update(learning_rate)
+                state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
+
+                # Say what happened; validate and sample before the checkpoint, which would skip them.
+                if tracker is not None:
+                    by_timestep = tuple((totals[2::2] / totals[3::2]).tolist())
+                    tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep), waited)
+                if validation is not None and due(config.validation_steps):
+                    held_out_loss = validation.loss(
+                        state.averaged, scheduler, prompts, prediction_type, shared_noise
+                    )
+                    if tracker is not None:
+                        tracker.add_validation(state.step, held_out_loss)
+                if due(config.sample_steps):
+                    state.whole_average()
+                    world.on_main(lambda: sample(config, pipeline, held_out, tracker, state.step))
+                if due(config.checkpoint_steps) or totals[0] > 0:
+                    if tracker is not None:
+                        tracker.sync()
+                    state.save(checkpoint_dir, settings, config.keep)
+                    if tracker is not None:
+                        tracker.resume_clock()
+                if totals[0] > 0:
+                    interrupts.stop()
     finally:
-        signal.signal(signal.SIGINT, old_handler)
-        progress.close()
-        if writer is not None:
-            writer.close()
+        if tracker is not None:
+            tracker.close()
     if world.is_main:
-        print(f"trained {step} steps; the averaged model is in {checkpoint_dir / 'denoiser'}")
+        print(f"trained {state.step} steps; the averaged model is in {checkpoint_dir / 'denoiser'}")
+
+
+def loss_totals(losses: torch.Tensor, timesteps: torch.Tensor, num_timesteps: int) -> torch.Tensor:
+    """Sum of the losses (b,), then sum and number of those in each range of timesteps, as one vector."""
+    values = losses.detach().double().cpu()
+    totals = torch.zeros(1 + 2 * TIMESTEP_RANGES, dtype=torch.float64)
+    totals[0] = values.sum()
+    places = timesteps * TIMESTEP_RANGES // num_timesteps
+    totals[1::2].index_add_(0, places, values)
+    totals[2::2].index_add_(0, places, torch.ones_like(values))
+    return totals
+
+
+def explosion(loss: float, grad_norm: float, state: TrainingState, names: list[list[str]]) -> str:
+    """The message of a run that ends because its loss or gradient cannot be trusted."""
+    batch = ", ".join(sorted(set(itertools.chain.from_iterable(names))))
+    recent = sorted(state.recent_losses)
+    usual = f", lately {recent[len(recent) // 2]:.4g}" if recent else ""
+    return (
+        f"at step {state.step} the loss is {loss:.4g}{usual}, the gradient's norm {grad_norm:.4g}, on "
+        f"{batch}: nothing was written; the last checkpoint is untouched. Look at these videos; "
+        "resume with a smaller --learning_rate and --allow_changed_settings, or raise --max_loss_ratio"
+    )
+
+
+def sample(
+    config: Config,
+    pipeline: X2FashionPipeline | None,
+    held_out: list[Segment],
+    tracker: Tracker | None,
+    step: int,
+) -> None:
+    """Write the videos of the first held-out clips."""
+    if pipeline is not None and tracker is not None:
+        folder = config.output_dir / "training_sample"
+        clips = held_out[: config.num_samples]
+        write_samples(pipeline, config.dataset, clips, config.num_frames, config.seed, folder, tracker, step)
+        tracker.resume_clock()
+
+
+def report_on_data(config: Config) -> None:
+    """Look at every file of the dataset; ends with status 2 where training would fail."""
+    latents = config.latents if config.latents.is_dir() else None
+    report = check_dataset(config.dataset, config.num_frames, latents)
+    print(report.text())
+    if report.problems:
+        raise UserError(
+            f"{len(report.problems)} problems in {config.dataset} are listed above; mend them first"
+        )
 
 
 def launch(config: Config) -> None:

@@ -28,8 +28,8 @@ from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
 from diffusion.inputs import to_signed, to_uint8
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
-from diffusion.vae_training import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
+from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 from data.annotations import load_annotations
 from data.frames import frame_paths
 from diffusion.latents import decode_latents, encode_images, load_vae
-from diffusion.vae_training import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError

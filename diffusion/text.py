@@ -96,3 +96,32 @@ def encode_prompts(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompt
         return_tensors="pt",
     )
     return text_encoder(tokens.input_ids.to(text_encoder.device)).last_hidden_state
+
+
+class PromptCache:
+    """Embeddings of sentences, each computed once.
+
+    Args:
+        tokenizer: of the text encoder.
+        text_encoder: frozen.
+        max_bytes: of embeddings to keep; beyond it the sentence that was computed first is forgotten.
+    """
+
+    def __init__(
+        self, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, max_bytes: int = 4 * 2**30
+    ) -> None:
+        self.tokenizer, self.text_encoder, self.max_bytes = tokenizer, text_encoder, max_bytes
+        self._embeds: dict[str, torch.Tensor] = {}
+
+    def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Embeddings (b, n, d) of sentences; those not known yet are computed together."""
+        known = {text: self._embeds[text] for text in prompts if text in self._embeds}
+        unseen = [text for text in dict.fromkeys(prompts) if text not in known]
+        if unseen:
+            new = dict(zip(unseen, encode_prompts(self.tokenizer, self.text_encoder, unseen), strict=True))
+            known |= new
+            self._embeds |= new
+            capacity = max(1, self.max_bytes // known[unseen[0]].nbytes)
+            for text in list(self._embeds)[: max(0, len(self._embeds) - capacity)]:
+                del self._embeds[text]
+        return torch.stack([known[text] for text in prompts])

@@ -45,8 +45,8 @@ def draw_randomness(
     """Draw timesteps (b,), noise (`shape`) and dropout masks (b,) on the CPU, each sample by its own seed.
 
     Timesteps are uniform; a `timestep_shift` s above 1 draws noisy ones more: t' = s t / (1 + (s - 1) t)
-    for t in 0..1 (Esser et al., "Scaling Rectified Flow Transformers", 2024, equation 23). `shared_noise` is the
-    share of the noise that the frames have in common, see `diffusion.latents.mix_noise`.
+    for t in 0..1 (Esser et al., "Scaling Rectified Flow Transformers", 2024, equation 23). `shared_noise` is
+    the share of the noise that the frames have in common, see `diffusion.latents.mix_noise`.
     """
     timesteps, noise, drops = [], [], []
     for seed in seeds:

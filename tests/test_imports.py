@@ -14,6 +14,7 @@ ALLOWED = {
     "data": {"data", "warping", "utils"},
     "diffusion": {"diffusion", "models", "warping", "utils"},
     "evaluation": {"evaluation", "data", "diffusion", "warping", "utils"},
+    "training": {"training", "data", "diffusion", "models", "warping", "utils"},
 }
 
 

@@ -3,100 +3,47 @@
 import json
 import os
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from tensorboardX.proto.event_pb2 import Event
 
-from data.latents import write_latent_video
+import train
 from models import load_denoiser
+from tests.train_toys import (
+    ENVIRONMENT,
+    ROOT,
+    assert_equal,
+    command,
+    losses,
+    make_folders,
+    run,
+    torchrun,
+    weights,
+)
 from utils.checkpoint import list_checkpoints, load_checkpoint
-from utils.image import write_png
-from utils.pose_drawing import draw_pose
-
-ROOT = Path(__file__).resolve().parents[1]
-FRAMES, HEIGHT, WIDTH = 10, 64, 32
+from utils.distributed import World
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A dataset of three random videos and its latents."""
-    dataset, latents = tmp_path_factory.mktemp("dataset"), tmp_path_factory.mktemp("latents")
-    rng = np.random.default_rng(0)
-    for split, names in (("train", ("a", "b")), ("test", ("c",))):
-        (dataset / split).mkdir()
-        for name in names:
-            for frame in range(FRAMES):
-                picture = rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-                write_png(dataset / "fashion_crop" / name / f"{frame:03d}.png", picture)
-                joints = np.c_[rng.uniform(4, 28, 18), rng.uniform(4, 60, 18), np.ones(18)]
-                write_png(
-                    dataset / "fashion_poses" / name / f"{frame:03d}.png", draw_pose(joints, HEIGHT, WIDTH)
-                )
-            (dataset / split / f"{name}.txt").write_text(
-                f"0 {FRAMES} She turns to her left.\n1 {FRAMES} She steps back.\n"
-            )
-            generator = torch.Generator().manual_seed(len(name))
-            write_latent_video(
-                latents / f"{name}.safetensors",
-                {
-                    "latents": torch.randn(FRAMES, 8, 8, 4, generator=generator).half(),
-                    "reference_frames": torch.tensor([0, 1, 2]),
-                    "warped_latents": torch.randn(3, FRAMES, 8, 8, 4, generator=generator).half(),
-                    "warp_validity": torch.rand(3, FRAMES, 1, 8, 4, generator=generator).half(),
-                },
-                {},
-            )
-    return dataset, latents
-
-
-def command(folders: tuple[Path, Path], pipeline_dir: Path, output_dir: Path, *flags: str) -> list[str]:
-    settings = {
-        "dataset": folders[0],
-        "latents": folders[1],
-        "output_dir": output_dir,
-        "vae": pipeline_dir / "vae",
-        "text_encoder": pipeline_dir / "text_encoder",
-        "preset": "tiny",
-        "num_frames": 8,
-        "short_clip_frames": 4,
-        "train_batch_size": 2,
-        "max_train_steps": 4,
-        "warmup_steps": 2,
-        "checkpoint_steps": 2,
-        "sample_steps": 0,
-        "dtype": "float32",
-    }
-    return [str(ROOT / "train.py"), *(str(x) for k, v in settings.items() for x in (f"--{k}", v)), *flags]
-
-
-def run(arguments: list[str], launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [sys.executable, *launcher, *arguments], capture_output=True, text=True, env=environment, timeout=300
-    )
-
-
-def weights(output_dir: Path, name: str = "raw") -> dict[str, torch.Tensor]:
-    return load_file(list_checkpoints(output_dir / "checkpoint")[-1] / f"{name}.safetensors")
-
-
-def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    assert all(torch.equal(a[k], b[k]) for k in a)
+    return make_folders(tmp_path_factory.mktemp("toys"))
 
 
 @pytest.fixture(scope="module")
 def straight(folders, tiny_pipeline_dir, tmp_path_factory) -> Path:
     """The run that others are compared with: four steps on short clips of batches of two."""
     output_dir = tmp_path_factory.mktemp("straight")
-    done = run(command(folders, tiny_pipeline_dir, output_dir, "--sample_steps", "4", "--num_samples", "1"))
+    flags = ("--sample_steps", "4", "--num_samples", "1", "--validation_steps", "2", "--log_steps", "2")
+    done = run(command(folders, tiny_pipeline_dir, output_dir, *flags))
     assert done.returncode == 0, done.stderr
     return output_dir
 
@@ -106,12 +53,41 @@ def test_a_run_leaves_what_it_promises(straight: Path) -> None:
     assert list((straight / "video_progress").glob("events*"))
     assert (straight / "training_sample" / "step_00000004_c.mp4").stat().st_size > 500
     assert (straight / "training_sample" / "step_00000004.png").is_file()
+    assert (straight / "training_sample" / "step_00000004_c.gif").read_bytes().startswith(b"GIF")
     assert json.loads((straight / "checkpoint" / "config.json").read_text())["preset"] == "tiny"
     averaged = load_denoiser(straight / "checkpoint" / "denoiser").state_dict()
     assert_equal(averaged, weights(straight, "ema"))
     assert not torch.equal(
         averaged["unet.conv_in.spatial.weight"], weights(straight)["unet.conv_in.spatial.weight"]
     )
+
+
+def test_the_log_has_every_step_and_the_curves_their_points(straight: Path) -> None:
+    lines = [json.loads(line) for line in (straight / "losses.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines if "validation_loss" in line] == [2, 4]
+    assert all(line["grad_norm"] > 0 for line in lines if "loss" in line)
+    values = {v.tag: v for event in events(straight) for v in event.summary.value}
+    mean = sum(line["loss"] for line in lines if line.get("loss") and line["step"] > 2) / 2
+    assert values["loss"].simple_value == pytest.approx(mean, rel=1e-5)
+    assert values["validation_loss"].simple_value == pytest.approx(lines[-1]["validation_loss"], rel=1e-5)
+    expected = {"grad_norm", "learning_rate", "memory/peak_gib", "throughput/frames_per_s", "samples/sheet"}
+    assert expected <= values.keys()
+    assert 0 <= values["throughput/share_of_time_waiting_for_data"].simple_value <= 1
+    assert any(tag.startswith("loss_by_timestep/") for tag in values)
+    assert values["samples/c_beside_the_truth"].image.encoded_image_string.startswith(b"GIF")
+
+
+def events(output_dir: Path) -> list[Event]:
+    """What tensorboardX wrote: records of length, checksum, event, checksum."""
+    found = []
+    for path in sorted((output_dir / "video_progress").glob("events*")):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            size = int.from_bytes(data[place : place + 8], "little")
+            found.append(Event.FromString(data[place + 12 : place + 12 + size]))
+            place += size + 16
+    return found
 
 
 def test_stop_and_resume_equals_the_straight_run(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
@@ -127,6 +103,7 @@ def test_stop_and_resume_equals_the_straight_run(folders, tiny_pipeline_dir, str
     assert done.returncode == 0, done.stderr
     for name in ("raw", "ema"):
         assert_equal(weights(straight, name), weights(tmp_path, name))
+    assert losses(tmp_path) == losses(straight)
 
 
 def test_interrupt_saves_and_exits_130(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
@@ -144,17 +121,66 @@ def test_interrupt_saves_and_exits_130(folders, tiny_pipeline_dir, straight, tmp
 
 @pytest.mark.parametrize(
     "launcher",
-    [
-        ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29611"),
-        ("-m", "torch.distributed.launch", "--nproc_per_node=2", "--master_port=29612"),
-    ],
+    [torchrun(29611), ("-m", "torch.distributed.launch", "--nproc_per_node=2", "--master_port=29612")],
     ids=["torchrun", "launch"],
 )
 def test_two_processes_equal_one(folders, tiny_pipeline_dir, straight, tmp_path, launcher) -> None:
-    done = run(command(folders, tiny_pipeline_dir, tmp_path), launcher)
+    done = run(command(folders, tiny_pipeline_dir, tmp_path, "--validation_steps", "2"), launcher)
     assert done.returncode == 0, done.stderr
     for name, value in weights(straight).items():
         torch.testing.assert_close(weights(tmp_path)[name], value, rtol=1e-3, atol=1e-4)
+    for ours, theirs in zip(log(tmp_path), log(straight), strict=True):
+        assert ours.keys() == theirs.keys()
+        assert ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), abs=1e-5)
+        assert ours.get("validation_loss", 0) == pytest.approx(theirs.get("validation_loss", 0), abs=1e-5)
+
+
+def log(output_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (output_dir / "losses.jsonl").read_text().splitlines()]
+
+
+def test_sharded_processes_equal_one_and_their_checkpoint_loads_in_one(
+    folders, tiny_pipeline_dir, straight, tmp_path
+) -> None:
+    flags = ("--parallel", "fsdp", "--validation_steps", "2", "--gradient_accumulation_steps", "1")
+    arguments = command(folders, tiny_pipeline_dir, tmp_path, *flags)
+    done = run([*arguments, "--sample_steps", "4", "--num_samples", "1"], torchrun(29613))
+    assert done.returncode == 0, done.stderr
+    _, last = list_checkpoints(tmp_path / "checkpoint")
+    assert len(list((last / "sharded").glob("*.safetensors"))) == 2
+    assert losses(tmp_path) == pytest.approx(losses(straight), abs=1e-5)
+    assert log(tmp_path)[-1]["validation_loss"] == pytest.approx(
+        log(straight)[-1]["validation_loss"], abs=1e-5
+    )
+    assert (tmp_path / "training_sample" / "step_00000004_c.mp4").stat().st_size > 500
+    averaged = load_denoiser(tmp_path / "checkpoint" / "denoiser").state_dict()
+    for name, value in weights(straight, "ema").items():
+        torch.testing.assert_close(averaged[name], value, rtol=1e-3, atol=1e-4)
+
+    shutil.rmtree(last)
+    done = run(arguments)  # one process takes over from two
+    assert done.returncode == 0, done.stderr
+    for name in ("raw", "ema"):
+        for key, value in weights(straight, name).items():
+            torch.testing.assert_close(weights(tmp_path, name)[key], value, rtol=1e-3, atol=1e-4)
+    assert losses(tmp_path) == pytest.approx(losses(straight), abs=1e-5)
+
+    shutil.rmtree(last)
+    done = run(arguments, torchrun(29614))  # and two from two
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(straight), abs=1e-5)
+
+
+def test_a_flipped_byte_in_a_sharded_checkpoint_is_refused(folders, tiny_pipeline_dir, tmp_path) -> None:
+    arguments = command(folders, tiny_pipeline_dir, tmp_path, "--parallel", "fsdp", "--max_train_steps", "1")
+    assert run(arguments, torchrun(29615)).returncode == 0
+    path = sorted(list_checkpoints(tmp_path / "checkpoint")[-1].glob("sharded/*.safetensors"))[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    done = run(arguments)
+    assert done.returncode == 2
+    assert f"{path} is damaged" in done.stderr
 
 
 def test_accumulation_equals_one_batch(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
@@ -218,3 +244,217 @@ def test_another_runs_checkpoint_is_refused(folders, tiny_pipeline_dir, straight
     assert done.returncode == 2
     assert "seed was 0 and is 5" in done.stderr
     assert_equal(before, weights(straight))
+
+
+def test_another_preset_is_refused_even_where_settings_may_change(
+    folders, tiny_pipeline_dir, straight
+) -> None:
+    done = run(command(folders, tiny_pipeline_dir, straight, "--preset", "small"))
+    assert done.returncode == 2 and "preset was tiny and is small" in done.stderr
+    done = run(command(folders, tiny_pipeline_dir, straight, "--preset", "small", "--allow_changed_settings"))
+    assert done.returncode == 2 and "holds another model" in done.stderr
+
+
+def test_other_data_are_refused_unless_said_so(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(folders[0], dataset)
+    copied = tmp_path / "run"
+    shutil.copytree(straight, copied)
+    arguments = command((dataset, folders[1]), tiny_pipeline_dir, copied)
+    assert run(arguments).returncode == 0  # the same data in another place are the same data
+    (dataset / "train" / "a.txt").write_text("0 10 She walks.\n")
+    done = run(arguments)
+    assert done.returncode == 2 and "data was" in done.stderr
+    assert run([*arguments, "--allow_changed_settings"]).returncode == 0
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(folders, tiny_pipeline_dir, tmp_path) -> None:
+    arguments = command(
+        folders, tiny_pipeline_dir, tmp_path, "--max_train_steps", "4", "--checkpoint_steps", "1"
+    )
+    limit = 2**20  # bytes of a file, less than the weights have
+
+    def fill_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = run([*arguments, "--keep", "3"])
+    assert done.returncode == 0, done.stderr
+    good = list_checkpoints(tmp_path / "checkpoint")
+    shutil.rmtree(good[-1])
+    full = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=ENVIRONMENT, preexec_fn=fill_disk
+    )
+    assert full.returncode == 2, full.stderr
+    assert "error: cannot write" in full.stderr and "Traceback" not in full.stderr
+    assert list_checkpoints(tmp_path / "checkpoint") == good[:-1]
+    assert load_checkpoint(good[-2])[0] == 3
+    assert not list((tmp_path / "checkpoint").glob(".*"))
+
+
+@pytest.mark.parametrize("launcher", [(), torchrun(29616)], ids=["one process", "two"])
+def test_a_loss_that_is_no_number_stops_and_names_the_videos(
+    folders, tiny_pipeline_dir, tmp_path, launcher
+) -> None:
+    latents = tmp_path / "latents"
+    shutil.copytree(folders[1], latents)
+    tensors = load_file(latents / "b.safetensors")
+    tensors["latents"][:] = torch.nan
+    save_file(tensors, latents / "b.safetensors")
+    output_dir = tmp_path / "run"
+    flags = ("--checkpoint_steps", "1", "--max_train_steps", "50", "--num_frames", "9")
+    done = run(command((folders[0], latents), tiny_pipeline_dir, output_dir, *flags), launcher)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: at step")]
+    assert errors and re.search("the loss is nan.*, on .*b", errors[0])
+    for path in list_checkpoints(output_dir / "checkpoint"):
+        assert all(t.isfinite().all() for t in load_checkpoint(path)[1]["raw"].values())
+
+
+def test_an_exploding_loss_stops(folders, tiny_pipeline_dir, tmp_path) -> None:
+    flags = (
+        "--learning_rate",
+        "3",
+        "--max_train_steps",
+        "200",
+        "--warmup_steps",
+        "40",
+        "--max_loss_ratio",
+        "3",
+    )
+    done = run(command(folders, tiny_pipeline_dir, tmp_path, *flags, "--checkpoint_steps", "200"))
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"error: at step \d+ the loss is .*, lately .*, on .*[ab]", done.stderr)
+
+
+def test_dry_run_tells_and_writes_nothing(folders, tiny_pipeline_dir, tmp_path) -> None:
+    done = run(command(folders, tiny_pipeline_dir, tmp_path / "run", "--dry_run"))
+    assert done.returncode == 0, done.stderr
+    assert "preset: tiny" in done.stdout and "an epoch: 2.0 steps of 2 clips" in done.stdout
+    assert re.search(r"[\d,]+ parameters", done.stdout) and re.search(r"total +[\d.]+ MiB", done.stdout)
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_data_exits_2_where_training_would_fail(folders, tiny_pipeline_dir, tmp_path) -> None:
+    arguments = command(folders, tiny_pipeline_dir, tmp_path / "run", "--check_data")
+    done = run(arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    dataset = tmp_path / "dataset"
+    shutil.copytree(folders[0], dataset)
+    (dataset / "fashion_crop" / "a" / "003.png").write_bytes(b"\x89PNG")
+    (dataset / "fashion_poses" / "b" / "009.png").unlink()
+    done = run([*arguments, "--dataset", str(dataset)])
+    assert done.returncode == 2
+    assert "003.png" in done.stdout and str(dataset / "fashion_poses" / "b") in done.stdout
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_damaged_file_is_one_line_from_a_worker_too(
+    folders, tiny_pipeline_dir, tmp_path, num_workers: int
+) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(folders[0], dataset)
+    for name in "ab":
+        (dataset / "fashion_poses" / name / "004.png").write_bytes(b"\x89PNG")
+    flags = ("--num_workers", str(num_workers), "--num_frames", "9")
+    done = run(command((dataset, folders[1]), tiny_pipeline_dir, tmp_path / "run", *flags))
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert re.match(r"error: .*004\.png", line)
+
+
+@pytest.mark.timeout(120)
+def test_interrupting_two_processes_saves_too(folders, tiny_pipeline_dir, tmp_path) -> None:
+    arguments = command(folders, tiny_pipeline_dir, tmp_path, "--max_train_steps", "5000")
+    process = subprocess.Popen(
+        [sys.executable, *torchrun(29617), *arguments],
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    while not list_checkpoints(tmp_path / "checkpoint") and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    path = list_checkpoints(tmp_path / "checkpoint")[-1]
+    assert losses(tmp_path) and load_checkpoint(path)[0] == len(losses(tmp_path))
+
+
+def test_a_second_program_takes_sigterm_as_a_wish_to_save(folders, tiny_pipeline_dir, tmp_path) -> None:
+    arguments = command(folders, tiny_pipeline_dir, tmp_path, "--max_train_steps", "5000")
+    flags = ("--num_workers", "2", "--checkpoint_steps", "5000")
+    process = subprocess.Popen([sys.executable, *arguments, *flags], stderr=subprocess.PIPE, env=ENVIRONMENT)
+    while not list((tmp_path / "video_progress").glob("*")) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    (path,) = list_checkpoints(tmp_path / "checkpoint")
+    assert load_checkpoint(path)[0] == len(losses(tmp_path))
+
+
+STORED_LOSSES = ROOT / "tests" / "data" / "train_losses.json"
+
+
+def test_twenty_steps_give_the_stored_losses(folders, tiny_pipeline_dir, tmp_path) -> None:
+    """A refactor keeps them. To change them: X2FASHION_RECORD=1 pytest tests/test_train.py."""
+    config = train.Config(
+        dataset=folders[0],
+        latents=folders[1],
+        output_dir=tmp_path,
+        vae=tiny_pipeline_dir / "vae",
+        text_encoder=tiny_pipeline_dir / "text_encoder",
+        preset="tiny",
+        num_frames=8,
+        short_clip_frames=4,
+        short_clip_steps=10,
+        train_batch_size=2,
+        gradient_accumulation_steps=2,
+        max_train_steps=20,
+        warmup_steps=5,
+        timestep_shift=2,
+        shared_noise=0.3,
+        temporal_weight=0.5,
+        validation_steps=10,
+        num_validation_clips=2,
+        sample_steps=0,
+        dtype="float32",
+        device="cpu",
+    )
+    train.main(config, World(0, 1, torch.device("cpu")))
+    if os.environ.get("X2FASHION_RECORD"):
+        STORED_LOSSES.write_text(json.dumps(log(tmp_path), indent=1) + "\n")
+    stored = json.loads(STORED_LOSSES.read_text())
+    ours = log(tmp_path)
+    assert len(ours) == len(stored) == 22
+    for line, expected in zip(ours, stored, strict=True):
+        assert line == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_a_slurm_job_of_two_nodes_trains(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
+    """The script of the documentation, with two torchruns on this machine in place of srun's two nodes."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    scripts = {
+        "scontrol": "echo localhost",
+        "srun": 'for n in 0 1; do SLURM_NODEID=$n "$@" & done; wait -n && wait -n',
+        "torchrun": f'exec "{sys.executable}" -m torch.distributed.run "$@"',
+    }
+    for name, text in scripts.items():
+        (tools / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tools / name).chmod(0o755)
+    slurm = {
+        "SLURM_JOB_NODELIST": "here[1-2]",
+        "SLURM_NNODES": "2",
+        "SLURM_JOB_ID": "7",
+        "MASTER_PORT": "29618",
+    }
+    environment = ENVIRONMENT | slurm | {"PATH": f"{tools}:{os.environ['PATH']}"}
+    _, *flags = command(folders, tiny_pipeline_dir, tmp_path / "run")
+    done = subprocess.run(
+        ["bash", "docs/slurm_train.sh", *flags],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run") == pytest.approx(losses(straight), abs=1e-5)

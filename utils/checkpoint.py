@@ -1,22 +1,28 @@
 """Training checkpoints: folders that are whole or absent, and that notice a flipped byte.
 
-A checkpoint is `step_00001000/` with one file of safetensors a module, `state.pt` (optimizer and schedule,
-read with `weights_only=True`), and `checkpoint.json` (step, settings, SHA-256 sums of the other files).
+A checkpoint is `step_00001000/` with the files of its writer and `checkpoint.json`: step, settings and the
+SHA-256 sums of the other files. `save_checkpoint` writes one safetensors file a module, and `state.pt`, which
+is read with `weights_only=True`; a writer with files of its own goes between `begin_checkpoint` and
+`finish_checkpoint`.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
 MANIFEST = "checkpoint.json"
+STATE = "state.pt"
 
 
 def save_checkpoint(
@@ -40,34 +46,67 @@ def save_checkpoint(
     Raises:
         UserError: the folder cannot be written; earlier checkpoints are left as they were.
     """
-    folder = Path(folder)
-    final = folder / f"step_{step:08d}"
-    temporary = folder / f".step_{step:08d}.tmp"
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    temporary = begin_checkpoint(folder, step)
+    with _refusing_bad_disks(temporary):
         for name, tensors in modules.items():
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
                 temporary / f"{name}.safetensors",
             )
-        torch.save(state, temporary / "state.pt")
-        sums = {path.name: file_sha256(path) for path in sorted(temporary.iterdir())}
+        torch.save(state, temporary / STATE)
+    return finish_checkpoint(temporary, step, settings, keep)
+
+
+def begin_checkpoint(folder: str | Path, step: int) -> Path:
+    """Make an empty folder of a temporary name for a checkpoint's files; what killed runs left is removed.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    temporary = temporary_path(folder, step)
+    with _refusing_bad_disks(temporary):
+        for stale in Path(folder).glob(".step_*.tmp"):
+            shutil.rmtree(stale, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    return temporary
+
+
+def temporary_path(folder: str | Path, step: int) -> Path:
+    """Where `begin_checkpoint` has a checkpoint's files written."""
+    return Path(folder) / f".step_{step:08d}.tmp"
+
+
+def finish_checkpoint(temporary: Path, step: int, settings: dict[str, Any], keep: int) -> Path:
+    """Sum up the files, bring them to the disk, give the folder its name, remove all but the newest `keep`.
+
+    Raises:
+        UserError: the folder cannot be written; earlier checkpoints are left as they were.
+    """
+    final = temporary.with_name(f"step_{step:08d}")
+    with _refusing_bad_disks(temporary):
+        sums = {str(path.relative_to(temporary)): file_sha256(path) for path in _files(temporary)}
         for name in sums:
             _sync(temporary / name)
         write_json(temporary / MANIFEST, {"step": step, "settings": settings, "sha256": sums})
         _sync(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.replace(final)
-        _sync(folder)
-    except (OSError, RuntimeError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(
-            f"cannot write the checkpoint {final}: {error}; the earlier ones are untouched"
-        ) from error
-    for old in list_checkpoints(folder)[:-keep]:
+        _sync(final.parent)
+    for old in list_checkpoints(final.parent)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+@contextlib.contextmanager
+def _refusing_bad_disks(temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(
+            f"cannot write the checkpoint {temporary}: {error}; the earlier ones are untouched: free some "
+            "space or give another --output_dir, and run the same command again"
+        ) from error
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
@@ -75,13 +114,8 @@ def list_checkpoints(folder: str | Path) -> list[Path]:
     return sorted(p for p in Path(folder).glob("step_*") if (p / MANIFEST).is_file())
 
 
-def load_checkpoint(
-    path: str | Path,
-) -> tuple[int, dict[str, dict[str, torch.Tensor]], dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint that `save_checkpoint` wrote.
-
-    Returns:
-        step, modules, state, settings, as they were given to `save_checkpoint`.
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint's step, settings and sums, and check all its files.
 
     Raises:
         UserError: a file is missing or its SHA-256 sum is not the stored one; the message names it.
@@ -98,13 +132,31 @@ def load_checkpoint(
                 f"{path / name} is damaged (its SHA-256 sum changed); "
                 f"remove {path} to resume from the one before"
             )
+    return manifest
+
+
+def load_checkpoint(
+    path: str | Path,
+) -> tuple[int, dict[str, dict[str, torch.Tensor]], dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint that `save_checkpoint` wrote.
+
+    Returns:
+        step, modules, state, settings, as they were given to `save_checkpoint`.
+
+    Raises:
+        UserError: see `read_manifest`.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
     modules = {
-        name[: -len(".safetensors")]: load_file(path / name)
-        for name in manifest["sha256"]
-        if name != "state.pt"
+        name[: -len(".safetensors")]: load_file(path / name) for name in manifest["sha256"] if name != STATE
     }
-    state = torch.load(path / "state.pt", weights_only=True, map_location="cpu")
-    return manifest["step"], modules, state, manifest["settings"]
+    return manifest["step"], modules, read_state(path), manifest["settings"]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's state file; pickled code in it is refused by torch."""
+    return torch.load(path / STATE, weights_only=True, map_location="cpu")
 
 
 def check_settings(path: str | Path, stored: dict[str, Any], given: dict[str, Any], advice: str) -> None:
@@ -132,6 +184,10 @@ def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _sync(path: Path) -> None:

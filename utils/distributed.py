@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -11,11 +13,19 @@ import torch.distributed as dist
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """This process among all of the run's processes."""
+    """This process among all of the run's processes.
+
+    Attributes:
+        rank: of this process, from 0.
+        world_size: number of processes.
+        device: that this process computes on.
+        patient: a group that waits for days, for what may take longer than the network's timeout.
+    """
 
     rank: int
     world_size: int
     device: torch.device
+    patient: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -23,9 +33,43 @@ class World:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process is here, however long it takes."""
         if self.world_size > 1:
-            dist.barrier()
+            dist.barrier(group=self.patient)
+
+    def on_main(self, work: Callable[[], Any]) -> None:
+        """Let the main process do something while the others wait; where it fails, all of them end.
+
+        Raises:
+            Exception: what `work` raised, in the main process; SystemExit in the others.
+        """
+        failure: BaseException | None = None
+        if self.is_main:
+            try:
+                work()
+            except BaseException as error:  # also Ctrl-C: the others must not wait for ever
+                failure = error
+        if self.world_size > 1:
+            failed = torch.tensor(int(failure is not None))
+            dist.broadcast(failed, src=0, group=self.patient)
+            if failed and failure is None:
+                raise SystemExit(2)
+        if failure is not None:
+            raise failure
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum a CPU tensor over all processes; every one gets the result."""
+        if self.world_size > 1:
+            dist.all_reduce(values, group=self.patient)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """One picklable value of each process, in the order of their ranks, for every one of them."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value, group=self.patient)
+        return values
 
 
 @contextlib.contextmanager
@@ -45,10 +89,12 @@ def distributed_world(device: str = "auto") -> Iterator[World]:
         torch_device = torch.device("cuda", local_rank)
     else:
         torch_device = torch.device(device)
+    patient = None
     if world_size > 1:
         dist.init_process_group("nccl" if torch_device.type == "cuda" else "gloo")
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=7))
     try:
-        yield World(rank, world_size, torch_device)
+        yield World(rank, world_size, torch_device, patient)
     finally:
         if world_size > 1:
             dist.destroy_process_group()

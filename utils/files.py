@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from utils.errors import UserError
 
 
@@ -80,7 +82,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if path.exists():
                 path.replace(old)
             new.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {error}; choose another folder or free some space") from error
 
 
