@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -69,6 +70,9 @@ class Config:
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
     temporal_weight: float = 0.0
     """Weight of the error's change from frame to frame, against flicker; above 0, frames are consecutive."""
+    motion_weight: float = 0.0
+    """Weight of how much more or less each place changes from frame to frame than in the truth, against
+    motion that is blurred away; above 0, frames are consecutive."""
     ema_decay: float = 0.998
     """Decay of the averaged weights, which are what is saved for inference."""
     checkpoint_steps: int = 500
@@ -135,7 +139,7 @@ class DecoderDataset(Dataset[Frames]):
         rng = np.random.default_rng([self.config.seed, index])
         count = self.config.frames_per_clip
         later = np.arange(segment.start + 1, segment.end)
-        if self.config.temporal_weight > 0:
+        if self.config.temporal_weight > 0 or self.config.motion_weight > 0:
             first = rng.integers(len(later) - count + 1)
             chosen = later[first : first + count]
         else:
@@ -207,6 +211,14 @@ def flicker_loss(decoded: torch.Tensor, batch: Frames, num_clips: int) -> torch.
     return (error.diff(dim=1).abs() * weight[:, 1:]).mean()
 
 
+def motion_loss(decoded: torch.Tensor, images: torch.Tensor, num_clips: int) -> torch.Tensor:
+    """L1 of the mean change from frame to frame, in squares of 8 x 8 pixels."""
+    ours, theirs = (
+        clip.unflatten(0, (num_clips, -1)).diff(dim=1).abs().mean(2) for clip in (decoded, images)
+    )
+    return functional.avg_pool2d(ours - theirs, 8).abs().mean()
+
+
 def psnr(squared: torch.Tensor) -> float:
     """PSNR in dB of squared errors of pixels in [-1, 1]."""
     return -10 * math.log10(squared.mean().item() / 4)
@@ -263,6 +275,7 @@ def main(config: Config) -> None:
         "latent_noise",
         "drop_photo",
         "temporal_weight",
+        "motion_weight",
     )
     check_output_dir(config.output_dir)
     train_set = DecoderDataset(config, "train", config.latents)
@@ -285,6 +298,8 @@ def main(config: Config) -> None:
         loss = reconstruction_loss(decoded, batch.images, batch.weight)
         if config.temporal_weight > 0:
             loss = loss + config.temporal_weight * flicker_loss(decoded, batch, config.clips_per_batch)
+        if config.motion_weight > 0:
+            loss = loss + config.motion_weight * motion_loss(decoded, batch.images, config.clips_per_batch)
         return loss
 
     averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train decoder")

@@ -260,3 +260,13 @@ def test_sentences_carry_their_labels() -> None:
     assert labels.shape == (50, 2)
     assert (labels[:, 0] < len(train_text_encoder.MOTIONS)).all()
     assert ((labels[:, 1] == len(train_text_encoder.MOTIONS)) == (labels[:, 1] == labels.max())).all()
+
+
+def test_the_motion_loss_asks_for_as_much_change_as_the_truth_has() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(6, 3, 16, 8, generator=generator)
+    still = images[:1].expand_as(images)
+    assert train_decoder.motion_loss(images, images, 2) == 0
+    assert train_decoder.motion_loss(images + 0.3, images, 2) < 1e-6
+    half, none = (train_decoder.motion_loss(x, images, 2) for x in ((images + still) / 2, still))
+    assert 0 < half < none
