@@ -149,8 +149,8 @@ class Config:
     """Held-out clips for it, each with one fixed noise."""
     log_steps: int = 10
     """Write tensorboardX scalars every so many steps."""
-    max_loss_ratio: float = 20.0
-    """Stop where a loss is above so many times the median of the last 100; 0 for never."""
+    max_loss_ratio: float = 5.0
+    """Stop where a loss is above so many times the largest of the last 100; 0 for never."""
     allow_changed_settings: bool = False
     """Resume although settings or data that shape the run differ from the checkpoint's."""
     dry_run: bool = False
@@ -511,8 +511,7 @@ def loss_totals(losses: torch.Tensor, timesteps: torch.Tensor, num_timesteps: in
 def explosion(loss: float, grad_norm: float, state: TrainingState, names: list[list[str]]) -> str:
     """The message of a run that ends because its loss or gradient cannot be trusted."""
     batch = ", ".join(sorted(set(itertools.chain.from_iterable(names))))
-    recent = sorted(state.recent_losses)
-    usual = f", lately {recent[len(recent) // 2]:.4g}" if recent else ""
+    usual = f", before at most {max(state.recent_losses):.4g}" if state.recent_losses else ""
     return (
         f"at step {state.step} the loss is {loss:.4g}{usual}, the gradient's norm {grad_norm:.4g}, on "
         f"{batch}: nothing was written; the last checkpoint is untouched. Look at these videos; "

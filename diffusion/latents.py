@@ -94,7 +94,6 @@ def encode_images(vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16
     return torch.cat(chunks)
 
 
-@torch.no_grad()
 def mix_noise(independent: torch.Tensor, common: torch.Tensor, share: float) -> torch.Tensor:
     """Noise whose frames are alike: mixed noise of Ge et al., "Preserve Your Own Correlation", 2023, eq. 3.
 
@@ -109,6 +108,7 @@ def mix_noise(independent: torch.Tensor, common: torch.Tensor, share: float) -> 
     return (1 - share) ** 0.5 * independent + share**0.5 * common
 
 
+@torch.no_grad()
 def decode_latents(
     vae: AutoencoderKL,
     latents: torch.Tensor,

@@ -323,7 +323,7 @@ def test_an_exploding_loss_stops(folders, tiny_pipeline_dir, tmp_path) -> None:
     )
     done = run(command(folders, tiny_pipeline_dir, tmp_path, *flags, "--checkpoint_steps", "200"))
     assert done.returncode == 2, done.stderr
-    assert re.search(r"error: at step \d+ the loss is .*, lately .*, on .*[ab]", done.stderr)
+    assert re.search(r"error: at step \d+ the loss is .*, before at most .*, on .*[ab]", done.stderr)
 
 
 def test_dry_run_tells_and_writes_nothing(folders, tiny_pipeline_dir, tmp_path) -> None:

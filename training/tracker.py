@@ -156,7 +156,7 @@ def _drop_lines_after(path: Path, step: int) -> None:
 
 
 def exploded(loss: float, recent: list[float], ratio: float) -> bool:
-    """Whether a loss is no number, or above `ratio` times the median of the recent ones (0: never)."""
+    """Whether a loss is no number, or above `ratio` times the largest of the recent ones (0: never)."""
     if not math.isfinite(loss):
         return True
-    return ratio > 0 and len(recent) >= 20 and loss > ratio * float(np.median(recent))
+    return ratio > 0 and len(recent) >= 20 and loss > ratio * max(recent)
