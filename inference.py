@@ -17,6 +17,7 @@ A published checkpoint, in few steps and then by its own procedure:
 import collections
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,17 +28,19 @@ from tqdm import tqdm
 from data.annotations import load_annotations
 from data.frames import frame_paths
 from data.inputs import Clip, Inputs, read_inputs
+from data.latents import vae_sha256
 from diffusion.inputs import check_multiple
 from diffusion.latents import load_vae
 from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
+from diffusion.windows import WindowStore, plan_windows
 from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
 from models import load_denoiser
 from models.text_to_poses import TextToPoses
 from utils.config import run_script
-from utils.contact_sheet import contact_sheet
+from utils.contact_sheet import contact_sheet, spread
 from utils.errors import UserError
 from utils.files import check_output_dir, write_json
 from utils.image import write_png
@@ -49,6 +52,7 @@ SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
 SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
 DEFAULT_NUM_FRAMES = 24
 MAX_SIDE = 4096
+SHEET_COLUMNS = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,11 @@ class Config:
     """Denoising steps; by default 4 for a model that predicts clean latents, as the shipped one, else 25."""
     num_frames: int | None = None
     """Make only the first so many frames; by default one for each pose, and 24 without poses."""
+    window_frames: int = 24
+    """Frames that are sampled together. Longer videos are made in such windows, which overlap, in memory that
+    does not grow with them; stopped, the same command goes on with the window it was at."""
+    window_overlap: int = 8
+    """Frames that two windows share."""
     fps: float = 12
     """Frames a second of the video."""
     height: int | None = None
@@ -299,35 +308,123 @@ def clip_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
 
 
+def stream_video(
+    config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: Inputs, store: WindowStore | None = None
+) -> Iterator[np.ndarray]:
+    """Sample one clip, a long one in windows of frames; yields (H, W, 3) uint8 RGB.
+
+    Args:
+        config: settings.
+        pipeline: the model.
+        clip: its name and sentence.
+        inputs: photo, poses, joints.
+        store: keeps the windows that are done.
+    """
+    poses = inputs.poses
+    if poses is None or len(poses) <= config.window_frames:
+        yield from make_video(config, pipeline, clip, inputs)
+        return
+    pipeline.set_progress_bar_config(disable=True)
+    with (
+        autocast(config.dtype, pipeline.device),
+        tqdm(total=len(poses), desc=clip.name, unit="frame", leave=False, dynamic_ncols=True) as progress,
+    ):
+        for frames in pipeline.stream(
+            inputs.photo,
+            poses,
+            clip.prompt,
+            seed=clip_seed(config.seed, clip.name),
+            joints=inputs.joints,
+            image_joints=inputs.image_joints,
+            window_frames=config.window_frames,
+            overlap=config.window_overlap,
+            num_inference_steps=config.num_inference_steps,
+            image_guidance_scale=config.image_guidance_scale,
+            pose_guidance_scale=config.pose_guidance_scale,
+            text_guidance_scale=config.text_guidance_scale,
+            store=store,
+        ):
+            progress.update(len(frames))
+            yield from frames
+    pipeline.set_progress_bar_config(disable=False)
+
+
 def make_video(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: Inputs) -> np.ndarray:
-    """Sample one clip; (F, H, W, 3) uint8 RGB."""
+    """Sample one clip, all of its frames together; (F, H, W, 3) uint8 RGB."""
     pipeline.set_progress_bar_config(desc=clip.name, unit="step", leave=False, dynamic_ncols=True)
+    count = num_frames_of(config, inputs)
+    seed = clip_seed(config.seed, clip.name)
     with autocast(config.dtype, pipeline.device):
         (clips,) = pipeline(
             inputs.photo,
-            inputs.poses,
+            None if inputs.poses is None else inputs.poses[:],
             clip.prompt,
             joints=inputs.joints,
             image_joints=inputs.image_joints,
-            num_frames=(config.num_frames or DEFAULT_NUM_FRAMES) if inputs.poses is None else None,
+            num_frames=count,
             num_inference_steps=config.num_inference_steps,
             image_guidance_scale=config.image_guidance_scale,
             pose_guidance_scale=1.0 if inputs.poses is None else config.pose_guidance_scale,
             text_guidance_scale=config.text_guidance_scale,
-            generator=torch.Generator().manual_seed(clip_seed(config.seed, clip.name)),
+            latents=pipeline.frame_noise(seed, range(count), *inputs.photo.shape[:2]),
+            generator=torch.Generator().manual_seed(seed),
             output_type="np",
             return_dict=False,
         )
     return (np.asarray(clips[0]) * 255).round().astype(np.uint8)
 
 
-def describe(config: Config, pipeline: X2FashionPipeline, clip: Clip, frames: np.ndarray) -> dict[str, Any]:
+def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: Inputs) -> Path:
+    """Sample a clip and write its video, contact sheet and settings; returns the video's path."""
+    path = config.output_dir / f"{clip.name}.mp4"
+    height, width = inputs.photo.shape[:2]
+    count = num_frames_of(config, inputs)
+    settings = describe(config, pipeline, clip, count, height, width)
+    shown = set(spread(count, SHEET_COLUMNS))
+    frames: list[np.ndarray] = []
+    store = None
+    if count > config.window_frames and inputs.poses is not None:
+        files = {"photo": inputs.photo, "joints": inputs.joints, "image_joints": inputs.image_joints}
+        sums = {
+            name: None if x is None else hashlib.sha256(x.tobytes()).hexdigest() for name, x in files.items()
+        }
+        sums["denoiser"] = vae_sha256(pipeline.denoiser)
+        store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
+
+    def video() -> Iterator[np.ndarray]:
+        for index, frame in enumerate(stream_video(config, pipeline, clip, inputs, store)):
+            if index in shown:
+                frames.append(frame)
+            yield frame
+
+    write_video(path, video(), config.fps)
+    rows = [("photo", [inputs.photo]), ("frames", frames)]
+    if inputs.poses is not None:
+        label = "poses made from the sentence" if clip.poses is None else "poses"
+        rows.insert(1, (label, list(inputs.poses[sorted(shown)])))
+        if inputs.joints is not None and (clip.poses is None or config.fit_poses):
+            write_poses(config.output_dir / f"{clip.name}_poses", inputs.joints, height, width)
+    write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
+    write_json(path.with_suffix(".json"), settings)
+    if store is not None:
+        store.remove()
+    return path
+
+
+def num_frames_of(config: Config, inputs: Inputs) -> int:
+    """Frames of a clip's video."""
+    return (config.num_frames or DEFAULT_NUM_FRAMES) if inputs.poses is None else len(inputs.poses)
+
+
+def describe(
+    config: Config, pipeline: X2FashionPipeline, clip: Clip, num_frames: int, height: int, width: int
+) -> dict[str, Any]:
     """Everything that a clip was made with, resolved, for its JSON."""
     settings = {**dataclasses.asdict(config), **dataclasses.asdict(clip)}
     settings |= {
-        "num_frames": len(frames),
-        "height": frames.shape[1],
-        "width": frames.shape[2],
+        "num_frames": num_frames,
+        "height": height,
+        "width": width,
         "scheduler": type(pipeline.scheduler).__name__,
         "num_inference_steps": config.num_inference_steps or pipeline.default_num_inference_steps,
         "clip_seed": clip_seed(config.seed, clip.name),
@@ -363,29 +460,22 @@ def main(config: Config) -> None:
         raise UserError(
             f"{height} x {width} pixels (height x width) are too many; give at most {MAX_SIDE} each"
         )
-    if config.num_frames is not None:
+    check_multiple("frames of a window", config.window_frames, pipeline.denoiser.frame_multiple)
+    plan_windows(config.window_frames + 1, config.window_frames, config.window_overlap)
+    if config.num_frames is not None and config.num_frames <= config.window_frames:
         check_multiple("frames", config.num_frames, pipeline.denoiser.frame_multiple)
 
     # Read everything once before the first file is written: a mistake in the last clip is told now.
     tools = load_motion_tools(config, clips, pipeline)
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
         inputs = prepare_inputs(config, pipeline, tools, clip, height, width)
-        count = DEFAULT_NUM_FRAMES if inputs.poses is None else len(inputs.poses)
-        check_multiple(f"frames of clip {clip.name}", count, pipeline.denoiser.frame_multiple)
+        count = num_frames_of(config, inputs)
+        if inputs.poses is None or count <= config.window_frames:
+            check_multiple(f"frames of clip {clip.name}", count, pipeline.denoiser.frame_multiple)
 
     for index, clip in enumerate(clips, 1):
         inputs = prepare_inputs(config, pipeline, tools, clip, height, width)
-        frames = make_video(config, pipeline, clip, inputs)
-        path = config.output_dir / f"{clip.name}.mp4"
-        rows = [("photo", [inputs.photo]), ("frames", list(frames))]
-        if inputs.poses is not None:
-            label = "poses made from the sentence" if clip.poses is None else "poses"
-            rows.insert(1, (label, list(inputs.poses)))
-            if inputs.joints is not None and (clip.poses is None or config.fit_poses):
-                write_poses(config.output_dir / f"{clip.name}_poses", inputs.joints, height, width)
-        write_video(path, frames, config.fps)
-        write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
-        write_json(path.with_suffix(".json"), describe(config, pipeline, clip, frames))
+        path = write_clip(config, pipeline, clip, inputs)
         print(f"[{index}/{len(clips)}] {path}: {clip.prompt}")
     print(f"video (.mp4), contact sheet (.png) and settings (.json) of each clip are in {config.output_dir}/")
 

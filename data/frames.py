@@ -1,15 +1,16 @@
 """Frames and poses from disk: a folder of numbered pictures a video, or a video file."""
 
+import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from utils.errors import UserError
 from utils.image import read_image
-from utils.video import read_video
+from utils.video import iter_video
 
 NUMBERED = re.compile(r"(\d{1,9})\.(?:png|jpe?g)", re.ASCII | re.IGNORECASE)
 NAMING = "frames are named 000.png, 001.png and so on"
@@ -79,42 +80,56 @@ def read_frames(folder: str | Path, indices: Sequence[int] | None = None) -> np.
 
 def read_pictures(paths: Sequence[Path]) -> np.ndarray:
     """Read pictures of one size as (F, H, W, 3) uint8 RGB; a `UserError` names the first that differs."""
-    first = read_image(paths[0])
+    pictures = iter_pictures(paths)
+    first = next(pictures)
     frames = np.empty((len(paths), *first.shape), np.uint8)
     frames[0] = first
-    for i, path in enumerate(paths[1:], 1):
+    for i, picture in enumerate(pictures, 1):
+        frames[i] = picture
+    return frames
+
+
+def iter_pictures(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Read pictures (H, W, 3) uint8 RGB one by one; a `UserError` names the first of another size."""
+    first: np.ndarray | None = None
+    for path in paths:
         picture = read_image(path)
+        first = picture if first is None else first
         if picture.shape != first.shape:
             raise UserError(
                 f"{path} is {picture.shape[1]} x {picture.shape[0]} pixels, {paths[0].name} beside it is "
                 f"{first.shape[1]} x {first.shape[0]}; all frames of a video must have one size"
             )
-        frames[i] = picture
-    return frames
+        yield picture
 
 
 def read_poses(path: str | Path, num_frames: int | None = None) -> np.ndarray:
-    """Read skeleton pictures from a folder of numbered pictures or from a video file.
+    """Read skeleton pictures as (F, H, W, 3) uint8 RGB; see `iter_poses`."""
+    return np.stack(list(iter_poses(path, num_frames)))
+
+
+def iter_poses(path: str | Path, num_frames: int | None = None) -> Iterator[np.ndarray]:
+    """Read skeleton pictures one by one, from a folder of numbered pictures or from a video file.
 
     Args:
         path: of the folder or the video.
         num_frames: read only the first so many; None reads all.
 
-    Returns:
-        (F, H, W, 3) uint8 RGB.
+    Yields:
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: see `read_frames` and `read_video`; or fewer poses than `num_frames`.
+        UserError: see `frame_paths`, `iter_pictures` and `iter_video`; or fewer poses than `num_frames`.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(
             f"there are no poses at {path}; give a folder of skeleton pictures or a video of them"
         )
-    if path.is_dir():
-        poses = read_pictures(frame_paths(path)[:num_frames])
-    else:
-        poses = read_video(path, num_frames=num_frames)[0]
-    if num_frames is not None and len(poses) < num_frames:
-        raise UserError(f"{path} has {len(poses)} poses, {num_frames} are needed; ask for fewer frames")
-    return poses
+    pictures = iter_pictures(frame_paths(path)) if path.is_dir() else (p for p, _, _ in iter_video(path))
+    count = 0
+    for picture in itertools.islice(pictures, num_frames):
+        count += 1
+        yield picture
+    if num_frames is not None and count < num_frames:
+        raise UserError(f"{path} has {count} poses, {num_frames} are needed; ask for fewer frames")

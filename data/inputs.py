@@ -1,11 +1,14 @@
 """The inputs of one video: photo, skeletons and joints, read and fitted into the model's size."""
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from data.frames import read_poses
+from data.frames import iter_poses
+from data.pose_cache import PackedPictures, pack_if_many
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import Placement, fit_image, read_image
@@ -36,18 +39,20 @@ class Clip:
 class Inputs:
     """The inputs of one video at the model's size: uint8 RGB, joints (F, 18, 3) and (18, 3) in its pixels.
 
+    The poses (F, H, W, 3) of a long video are kept compressed.
+
     Without `poses` the video model's own attention to the sentence moves the person.
     """
 
     photo: np.ndarray
-    poses: np.ndarray | None
+    poses: np.ndarray | PackedPictures | None
     joints: np.ndarray | None
     image_joints: np.ndarray | None
 
     def with_joints(self, joints: np.ndarray) -> "Inputs":
         """The same with other joints (F, 18, 3), and skeletons drawn of them."""
         height, width = self.photo.shape[:2]
-        poses = np.stack([draw_pose(frame, height, width) for frame in joints])
+        poses = pack_if_many(draw_pose(frame, height, width) for frame in joints)
         return dataclasses.replace(self, poses=poses, joints=joints)
 
 
@@ -82,21 +87,32 @@ def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> 
 
 def _read_poses(
     path: Path, start: int, count: int | None, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    pictures = read_poses(path, None if count is None else start + count)
-    if path.is_dir():
-        joints = load_joints(path, len(pictures))
-    else:
-        joints = np.stack([read_joints(picture) for picture in pictures])
-    pictures = pictures[start:]
-    fitted = [_fit(path, picture, height, width) for picture in pictures]
+) -> tuple[np.ndarray | PackedPictures, np.ndarray | None]:
+    placements: list[Placement] = []
+    read: list[np.ndarray] = []
+    is_folder, original = path.is_dir(), (height, width)
+
+    def fitted() -> Iterator[np.ndarray]:
+        nonlocal original
+        pictures = iter_poses(path, None if count is None else start + count)
+        for picture in itertools.islice(pictures, start, None):
+            original = picture.shape[:2]
+            if not is_folder:
+                read.append(read_joints(picture))
+            pose, placement = _fit(path, picture, height, width)
+            placements.append(placement)
+            yield pose
+
+    poses = pack_if_many(fitted())
+    joints = load_joints(path, start + len(poses)) if is_folder else np.stack(read)
     if joints is not None:
-        resized = pictures.shape[1:3] != (height, width)
-        joints = fitted[0][1].to_fitted(joints[start:]) if resized else joints[start:]
-        if resized and ((joints[..., 2] > 0).sum(axis=1) >= NUM_JOINTS_TO_REDRAW).all():
-            # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
-            return np.stack([draw_pose(frame, height, width) for frame in joints]), joints
-    return np.stack([pose for pose, _ in fitted]), joints
+        joints = joints[start:] if is_folder else joints
+        if original != (height, width):
+            joints = placements[0].to_fitted(joints)
+            if ((joints[..., 2] > 0).sum(axis=1) >= NUM_JOINTS_TO_REDRAW).all():
+                # Resizing blurs thin lines, and an estimator may have drawn hands and face as well.
+                poses = pack_if_many(draw_pose(frame, height, width) for frame in joints)
+    return poses, joints
 
 
 def _fit(path: Path, picture: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Placement]:

@@ -3,13 +3,15 @@
 Of the forms that ``benchmarks/pose_cache.py`` measures it is the smallest, and among the fastest.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
+MANY_PICTURES = 64  # more of them are kept compressed
 POSE_SCALE = 8  # pose pictures are this many times the size of the latents
 LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]  # OpenCV's quality above 100
 
@@ -34,6 +36,39 @@ def pack_pictures(encoded: Sequence[bytes]) -> tuple[torch.Tensor, torch.Tensor]
     """
     data = torch.from_numpy(np.frombuffer(b"".join(encoded), np.uint8).copy())
     return data, torch.tensor(np.cumsum([0, *map(len, encoded)]))
+
+
+class PackedPictures:
+    """Pictures of one size, compressed in memory; indexed like an array (F, H, W, 3) uint8.
+
+    Args:
+        pictures: (H, W, 3) uint8 RGB each, read one by one.
+    """
+
+    def __init__(self, pictures: Iterable[np.ndarray]) -> None:
+        self._encoded = [np.frombuffer(encode_picture(picture), np.uint8) for picture in pictures]
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> np.ndarray:
+        if isinstance(index, int | np.integer):
+            picture = decode_picture(self._encoded[index])
+            assert picture is not None
+            return picture
+        chosen = range(len(self))[index] if isinstance(index, slice) else index
+        return np.stack([self[int(i)] for i in chosen])
+
+
+def pack_if_many(pictures: Iterable[np.ndarray]) -> np.ndarray | PackedPictures:
+    """Pictures (H, W, 3) uint8 as one array (F, H, W, 3), or compressed where they are many.
+
+    Raises:
+        ValueError: there are none.
+    """
+    pictures = iter(pictures)
+    few = list(itertools.islice(pictures, MANY_PICTURES + 1))
+    return np.stack(few) if len(few) <= MANY_PICTURES else PackedPictures(itertools.chain(few, pictures))
 
 
 def resize_pictures(pictures: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Pictures to latents and back, through a frozen VAE."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from safetensors import SafetensorError
@@ -106,6 +108,29 @@ def mix_noise(independent: torch.Tensor, common: torch.Tensor, share: float) -> 
         (..., c, f, h, w) standard normal.
     """
     return (1 - share) ** 0.5 * independent + share**0.5 * common
+
+
+def frame_noise(
+    seed: int, frames: Iterable[int], shape: tuple[int, int, int], share: float = 0.0
+) -> torch.Tensor:
+    """Noise that each frame of a video has whatever else is sampled with it: a function of (seed, frame).
+
+    Args:
+        seed: of the video.
+        frames: numbers of frames in the video.
+        shape: (c, h, w) of a latent.
+        share: what the frames have in common, see `mix_noise`.
+
+    Returns:
+        (c, f, h, w) float32 standard normal, drawn on the CPU.
+    """
+
+    def draw(*place: int) -> torch.Tensor:
+        state = np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0]
+        return torch.randn(shape, generator=torch.Generator().manual_seed(int(state >> np.uint64(1))))
+
+    independent = torch.stack([draw(1, frame) for frame in frames], dim=1)
+    return mix_noise(independent, draw(0)[:, None], share)
 
 
 @torch.no_grad()

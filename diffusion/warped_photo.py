@@ -25,6 +25,10 @@ class WarpedPhoto:
     pictures: torch.Tensor
     validity: torch.Tensor
 
+    def frames(self, chosen: slice) -> "WarpedPhoto":
+        """Those of some frames."""
+        return WarpedPhoto(self.pictures[:, chosen], self.validity[:, chosen])
+
 
 def warp_photo(
     photo: torch.Tensor,

@@ -34,9 +34,7 @@ def contact_sheet(
         (H, W, 3) uint8 RGB.
     """
     assert rows and max_columns >= 1
-    strips = [
-        _strip([images[i] for i in _spread(len(images), max_columns)], row_height) for _, images in rows
-    ]
+    strips = [_strip([images[i] for i in spread(len(images), max_columns)], row_height) for _, images in rows]
     text_width = max(MIN_TEXT_WIDTH, *(strip.shape[1] for strip in strips))
     font = ImageFont.load_default(FONT_SIZE)
     blocks: list[np.ndarray] = []
@@ -56,7 +54,8 @@ def contact_sheet(
     return sheet
 
 
-def _spread(count: int, limit: int) -> list[int]:
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of `count` places, evenly spaced, first and last included."""
     return np.linspace(0, count - 1, min(count, limit)).round().astype(int).tolist()
 
 

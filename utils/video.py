@@ -117,14 +117,32 @@ def read_video(
     Raises:
         UserError: no such file, another kind of file, damaged, without pictures, or over a limit.
     """
+    limits = f"at most {max_frames} frames, {max_seconds:g} s and {max_pixels // 10**6} million pixels in all"
+    frames: list[np.ndarray] = []
+    fps = 0.0
+    for picture, seconds, fps in iter_video(path):  # noqa: B007
+        if num_frames is not None and len(frames) >= num_frames:
+            break
+        total = (len(frames) + 1) * picture.shape[0] * picture.shape[1]
+        if len(frames) >= max_frames or total > max_pixels or seconds > max_seconds:
+            raise UserError(f"{path} is too long; {limits} are read: cut or shrink it")
+        frames.append(picture)
+    return np.stack(frames), fps
+
+
+def iter_video(path: str | Path) -> Iterator[tuple[np.ndarray, float, float]]:
+    """Read a video frame by frame: picture (H, W, 3) uint8 RGB, its time in seconds, frames per second.
+
+    Raises:
+        UserError: no such file, another kind of file, damaged, or without pictures.
+    """
     path = Path(path)
     demuxer = DEMUXERS.get(path.suffix.lower())
     if demuxer is None:
         raise UserError(f"{path} is not a video that can be read; give one of {', '.join(DEMUXERS)}")
     if not path.is_file():
         raise UserError(f"{path} does not exist or is not a file; give a video file")
-    limits = f"at most {max_frames} frames, {max_seconds:g} s and {max_pixels // 10**6} million pixels in all"
-    frames: list[np.ndarray] = []
+    count, first = 0, (0, 0)
     try:
         with av.open(str(path), format=demuxer, options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
@@ -133,24 +151,21 @@ def read_video(
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             _check_dimensions(path, stream.width, stream.height)
             for frame in _decode(container, stream):
-                if num_frames is not None and len(frames) >= num_frames:
+                picture = _to_rgb(frame)
+                first = first if count else picture.shape[:2]
+                if picture.shape[:2] != first:
+                    raise UserError(f"{path} changes its size at frame {count}; encode it anew in one size")
+                if not 0 < fps < math.inf:
                     break
-                total = (len(frames) + 1) * frame.width * frame.height
-                if len(frames) >= max_frames or total > max_pixels or (frame.time or 0) > max_seconds:
-                    raise UserError(f"{path} is too long; {limits} are read: cut or shrink it")
-                frames.append(_to_rgb(frame))
-                if frames[-1].shape != frames[0].shape:
-                    raise UserError(
-                        f"{path} changes its size at frame {len(frames) - 1}; encode it anew in one size"
-                    )
+                count += 1
+                yield picture, float(frame.time or 0), fps
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"{path} cannot be read as {path.suffix[1:].lower()} video ({reason}); encode it anew"
         ) from error
-    if not frames or not 0 < fps < math.inf:
+    if count == 0:
         raise UserError(f"{path} holds no pictures or no frame rate; give a video")
-    return np.stack(frames), fps
 
 
 def _check_dimensions(path: Path, width: int, height: int) -> None:

@@ -1,0 +1,112 @@
+"""Long videos in windows: what is cut where, and that the seams hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.pose_cache import PackedPictures
+from diffusion.latents import frame_noise
+from diffusion.windows import WindowStore, crossfade, plan_windows
+from tests.toys import SENTENCES, figure_clip
+from utils.errors import UserError
+
+FRAMES, POSES, JOINTS = figure_clip(30)
+
+
+@pytest.mark.parametrize("num_frames", [1, 8, 9, 14, 15, 30, 101])
+@pytest.mark.parametrize("overlap", [0, 2, 6])
+def test_windows_cover_every_frame_once(num_frames: int, overlap: int) -> None:
+    windows = plan_windows(num_frames, 8, overlap)
+    kept = [frame for window in windows for frame in range(window.start, window.keep)]
+    assert kept == list(range(num_frames))
+    assert all(len(window.frames) == min(8, num_frames) for window in windows)
+    for earlier, later in zip(windows, windows[1:], strict=False):
+        assert later.frames[0] == 0 and later.start == earlier.keep
+        assert earlier.stop - later.start >= overlap
+
+
+@pytest.mark.parametrize("overlap", [-1, 7, 8])
+def test_windows_that_do_not_advance_are_refused(overlap: int) -> None:
+    with pytest.raises(UserError, match="at most 6"):
+        plan_windows(30, 8, overlap)
+
+
+def test_a_crossfade_goes_from_one_to_the_other() -> None:
+    earlier, later = torch.zeros(1, 2, 3, 4, 4), torch.ones(1, 2, 3, 4, 4)
+    torch.testing.assert_close(crossfade(earlier, later)[0, 0, :, 0, 0], torch.tensor([0.25, 0.5, 0.75]))
+
+
+def test_noise_is_a_function_of_seed_and_frame() -> None:
+    whole = frame_noise(3, range(10), (8, 16, 8), share=0.5)
+    assert torch.equal(frame_noise(3, [0, 7, 8], (8, 16, 8), share=0.5), whole[:, [0, 7, 8]])
+    assert not torch.equal(frame_noise(4, range(10), (8, 16, 8), share=0.5), whole)
+    assert abs(whole.std().item() - 1) < 0.05
+    assert abs((whole[:, 2] * whole[:, 9]).mean().item() - 0.5) < 0.1
+    assert abs((frame_noise(3, [2, 9], (8, 16, 8))).prod(dim=1).mean().item()) < 0.1
+
+
+def stream(pipeline, poses=POSES, **settings) -> np.ndarray:
+    given = {"seed": 5, "joints": JOINTS, "window_frames": 12, "overlap": 4, "num_inference_steps": 2}
+    return np.concatenate(list(pipeline.stream(FRAMES[0], poses, SENTENCES[0], **given | settings)))
+
+
+def test_a_video_of_one_window_is_that_of_a_call(make_tiny_pipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    noise = pipeline.frame_noise(5, range(12), *FRAMES.shape[1:3])
+    called = pipeline(
+        FRAMES[0], POSES[:12], SENTENCES[0], joints=JOINTS[:12], num_inference_steps=2, latents=noise
+    ).frames[0]
+    streamed = stream(pipeline, num_frames=12)
+    np.testing.assert_array_equal(streamed, (called * 255).round().astype(np.uint8))
+
+
+def test_the_length_of_a_video_does_not_change_its_beginning(make_tiny_pipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    whole, shorter = stream(pipeline), stream(pipeline, num_frames=22)
+    assert whole.shape == FRAMES.shape
+    np.testing.assert_array_equal(whole[:8], shorter[:8])
+    assert not np.array_equal(whole, stream(pipeline, seed=6))
+    assert not np.array_equal(whole, stream(pipeline, overlap=2))
+    assert not np.array_equal(whole, stream(pipeline, window_frames=16))
+
+
+def test_compressed_poses_give_the_same_video(make_tiny_pipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    packed = PackedPictures(iter(POSES))
+    assert len(packed) == len(POSES)
+    np.testing.assert_array_equal(packed[:], POSES)
+    np.testing.assert_array_equal(stream(pipeline, packed), stream(pipeline))
+
+
+def test_a_stopped_video_goes_on_where_it_was(make_tiny_pipeline, tmp_path: Path) -> None:
+    pipeline = make_tiny_pipeline()
+    calls: list[int] = []
+    pipeline.denoiser.register_forward_pre_hook(lambda module, inputs: calls.append(1))
+    whole = stream(pipeline)
+    steps, windows = len(calls), len(plan_windows(30, 12, 4))
+    assert steps == 2 * windows
+    first = pipeline.stream(
+        FRAMES[0], POSES, SENTENCES[0], seed=5, joints=JOINTS, window_frames=12, overlap=4,
+        num_inference_steps=2, store=WindowStore(tmp_path / "parts", {"seed": 5}),
+    )  # fmt: skip
+    next(first)
+    first.close()
+    calls.clear()
+    resumed = stream(pipeline, store=WindowStore(tmp_path / "parts", {"seed": 5}))
+    np.testing.assert_array_equal(resumed, whole)
+    assert len(calls) == steps - 2
+    calls.clear()
+    (tmp_path / "parts" / "window_00001.safetensors").write_bytes(b"half")
+    np.testing.assert_array_equal(stream(pipeline, store=WindowStore(tmp_path / "parts", {"seed": 5})), whole)
+    assert len(calls) == 2
+    store = WindowStore(tmp_path / "parts", {"seed": 6})
+    assert store.load(0) is None
+    store.remove()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_more_frames_than_poses_are_refused(make_tiny_pipeline) -> None:
+    with pytest.raises(UserError, match="need as many poses"):
+        stream(make_tiny_pipeline(), num_frames=31)
