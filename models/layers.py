@@ -14,16 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def frames_as_batch(x: Tensor) -> Tensor:
-    """(b, c, f, h, w) seen as pictures (b*f, c, h, w)."""
-    return x.transpose(1, 2).flatten(0, 1)
-
-
-def batch_as_frames(x: Tensor, num_frames: int) -> Tensor:
-    """(b*f, c, h, w) seen as (b, c, f, h, w)."""
-    return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
-
-
 def as_tokens(x: Tensor) -> Tensor:
     """(b, c, f, h, w) seen as (b, f, h, w, c)."""
     return x.permute(0, 2, 3, 4, 1)
@@ -32,6 +22,30 @@ def as_tokens(x: Tensor) -> Tensor:
 def from_tokens(x: Tensor) -> Tensor:
     """(b, f, h, w, c) seen as (b, c, f, h, w)."""
     return x.permute(0, 4, 1, 2, 3)
+
+
+# The following go by way of the tokens, whose memory has no gaps: folding any other view of a single clip
+# leaves its batch dimension with a stride by which torch no longer knows the memory format, and copies.
+
+
+def frames_as_batch(x: Tensor) -> Tensor:
+    """(b, c, f, h, w) seen as pictures (b*f, c, h, w)."""
+    return as_tokens(x).flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def batch_as_frames(x: Tensor, num_frames: int) -> Tensor:
+    """(b*f, c, h, w) seen as (b, c, f, h, w)."""
+    return from_tokens(x.permute(0, 2, 3, 1).unflatten(0, (-1, num_frames)))
+
+
+def frames_as_rows(x: Tensor) -> Tensor:
+    """(b, c, f, h, w) seen as pictures (b, c, f, h*w), a frame in each row."""
+    return as_tokens(x).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def rows_as_frames(x: Tensor, height: int, width: int) -> Tensor:
+    """(b, c, f, h*w) seen as (b, c, f, h, w)."""
+    return from_tokens(x.permute(0, 2, 3, 1).unflatten(2, (height, width)))
 
 
 class Conv2d(nn.Conv2d):
@@ -104,7 +118,7 @@ class PseudoConv3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         num_frames, height, width = x.shape[2:]
         x = batch_as_frames(self.spatial(frames_as_batch(x)), num_frames)
-        return self.temporal(x.flatten(3)).unflatten(3, (height, width))
+        return rows_as_frames(self.temporal(frames_as_rows(x)), height, width)
 
 
 class Downsample(nn.Module):
@@ -123,7 +137,7 @@ class Downsample(nn.Module):
         x = batch_as_frames(self.space(frames_as_batch(x)), x.shape[2])
         if self.time is None:
             return x
-        return self.time(x.flatten(3)).unflatten(3, x.shape[3:])
+        return rows_as_frames(self.time(frames_as_rows(x)), *x.shape[3:])
 
 
 class Upsample(nn.Module):
