@@ -27,7 +27,7 @@ class AppearanceEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         for width, next_width in zip(widths, (*widths[1:], widths[-1]), strict=True):
             self.blocks.append(Conv2d(width, width, 3, padding=1))
-            self.blocks.append(Conv2d(width, next_width, 4, stride=2, padding=1))
+            self.blocks.append(Conv2d(width, next_width, 4, stride=2))
         self.skip_projections = nn.ModuleList(Conv2d(width, width, 1) for width in widths for _ in range(2))
         self.mid_conv = Conv2d(widths[-1], widths[-1], 3, padding=1)
         self.mid_projection = Conv2d(widths[-1], widths[-1], 3, padding=1)
@@ -50,7 +50,9 @@ class AppearanceEncoder(nn.Module):
         x = self.conv_in(reference_latents.contiguous(memory_format=torch.channels_last))
         features = [x]
         for block in self.blocks:
-            x = F.silu(block(x))
+            # Padded by itself: where the output is one column wide, a CPU's bfloat16 kernel that pads returns
+            # memory that nothing was written to.
+            x = F.silu(block(F.pad(x, (1, 1, 1, 1)) if block.stride == (2, 2) else x))
             features.append(x)
         skips = zip(self.skip_projections, features, strict=False)  # the last feature is the middle's
         residuals = tuple(projection(feature).unsqueeze(2) for projection, feature in skips)

@@ -1,5 +1,8 @@
 """Attention in space, over frames, and to the words of the sentence."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,14 +32,32 @@ class RelativePositionBias(nn.Module):
         if keep_unused:
             self.register_buffer("unused_bias", torch.zeros(heads))
 
+        self._last: tuple[Any, Tensor] | None = None
+
     def forward(self, *sizes: int) -> Tensor:
-        """Bias (heads, n, n) for n = product of `sizes` positions, in row-major order."""
+        """Bias (heads, n, n) for n = product of `sizes` positions, in row-major order.
+
+        Without gradients the last one is kept, for as long as sizes, weights and precision stay as they were.
+        """
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or self.layer1.weight.is_inference():
+            return self._compute(sizes)
+        autocast = torch.is_autocast_enabled(self.layer1.weight.device.type)
+        key = sizes, autocast, [(p.data_ptr(), p._version) for p in self.parameters()]
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._compute(sizes)
+        return self._last[1]
+
+    def _compute(self, sizes: tuple[int, ...]) -> Tensor:
         weight = self.layer1.weight
         ranges = [torch.arange(1 - size, size, device=weight.device) for size in sizes]
         offsets = torch.cartesian_prod(*ranges).view(-1, len(sizes))
         hidden = F.silu(self.layer1(offsets.to(weight.dtype)))
         table = self.layer3(F.silu(self.layer2(hidden)))  # (number of offsets, heads)
         return table.t()[:, _offset_index(sizes, weight.device)]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._last = None  # moved or cast: an address may come again
+        return super()._apply(fn, recurse)
 
 
 def _offset_index(sizes: tuple[int, ...], device: torch.device) -> Tensor:

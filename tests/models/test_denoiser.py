@@ -8,10 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from models import PRESETS, Conditions, Denoiser
-from models.attention import SpatioTemporalAttention, TextAttention
+from models.appearance_encoder import AppearanceEncoder
+from models.attention import RelativePositionBias, SpatioTemporalAttention, TextAttention
 from models.blocks import ConvBlock, ResidualBlock
 from models.layers import Downsample, PseudoConv3d, Upsample
-from tests.models.recipes import TOY, normal, relative_error
+from tests.models.recipes import (
+    TOY,
+    normal,
+    relative_error,
+    seeded_checkpoint,
+    seeded_denoiser,
+    seeded_inputs,
+    take,
+)
+from tests.models.reference import Reference
 from tests.toys import randomise
 from utils.errors import UserError
 
@@ -281,6 +291,64 @@ def test_layers_keep_one_memory_order(tiny: Denoiser, batch_size: int) -> None:
         handle.remove()
     assert len(orders) > 20
     assert all(orders)
+
+
+@torch.no_grad()
+def test_a_kept_position_bias_is_that_of_weights_and_sizes() -> None:
+    bias = RelativePositionBias(2, 8, 2, keep_unused=False)
+    first = bias(2, 3)
+    assert bias(2, 3) is first
+    assert bias(3, 2).shape == first.shape and not torch.equal(bias(3, 2), first)
+    assert torch.equal(bias(2, 3), first)
+
+    bias.layer2.weight.mul_(2)
+    changed = bias(2, 3)
+    assert not torch.equal(changed, first) and torch.equal(changed, bias._compute((2, 3)))
+    bias.load_state_dict({name: value / 2 for name, value in bias.state_dict().items()})
+    assert torch.equal(bias(2, 3), bias._compute((2, 3)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bias(2, 3).dtype == torch.bfloat16
+    assert bias(2, 3).dtype == torch.float32
+    assert bias.bfloat16()(2, 3).dtype == torch.bfloat16
+    rounded = bias.float()(2, 3)
+    assert rounded.dtype == torch.float32 and torch.equal(rounded, bias._compute((2, 3)))
+    with torch.enable_grad():
+        assert bias(2, 3).requires_grad and bias(2, 3) is not bias(2, 3)
+    assert not bias(2, 3).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("cast", "tolerance"), [("none", 1e-5), ("autocast", 2e-2), ("weights", 2e-2)], ids=str
+)
+def test_every_precision_is_close_to_plain_float32(cast: str, tolerance: float) -> None:
+    config = TOY | {
+        "block_out_channels": (64, 128),
+        "text_attention_heads": (1, 2),
+        "spatio_temporal_attention": (False, True),
+        "temporal_downsample": (False, True),
+    }
+    checkpoint = seeded_checkpoint(config)
+    inputs = take(seeded_inputs(4, 16, 8, text_channels=20), slice(1))
+    truth = Reference(checkpoint, (1, 2), 2)(**inputs)
+    denoiser = seeded_denoiser(config, checkpoint)
+    if cast == "weights":
+        denoiser, inputs = denoiser.to(torch.bfloat16), take(inputs, dtype=torch.bfloat16)
+    (latents, timesteps), given = split(inputs)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=cast == "autocast"):
+        conditions = denoiser.encode_conditions(**given)
+        for _ in range(2):  # the second time with what the first one kept
+            assert relative_error(denoiser(latents, timesteps, conditions=conditions), truth) < tolerance
+
+
+def test_the_smallest_picture_is_encoded_in_bfloat16() -> None:
+    encoder = AppearanceEncoder(4, (64, 256), keep_unused=False)
+    picture = normal("picture", 1, 4, 8, 4)
+    with torch.no_grad():
+        nn.init.normal_(encoder.mid_projection.weight, std=0.02)
+        _, truth = encoder(picture)
+        for _ in range(8):
+            with torch.autocast("cpu", torch.bfloat16):
+                assert relative_error(encoder(picture)[1], truth) < 0.05
 
 
 def test_config_and_weights_survive_saving(tiny: Denoiser, tmp_path: Path) -> None:
