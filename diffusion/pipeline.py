@@ -32,11 +32,12 @@ from diffusion.latents import (
     spatial_factor,
 )
 from diffusion.parts import check_parts_fit
+from diffusion.quality import Savings
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
 from diffusion.text import encode_prompts, load_text_encoder
 from diffusion.warped_photo import WarpedPhoto, encode_warped_photo, warp_photo
 from diffusion.windows import WindowStore, crossfade, plan_windows
-from models import Conditions, Denoiser, load_denoiser
+from models import Conditions, DeepFeatures, Denoiser, load_denoiser
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from utils.errors import UserError
 
@@ -290,6 +291,8 @@ class X2FashionPipeline(DiffusionPipeline):
         image_guidance_scale: float = 1.0,
         pose_guidance_scale: float = 1.0,
         text_guidance_scale: float = 1.0,
+        reuse_interval: int = 1,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: torch.Tensor | None = None,
         callback_on_step_end: Callable[[Any, int, torch.Tensor, dict], dict] | None = None,
@@ -315,6 +318,8 @@ class X2FashionPipeline(DiffusionPipeline):
             image_guidance_scale: how much to follow the photo; 1 is neutral. See `diffusion.guidance`.
             pose_guidance_scale: how much to follow the poses.
             text_guidance_scale: how much to follow the sentence.
+            reuse_interval: see `diffusion.quality.Savings`, like the next one; 1 reuses nothing.
+            guidance_interval: (0, 1) guides in every step.
             generator: on the CPU, the same seed gives the same noise on every device.
             latents: (b, c, f, h, w) standard normal noise to start from.
             callback_on_step_end: called as ``callback(pipeline, step, timestep, tensors)`` after each step;
@@ -327,6 +332,7 @@ class X2FashionPipeline(DiffusionPipeline):
         Raises:
             UserError: what was given cannot be sampled.
         """
+        savings = Savings(reuse_interval=reuse_interval, guidance_interval=guidance_interval)
         photo, pose_images = photo_tensor(image), clip_tensor(poses) if poses is not None else None
         prompts = [prompt] if isinstance(prompt, str) else prompt
         if not prompts or not any(prompts):
@@ -344,6 +350,7 @@ class X2FashionPipeline(DiffusionPipeline):
             num_frames,
             steps,
             (image_guidance_scale, pose_guidance_scale, text_guidance_scale),
+            savings,
             generator,
             latents,
             callback_on_step_end,
@@ -374,6 +381,8 @@ class X2FashionPipeline(DiffusionPipeline):
         image_guidance_scale: float = 1.0,
         pose_guidance_scale: float = 1.0,
         text_guidance_scale: float = 1.0,
+        reuse_interval: int = 1,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
         decode_chunk_size: int = 8,
         store: WindowStore | None = None,
     ) -> Iterator[np.ndarray]:
@@ -398,6 +407,8 @@ class X2FashionPipeline(DiffusionPipeline):
             image_guidance_scale: as there.
             pose_guidance_scale: as there.
             text_guidance_scale: as there.
+            reuse_interval: as there.
+            guidance_interval: as there.
             decode_chunk_size: as there.
             store: keeps the latents of finished windows, and is asked for them first.
 
@@ -407,6 +418,7 @@ class X2FashionPipeline(DiffusionPipeline):
         Raises:
             UserError: what was given cannot be sampled.
         """
+        savings = Savings(reuse_interval=reuse_interval, guidance_interval=guidance_interval)
         photo = photo_tensor(image)
         prompts = [prompt] if prompt else None
         steps = self.default_num_inference_steps if num_inference_steps is None else num_inference_steps
@@ -437,6 +449,7 @@ class X2FashionPipeline(DiffusionPipeline):
                     len(frames),
                     steps,
                     (image_guidance_scale, pose_guidance_scale, text_guidance_scale),
+                    savings,
                     torch.Generator().manual_seed(seed + index),
                     self.frame_noise(seed, frames, *photo.shape[-2:]),
                 )
@@ -470,6 +483,7 @@ class X2FashionPipeline(DiffusionPipeline):
         num_frames: int,
         num_inference_steps: int,
         guidance_scales: tuple[float, float, float],
+        savings: Savings,
         generator: torch.Generator | list[torch.Generator] | None,
         latents: torch.Tensor | None,
         callback: Callable[[Any, int, torch.Tensor, dict], dict] | None = None,
@@ -484,8 +498,9 @@ class X2FashionPipeline(DiffusionPipeline):
             warped = warp_photo(photo, pose_images, joints, image_joints)
         conditions, reference_latents = self._encode_conditions(photo, pose_images, prompts, warped)
         latents = self._denoise(
-            self._branch_conditions(conditions, branches, len(photo)),
+            conditions,
             branches,
+            savings,
             reference_latents,
             num_frames,
             num_inference_steps,
@@ -532,7 +547,9 @@ class X2FashionPipeline(DiffusionPipeline):
         inputs = {name: value.to(device, dtype) for name, value in inputs.items()}
         return self.denoiser.encode_conditions(**inputs), reference_latents
 
-    def _branch_conditions(self, conditions: Conditions, branches: list[Branch], batch: int) -> Conditions:
+    def _branch_conditions(
+        self, conditions: Conditions, branches: Sequence[Branch], batch: int
+    ) -> Conditions:
         """Copy the conditions for each branch, without those that the branch leaves out; branch by branch."""
 
         def mask(drop: bool) -> torch.Tensor:
@@ -551,7 +568,8 @@ class X2FashionPipeline(DiffusionPipeline):
     def _denoise(
         self,
         conditions: Conditions,
-        branches: list[Branch],
+        branches: Sequence[Branch],
+        savings: Savings,
         reference_latents: torch.Tensor,
         num_frames: int,
         num_inference_steps: int,
@@ -566,14 +584,23 @@ class X2FashionPipeline(DiffusionPipeline):
         latents, first_noise = self.prepare_latents(reference_latents, num_frames, generator, latents)
         options = step_options(self.scheduler, generator)
         self._num_timesteps, self._interrupt = len(self.scheduler.timesteps), False
+        active: Sequence[Branch] = ()
+        deep: DeepFeatures | None = None
 
         with self.progress_bar(total=self._num_timesteps) as progress:
             for step, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
                     break
-                noisy = self._model_input(latents, reference_latents, first_noise, branches, timestep)
-                prediction = self.denoiser(noisy.to(dtype), timestep, conditions=conditions)
-                prediction = combine(prediction.float(), branches)
+                previous, active = active, savings.branches(branches, step, self._num_timesteps)
+                if active is not previous:
+                    active_conditions = self._branch_conditions(conditions, active, len(reference_latents))
+                if savings.reuse_interval > 1 and (
+                    active is not previous or step % savings.reuse_interval == 0
+                ):
+                    deep = DeepFeatures()
+                noisy = self._model_input(latents, reference_latents, first_noise, active, timestep)
+                prediction = self.denoiser(noisy.to(dtype), timestep, conditions=active_conditions, deep=deep)
+                prediction = combine(prediction.float(), active)
                 latents = self.scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
                 latents = _with_first_frame(latents, reference_latents)
 
@@ -590,7 +617,7 @@ class X2FashionPipeline(DiffusionPipeline):
         latents: torch.Tensor,
         reference_latents: torch.Tensor,
         first_noise: torch.Tensor,
-        branches: list[Branch],
+        branches: Sequence[Branch],
         timestep: torch.Tensor,
     ) -> torch.Tensor:
         """Scale the latents for the denoiser; frame 0 is the photo, noised where a branch must not see it."""

@@ -91,13 +91,23 @@ class DownLevel(nn.Module, Recomputing):
         self.text_attention = text_attention
 
     def forward(
-        self, x: Tensor, timestep_embedding: Tensor, keys: Tensor | None, values: Tensor | None
+        self,
+        x: Tensor,
+        timestep_embedding: Tensor,
+        keys: Tensor | None,
+        values: Tensor | None,
+        goes_deeper: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The smaller (b, out_channels, f, h, w), and the level's two skips in the order they were made."""
+        """The smaller (b, out_channels, f, h, w), and the level's two skips in the order they were made.
+
+        Without `goes_deeper` it stays large: only the skips are wanted.
+        """
         first = x = self.run(self.resnets[0], x, timestep_embedding)
         x = self.run(self.resnets[2], self.run(self.resnets[1], x))
         second = x = x if self.attention is None else self.run(self.attention, x)
-        return self.run(self.text_attention, self.downsample(x), keys, values), (first, second)
+        if goes_deeper:
+            x = self.run(self.text_attention, self.downsample(x), keys, values)
+        return x, (first, second)
 
 
 class UpLevel(nn.Module, Recomputing):

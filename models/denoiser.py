@@ -14,7 +14,7 @@ from models.blocks import NORM_GROUPS
 from models.conditions import Conditions
 from models.layers import Recomputing, zero_
 from models.pose_encoder import PoseEncoder
-from models.unet import UNet
+from models.unet import DeepFeatures, UNet
 from utils.errors import UserError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -114,6 +114,11 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         """Height and width of the pose pictures are this times the latents'."""
         return 2 ** (len(self.config.pose_channels) - 1)
 
+    def compile_levels(self) -> None:
+        """Compile each level of the UNet (torch.compile) for any number of frames and any size."""
+        for level in (*self.unet.down_levels, *self.unet.up_levels):
+            level.compile(dynamic=True)
+
     def encode_conditions(
         self,
         *,
@@ -181,6 +186,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         drop_image: Tensor | None = None,
         drop_poses: Tensor | None = None,
         drop_text: Tensor | None = None,
+        deep: DeepFeatures | None = None,
     ) -> Tensor:
         """Predict what `prediction_type` says.
 
@@ -197,6 +203,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             drop_image: (b,) bool, see `Conditions.drop`; here so that training is one call, as DDP wants it.
             drop_poses: as `drop_image`.
             drop_text: as `drop_image`.
+            deep: see `UNet.forward`.
 
         Returns:
             A tensor shaped like `noisy_latents`.
@@ -231,6 +238,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             pose_features=conditions.pose_features,
             skip_residuals=conditions.skip_residuals,
             mid_residual=conditions.mid_residual,
+            deep=deep,
         )
         if self.has_output_skip:
             output, gate = output[:, :-1], output[:, -1:].sigmoid()
