@@ -525,7 +525,7 @@ class X2FashionPipeline(DiffusionPipeline):
     @property
     def default_num_inference_steps(self) -> int:
         """A predictor of the clean latents needs few steps; the published procedure would take 1000."""
-        return 4 if self.denoiser.config.prediction_type == "sample" else 25
+        return 2 if self.denoiser.config.prediction_type == "sample" else 25
 
     def _encode_conditions(
         self,

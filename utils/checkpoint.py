@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.files import give_usual_permissions, read_json, write_json
 
 MANIFEST = "checkpoint.json"
 STATE = "state.pt"
@@ -84,6 +84,7 @@ def finish_checkpoint(temporary: Path, step: int, settings: dict[str, Any], keep
     """
     final = temporary.with_name(f"step_{step:08d}")
     with _refusing_bad_disks(temporary):
+        give_usual_permissions(temporary)
         sums = {str(path.relative_to(temporary)): file_sha256(path) for path in _files(temporary)}
         for name in sums:
             _sync(temporary / name)

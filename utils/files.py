@@ -79,11 +79,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             new, old = Path(folder) / "new", Path(folder) / "old"
             new.mkdir()
             yield new
+            give_usual_permissions(new)
             if path.exists():
                 path.replace(old)
             new.replace(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {error}; choose another folder or free some space") from error
+
+
+def give_usual_permissions(folder: Path) -> None:
+    """Let others read the files of a folder as far as the umask does: safetensors writes for the owner."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~_umask())
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -59,3 +59,9 @@ def test_a_failed_write_leaves_the_last_good_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step_00000002"):
         save(tmp_path, 2)
     assert load_checkpoint(list_checkpoints(tmp_path)[-1])[0] == 1
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in save(tmp_path, 1).iterdir()}
+    (tmp_path / "usual").touch()
+    assert modes == {(tmp_path / "usual").stat().st_mode & 0o777}
