@@ -99,6 +99,8 @@ class Config:
     """Tokenizer's folder, where it is not in the text encoder's."""
     text_to_poses: Path | None = None
     """Text-to-poses model's folder; by default the one in the model's folder."""
+    quality: Literal["fast", "balanced", "best"] | None = None
+    """Level of quality, as in inference.py; flags that are given win over it."""
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler, as in inference.py; so are the following."""
     num_inference_steps: int | None = None

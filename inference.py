@@ -33,6 +33,7 @@ from diffusion.inputs import check_multiple
 from diffusion.latents import load_vae
 from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
 from diffusion.pipeline import X2FashionPipeline
+from diffusion.quality import QUALITIES, Savings
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
 from diffusion.windows import WindowStore, plan_windows
@@ -94,10 +95,17 @@ class Config:
     keypoint_detector: Path = SHIPPED_DETECTOR
     """Finds the pose of a photo that comes without; from train_keypoint_detector.py."""
 
+    quality: Literal["fast", "balanced", "best"] | None = None
+    """Level of quality: scheduler, steps and savings that go together (diffusion/quality.py). The flags
+    below, where given, win over it."""
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth."""
     num_inference_steps: int | None = None
     """Denoising steps; by default 4 for a model that predicts clean latents, as the shipped one, else 25."""
+    reuse_interval: int | None = None
+    """Compute the network's inner levels in every so many-th step only; by default in each."""
+    guidance_interval: tuple[float, float] | None = None
+    """Share of the steps from which to which guidance scales hold, such as 0.1 0.8; by default 0 1."""
     num_frames: int | None = None
     """Make only the first so many frames; by default one for each pose, and 24 without poses."""
     window_frames: int = 24
@@ -124,6 +132,8 @@ class Config:
     """Gets the videos, sheets and settings; files of the same name are replaced."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the networks' products; auto takes bfloat16 where the machine has units for it."""
+    compile: bool = False
+    """Compile the network's levels (torch.compile): minutes at the first step, for many or long videos."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
@@ -180,12 +190,39 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
         pipeline = X2FashionPipeline.from_published(path, config.vae, config.text_encoder, config.tokenizer)
     else:
         pipeline = _load_folder(config, path)
-    if config.scheduler != "default":
-        betas, prediction_type = pipeline.scheduler.betas.numpy(), pipeline.denoiser.config.prediction_type
-        pipeline.scheduler = make_scheduler(config.scheduler, prediction_type, betas)
+    prediction_type = pipeline.denoiser.config.prediction_type
+    scheduler: str = config.scheduler
+    if scheduler == "default" and config.quality is not None:
+        scheduler = QUALITIES[prediction_type][config.quality].scheduler
+    if scheduler != "default":
+        pipeline.scheduler = make_scheduler(scheduler, prediction_type, pipeline.scheduler.betas.numpy())
     elif path.suffix == ".pth":
-        pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, pipeline.denoiser.config.prediction_type)
-    return pipeline.to(device, torch.float32)
+        pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, prediction_type)
+    if config.compile:
+        pipeline.denoiser.compile_levels()
+    pipeline.to(device, torch.float32)
+    if resolve_dtype(config.dtype, device) == torch.bfloat16:
+        # Once, instead of by autocast at every step.
+        torch.nn.Module.to(pipeline.denoiser, dtype=torch.bfloat16)
+    return pipeline
+
+
+def sampling_options(config: Config, pipeline: X2FashionPipeline) -> dict[str, Any]:
+    """Steps and savings as --quality and the flags that win over it say, as arguments of the pipeline.
+
+    Raises:
+        UserError: a number out of its range.
+    """
+    levels = QUALITIES[pipeline.denoiser.config.prediction_type]
+    level = None if config.quality is None else levels[config.quality]
+    steps = config.num_inference_steps
+    savings = dataclasses.asdict(Savings() if level is None else level.savings)
+    given = {"reuse_interval": config.reuse_interval, "guidance_interval": config.guidance_interval}
+    savings |= {name: value for name, value in given.items() if value is not None}
+    Savings(**savings)
+    if steps is None:
+        steps = pipeline.default_num_inference_steps if level is None else level.num_inference_steps
+    return {"num_inference_steps": steps, **savings}
 
 
 def _load_folder(config: Config, path: Path) -> X2FashionPipeline:
@@ -338,7 +375,7 @@ def stream_video(
             image_joints=inputs.image_joints,
             window_frames=config.window_frames,
             overlap=config.window_overlap,
-            num_inference_steps=config.num_inference_steps,
+            **sampling_options(config, pipeline),
             image_guidance_scale=config.image_guidance_scale,
             pose_guidance_scale=config.pose_guidance_scale,
             text_guidance_scale=config.text_guidance_scale,
@@ -362,7 +399,7 @@ def make_video(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
             joints=inputs.joints,
             image_joints=inputs.image_joints,
             num_frames=count,
-            num_inference_steps=config.num_inference_steps,
+            **sampling_options(config, pipeline),
             image_guidance_scale=config.image_guidance_scale,
             pose_guidance_scale=1.0 if inputs.poses is None else config.pose_guidance_scale,
             text_guidance_scale=config.text_guidance_scale,
@@ -426,7 +463,7 @@ def describe(
         "height": height,
         "width": width,
         "scheduler": type(pipeline.scheduler).__name__,
-        "num_inference_steps": config.num_inference_steps or pipeline.default_num_inference_steps,
+        **sampling_options(config, pipeline),
         "clip_seed": clip_seed(config.seed, clip.name),
         "dtype": str(resolve_dtype(config.dtype, pipeline.device)).removeprefix("torch."),
         "device": str(pipeline.device),

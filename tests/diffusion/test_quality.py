@@ -1,6 +1,10 @@
 """What makes a video cheaper: features used again, guidance in some of the steps, levels of quality."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +13,15 @@ from diffusion.guidance import guidance_branches
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES, UNGUIDED, Savings
 from diffusion.schedule import check_scheduler, make_scheduler
+from inference import Config, load_pipeline, main, sampling_options
 from models import DeepFeatures
 from models.denoiser import PREDICTION_TYPES
+from tests.models.recipes import relative_error
 from tests.toys import SENTENCES, figure_clip
+from utils.config import run_script
 from utils.errors import UserError
+from utils.image import write_png
+from utils.precision import autocast
 
 FRAMES, POSES, JOINTS = figure_clip(4)
 STEPS = 6
@@ -38,9 +47,9 @@ def calls(pipeline: X2FashionPipeline) -> Iterator[dict[str, list[int]]]:
         hook.remove()
 
 
-def sample(pipeline: X2FashionPipeline, **options: object) -> torch.Tensor:
+def sample(pipeline: X2FashionPipeline, **options: Any) -> torch.Tensor:
     """Latents (b, c, f, h, w) of the figure's clip."""
-    return pipeline(
+    output = pipeline(
         FRAMES[0],
         POSES,
         SENTENCES[0],
@@ -49,7 +58,9 @@ def sample(pipeline: X2FashionPipeline, **options: object) -> torch.Tensor:
         generator=torch.Generator().manual_seed(0),
         output_type="latent",
         **options,
-    ).frames
+        return_dict=False,
+    )
+    return output[0]
 
 
 def test_saving_nothing_changes_no_bit(pipeline: X2FashionPipeline) -> None:
@@ -129,3 +140,52 @@ def test_every_level_can_be_sampled(prediction_type: str) -> None:
 def test_mistakes_are_one_line(pipeline: X2FashionPipeline, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         sample(pipeline, **options)
+
+
+def test_flags_win_over_the_level(tiny_pipeline_dir: Path) -> None:
+    def options(**flags: Any) -> dict[str, Any]:
+        config = Config(pretrained_model=tiny_pipeline_dir, dtype="float32", **flags)
+        pipeline = load_pipeline(config, torch.device("cpu"))
+        return {"scheduler": type(pipeline.scheduler).__name__, **sampling_options(config, pipeline)}
+
+    plain = {"reuse_interval": 1, "guidance_interval": (0.0, 1.0)}
+    assert options().items() >= {**plain, "num_inference_steps": 2}.items()
+    level = QUALITIES["sample"]["best"]
+    best = {"scheduler": "DPMSolverMultistepScheduler", "num_inference_steps": level.num_inference_steps}
+    assert options(quality="best") == best | plain
+    flags = {"num_inference_steps": 3, "reuse_interval": 2, "guidance_interval": (0.1, 0.5)}
+    assert options(quality="best", scheduler="euler", **flags) == {
+        "scheduler": "EulerDiscreteScheduler",
+        **flags,
+    }
+    with pytest.raises(UserError, match="reuse_interval is 0"):
+        options(reuse_interval=0)
+
+
+def test_bfloat16_weights_are_cast_once(tiny_pipeline_dir: Path) -> None:
+    latents = {}
+    for dtype in ("float32", "bfloat16"):
+        config = Config(pretrained_model=tiny_pipeline_dir, dtype=dtype)
+        pipeline = load_pipeline(config, torch.device("cpu"))
+        assert pipeline.denoiser.dtype == getattr(torch, dtype)
+        with autocast(dtype, "cpu"):
+            latents[dtype] = sample(pipeline)
+    assert latents["bfloat16"].dtype == torch.float32
+    assert relative_error(latents["bfloat16"], latents["float32"]) < 0.05
+
+
+@pytest.mark.parametrize("quality", ["fast", "balanced"])
+def test_the_command_takes_a_level(
+    tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: str
+) -> None:
+    write_png(tmp_path / "photo.png", FRAMES[0])
+    for index, pose in enumerate(POSES):
+        write_png(tmp_path / "poses" / f"{index:03d}.png", pose)
+    flags = ["--image", tmp_path / "photo.png", "--poses", tmp_path / "poses", "--quality", quality]
+    flags += ["--output_dir", tmp_path, "--pretrained_model", tiny_pipeline_dir]
+    flags += ["--guidance_interval", 0.0, 0.5, "--text_guidance_scale", 1.0, "--height", 64, "--width", 32]
+    monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, flags)])
+    run_script(main, Config)
+    settings = json.loads((tmp_path / "photo.json").read_text())
+    assert settings["num_inference_steps"] == QUALITIES["sample"][quality].num_inference_steps
+    assert settings["guidance_interval"] == [0.0, 0.5] and settings["quality"] == quality
