@@ -1,0 +1,434 @@
+"""Train a student that samples in few steps on what a trained denoiser does in many.
+
+Try it:
+
+    python distill.py --max_train_steps 20 --output_dir runs/student
+    torchrun --nproc_per_node 2 distill.py --teacher DENOISER_DIR --dataset DATA --latents LATENTS
+
+Run train.py first. The same command again goes on where the last checkpoint stands. checkpoint/denoiser is
+the student: python inference.py --pretrained_model checkpoint/denoiser --scheduler ddim.
+"""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import train
+from data.annotations import Segment, load_annotations
+from data.clips import ClipDataset, ClipRequest, collate_clips, sample_seed
+from data.latents import vae_sha256
+from diffusion.distillation import (
+    DDIM,
+    Clips,
+    Predictor,
+    condition_inputs,
+    consistency_loss,
+    make_clips,
+    make_predictor,
+    progressive_loss,
+    sample,
+)
+from diffusion.guidance import Branch, guidance_branches
+from diffusion.schedule import make_scheduler
+from diffusion.text import PromptCache, load_text_encoder
+from diffusion.training import Dropout, StepRandomness, draw_randomness
+from models import Denoiser
+from training.interrupts import Interrupts
+from training.state import OptimizerSettings, TrainingState
+from training.tracker import StepLog, Tracker, exploded
+from training.validation import NO_DROPOUT, VALIDATION_SEED
+from utils.checkpoint import list_checkpoints
+from utils.config import check_minimum, run_script, save_config, settings_as_json
+from utils.distributed import World, distributed_world
+from utils.errors import UserError
+from utils.precision import autocast
+
+# What a resumed run must agree on, besides its data and its teacher.
+FIXED_SETTINGS = (
+    "method", "student_steps", "teacher_steps", "exposure_steps", "image_guidance_scale",
+    "pose_guidance_scale", "text_guidance_scale", "huber_c", "max_train_steps", "train_batch_size",
+    "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "ema_decay", "num_frames",
+    "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses", "drop_text", "person_weight",
+    "temporal_weight", "seed",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of a distillation."""
+
+    teacher: Path = Path("pretrained_model/x2fashion-small/denoiser")
+    """The trained denoiser: a folder (train.py's checkpoint/denoiser) or a published .pth. The student begins
+    with its weights and keeps its prediction type and shared noise."""
+    method: Literal["consistency", "progressive"] = "progressive"
+    """progressive: one step of the student leads where several of the teacher do, at exactly the timesteps
+    of its sampler. consistency: all points of the teacher's way are pulled to one end, so that a student may
+    be sampled in any number of steps that divides --teacher_steps, down to one."""
+    student_steps: int = 4
+    """Steps that the student is to be sampled in, with --scheduler ddim."""
+    teacher_steps: int = 16
+    """Steps of the teacher from noise to data, a multiple of --student_steps. More are nearer to the true
+    way; progressive pays for them: each step of training takes teacher_steps / student_steps of them."""
+    exposure_steps: int | None = None
+    """Steps, 0 to student_steps - 1, that the student takes before the one it learns: it learns on its own
+    latents, as sampling shows them, instead of on noised data. Each costs a prediction. For progressive
+    only, 1 by default."""
+    image_guidance_scale: float = 1.0
+    """The teacher's guidance by the photo, which the student learns to do without; 1 is none and costs
+    nothing, others cost a prediction a teacher's step."""
+    pose_guidance_scale: float = 1.0
+    """The same by the poses."""
+    text_guidance_scale: float = 1.0
+    """The same by the sentence."""
+    huber_c: float = 0.0
+    """0 squares the errors of latents (whose deviation is 1); above 0, those much larger than it count
+    linearly, so that a few cannot lead."""
+
+    dataset: Path = Path("fashion_dataset")
+    """Dataset folder: fashion_poses and train/*.txt are read, test/*.txt for the validation."""
+    latents: Path = Path("fashion_dataset_tensor")
+    """What project_latent_space.py wrote for it."""
+    output_dir: Path = Path("distilled")
+    """Gets checkpoint/, losses.jsonl and video_progress/ (tensorboardX)."""
+    text_encoder: Path = Path("pretrained_model/x2fashion-small/text_encoder")
+    """CLIP text encoder's folder."""
+    tokenizer: Path | None = None
+    """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
+
+    max_train_steps: int = 2000
+    """Optimisation steps in all; the learning rate's cosine ends there."""
+    train_batch_size: int = 4
+    """Clips an optimisation step, over all processes and accumulated batches together."""
+    gradient_accumulation_steps: int = 1
+    """Parts a process splits its share of the batch into, to save memory."""
+    learning_rate: float = 1e-4
+    """Peak of AdamW's learning rate; the student begins trained, so it is less than train.py's."""
+    warmup_steps: int = 50
+    """Steps of linear warm-up before the cosine decay to zero."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    ema_decay: float = 0.99
+    """Decay a step of the moving average of the weights: it is what is sampled, what a consistent student
+    is pulled to, and what takes the exposure's steps."""
+    num_frames: int = 24
+    """Frames of a clip; shorter segments are not used."""
+    short_clip_frames: int = 8
+    """Frames of a clip while step < short_clip_steps: sorted random frames of the segment, which is
+    cheaper."""
+    short_clip_steps: int = 0
+    """Steps at the beginning that train on short clips."""
+    drop_image: float = 0.05
+    """Probability that a sample loses the photo (and the warp), for student and teacher alike, so that the
+    student can still be guided; each condition is dropped by itself."""
+    drop_poses: float = 0.05
+    """Probability that a sample loses the poses (and the warp)."""
+    drop_text: float = 0.1
+    """Probability that a sample loses the sentence."""
+    person_weight: float = 1.0
+    """Weight of the loss where the person is, against 1 for the background; needs fashion_masks."""
+    temporal_weight: float = 0.0
+    """Weight of the error's change from frame to frame beside the error itself, against flicker."""
+    seed: int = 0
+    """Data order, timesteps, noise and dropout follow from it."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Autocast precision; auto takes bfloat16 on a GPU or a CPU with AMX, else float32."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    num_workers: int | None = None
+    """Data loader processes for each training process; by default 4 with a GPU, none without."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+
+    checkpoint_steps: int = 500
+    """Write a checkpoint every so many steps, and at the end."""
+    keep: int = 2
+    """Checkpoints to keep."""
+    validation_steps: int = 500
+    """Sample held-out clips every so many steps, before the first and at the end, and compare them with the
+    teacher's; 0 for never."""
+    num_validation_clips: int = 4
+    """Held-out clips for it, each with one fixed noise."""
+    log_steps: int = 10
+    """Write tensorboardX scalars every so many steps."""
+    max_loss_ratio: float = 5.0
+    """Stop where a loss is above so many times the largest of the last 100; 0 for never."""
+    allow_changed_settings: bool = False
+    """Resume although settings, data or teacher differ from the checkpoint's."""
+
+
+def training_settings(config: Config) -> train.Config:
+    """What this script and train.py have in common, for the functions that it takes from there."""
+    shared = {field.name for field in dataclasses.fields(train.Config)}
+    given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in shared}
+    return train.Config(init_from=config.teacher, sample_steps=0, **given)
+
+
+def check_config(config: Config, world: World) -> None:
+    """Refuse settings that cannot work, before anything is read or written.
+
+    Raises:
+        UserError: names the flag.
+    """
+    train.check_config(training_settings(config), world)
+    check_minimum(config, 1, "student_steps")
+    check_minimum(config, 0, "huber_c")
+    num_timesteps = make_scheduler().config.num_train_timesteps
+    if config.teacher_steps % config.student_steps or not (
+        config.student_steps <= config.teacher_steps <= num_timesteps
+    ):
+        raise UserError(
+            f"--teacher_steps {config.teacher_steps} must be a multiple of --student_steps "
+            f"{config.student_steps}, at most {num_timesteps}"
+        )
+    if config.exposure_steps is not None and config.method != "progressive":
+        raise UserError("--exposure_steps is for --method progressive; leave it out")
+    if not 0 <= exposure_steps(config) < config.student_steps:
+        raise UserError(
+            f"--exposure_steps {config.exposure_steps} must be 0 to {config.student_steps - 1}, below "
+            "--student_steps"
+        )
+
+
+def exposure_steps(config: Config) -> int:
+    """What --exposure_steps means where it was left out."""
+    return min(1, config.student_steps - 1) if config.exposure_steps is None else config.exposure_steps
+
+
+def fixed_settings(
+    config: Config, segments: list[Segment], vae_sum: str, teacher: Denoiser
+) -> dict[str, Any]:
+    """The settings that a resumed run must share, and checksums of its data and its teacher."""
+    settings = settings_as_json(config)
+    sums = {
+        "data": train.fixed_settings(training_settings(config), segments, vae_sum)["data"],
+        "teacher": vae_sha256(teacher)[:16],
+    }
+    return {name: settings[name] for name in FIXED_SETTINGS} | sums
+
+
+class Lessons:
+    """The loss of a batch, and how far the student's samples are from the teacher's.
+
+    Args:
+        config: method, steps, weights.
+        teacher: frozen.
+        prompts: embeds the sentences.
+        device: where all is computed.
+    """
+
+    def __init__(self, config: Config, teacher: Denoiser, prompts: PromptCache, device: torch.device) -> None:
+        self.config, self.teacher, self.prompts, self.device = config, teacher, prompts, device
+        self.prediction_type = teacher.config.prediction_type
+        scheduler = make_scheduler("ddpm", self.prediction_type)
+        self.num_timesteps = scheduler.config.num_train_timesteps
+        self.ddim = DDIM(scheduler, device)
+        self.timesteps = self.ddim.timesteps(config.teacher_steps)
+        self.branches = guidance_branches(
+            config.image_guidance_scale, config.pose_guidance_scale, config.text_guidance_scale
+        )
+        self._taught: dict[int, torch.Tensor] = {}
+
+    def loss(self, state: TrainingState, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses (b,) of a batch of `collate_clips`, and the timesteps (b,) they belong to, on the CPU."""
+        config = self.config
+        dropout = Dropout(image=config.drop_image, poses=config.drop_poses, text=config.drop_text)
+        clips, inputs, randomness = self._prepare(batch, dropout)
+        student = make_predictor(state.model, inputs, self.ddim, clips, randomness, self.prediction_type)
+        average = self._frozen(state.averaged, inputs, clips, randomness)
+        teacher = self._frozen(self.teacher, inputs, clips, randomness, self.branches)
+        # The noisiest timesteps stand first.
+        places = (self.num_timesteps - 1 - randomness.timesteps) * config.teacher_steps // self.num_timesteps
+        weights = config.huber_c, config.temporal_weight
+        if config.method == "consistency":
+            losses = consistency_loss(
+                student, average, teacher, self.ddim, self.timesteps, places, clips, *weights
+            )
+        else:
+            losses = progressive_loss(
+                student,
+                average,
+                teacher,
+                self.ddim,
+                self.timesteps,
+                places,
+                clips,
+                *weights,
+                num_student_steps=config.student_steps,
+                exposure_steps=exposure_steps(config),
+            )
+        return losses, randomness.timesteps.cpu()
+
+    @torch.no_grad()
+    def sampling_error(self, student: Denoiser, dataset: ClipDataset) -> float:
+        """Mean squared difference of the student's samples and the teacher's, from the same noise.
+
+        The first --num_validation_clips segments are sampled, each in its own number of steps; the photo's
+        frame is left out.
+        """
+        errors = []
+        for index in range(min(self.config.num_validation_clips, len(dataset))):
+            seed = sample_seed(VALIDATION_SEED, 0, index)
+            request = ClipRequest(index, self.config.num_frames, consecutive=True, seed=seed)
+            clips, inputs, randomness = self._prepare(collate_clips([dataset[request]]), NO_DROPOUT)
+            if index not in self._taught:
+                teacher = self._frozen(self.teacher, inputs, clips, randomness, self.branches)
+                self._taught[index] = sample(teacher, self.ddim, self.timesteps, clips)
+            predict = self._frozen(student, inputs, clips, randomness)
+            stride = self.config.teacher_steps // self.config.student_steps
+            made = sample(predict, self.ddim, self.timesteps[::stride], clips)
+            errors.append((made - self._taught[index])[:, :, 1:].square().mean().item())
+        return sum(errors) / len(errors)
+
+    def _prepare(
+        self, batch: dict[str, Any], dropout: Dropout
+    ) -> tuple[Clips, dict[str, Any], StepRandomness]:
+        batch = batch | {"prompt_embeds": self.prompts(batch["text"])}
+        batch = {
+            k: v.to(self.device, non_blocking=True) if torch.is_tensor(v) else v for k, v in batch.items()
+        }
+        randomness = draw_randomness(
+            batch["seed"],
+            batch["latents"].shape,
+            self.num_timesteps,
+            dropout,
+            shared_noise=self.teacher.config.shared_noise,
+        ).to(self.device)
+        return make_clips(batch, randomness), condition_inputs(batch), randomness
+
+    def _frozen(
+        self,
+        denoiser: Denoiser,
+        inputs: dict[str, Any],
+        clips: Clips,
+        randomness: StepRandomness,
+        branches: list[Branch] | None = None,
+    ) -> Predictor:
+        """A predictor without gradients: its conditions are encoded once for all its steps."""
+        with torch.no_grad():
+            conditions = {"conditions": denoiser.encode_conditions(**inputs)}
+        options = {} if branches is None else {"branches": branches}
+        return make_predictor(
+            denoiser, conditions, self.ddim, clips, randomness, self.prediction_type, **options
+        )
+
+
+def main(config: Config, world: World) -> None:
+    """Distill until --max_train_steps: the run of one process."""
+    check_config(config, world)
+    device, settings_of_train = world.device, training_settings(config)
+
+    # Data: clips of latents, each with its own poses and sentence.
+    segments = load_annotations(config.dataset, "train", check_frames=False)
+    held_out = train.held_out_segments(settings_of_train)
+    dataset = ClipDataset(
+        config.dataset, config.latents, segments, config.num_frames, person_weight=config.person_weight
+    )
+
+    # The teacher, and a student that begins as its copy.
+    tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
+    prompts = PromptCache(tokenizer, text_encoder.to(device))
+    sizes = dataset.latent_channels, text_encoder.config.hidden_size
+    teacher = train.build_denoiser(settings_of_train, *sizes).to(device).eval().requires_grad_(False)
+    student = train.build_denoiser(settings_of_train, *sizes)
+    dataset.use_warps = teacher.config.warp_input
+    lessons = Lessons(config, teacher, prompts, device)
+    validation = train.make_validation(settings_of_train, held_out, dataset.use_warps, world)
+
+    # Weights, their average, the optimizer: new, or as the last checkpoint has them.
+    if config.gradient_checkpointing:
+        student.enable_gradient_checkpointing()
+    optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
+    state = TrainingState(student, optimizer, world, "ddp")
+    checkpoint_dir = config.output_dir / "checkpoint"
+    settings = fixed_settings(config, dataset.segments, dataset.vae_sha256, teacher)
+    if checkpoints := list_checkpoints(checkpoint_dir):
+        state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
+        state.save_average(checkpoint_dir)
+    batches = train.make_batches(settings_of_train, dataset, state.step, world)
+    precision = autocast(config.dtype, device)
+
+    # What the main process writes while it runs.
+    tracker = None
+    if world.is_main:
+        save_config(config, checkpoint_dir / "config.json")
+        frames_per_step = config.train_batch_size * config.num_frames
+        tracker = Tracker(
+            config.output_dir, state.step, config.max_train_steps, config.log_steps, frames_per_step, device
+        )
+
+    def due(steps: int) -> bool:
+        return steps > 0 and (state.step % steps == 0 or state.step == config.max_train_steps)
+
+    def validate() -> None:
+        if validation is not None and tracker is not None:
+            with precision:
+                error = lessons.sampling_error(state.averaged, validation.dataset)
+            tracker.add_validation(state.step, error)
+            tracker.resume_clock()
+
+    # The loop.
+    try:
+        with Interrupts() as interrupts:
+            if state.step == 0:
+                world.on_main(validate)
+            while state.step < config.max_train_steps:
+                # Forward and backward, part by part: sums of this process's losses, whole and by timestep.
+                names, waited = list[str](), 0.0
+                totals = torch.zeros(2 + 2 * train.TIMESTEP_RANGES, dtype=torch.float64)
+                for part in range(config.gradient_accumulation_steps):
+                    started = time.perf_counter()
+                    batch = next(batches)
+                    waited += time.perf_counter() - started
+                    names += batch["name"]
+                    is_last = part == config.gradient_accumulation_steps - 1
+                    with state.accumulating(is_last), precision:
+                        losses, timesteps = lessons.loss(state, batch)
+                        (losses.mean() / config.gradient_accumulation_steps).backward()
+                    totals[1:] += train.loss_totals(losses, timesteps, lessons.num_timesteps)
+
+                # All processes agree on the loss, and on whether to stop.
+                totals[0] = interrupts.received
+                totals = world.sum(totals)
+                loss = totals[1].item() / config.train_batch_size
+                grad_norm = state.clip_gradients(config.max_grad_norm)
+                if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
+                    raise UserError(train.explosion(loss, grad_norm, state, world.gather(names)))
+                learning_rate = train.learning_rate_at(state.step, settings_of_train)
+                state.update(learning_rate)
+                state.recent_losses = [*state.recent_losses, loss][-train.RECENT_LOSSES :]
+
+                # Say what happened; validate before the checkpoint, which would skip it.
+                if tracker is not None:
+                    by_timestep = tuple((totals[2::2] / totals[3::2]).tolist())
+                    tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep), waited)
+                if due(config.validation_steps):
+                    world.on_main(validate)
+                if due(config.checkpoint_steps) or totals[0] > 0:
+                    if tracker is not None:
+                        tracker.sync()
+                    state.save(checkpoint_dir, settings, config.keep)
+                    if tracker is not None:
+                        tracker.resume_clock()
+                if totals[0] > 0:
+                    interrupts.stop()
+    finally:
+        if tracker is not None:
+            tracker.close()
+    if world.is_main:
+        print(f"trained {state.step} steps; the student is in {checkpoint_dir / 'denoiser'}")
+
+
+def launch(config: Config) -> None:
+    """Join the other processes of the run, if there are any, and distill."""
+    with distributed_world(config.device) as world:
+        main(config, world)
+
+
+if __name__ == "__main__":
+    run_script(launch, Config, __doc__)
