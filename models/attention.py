@@ -39,10 +39,17 @@ class RelativePositionBias(nn.Module):
 
         Without gradients the last one is kept, for as long as sizes, weights and precision stay as they were.
         """
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or self.layer1.weight.is_inference():
+        parameters = list(self.parameters())
+        weight = parameters[0]
+        if (
+            torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or weight.is_meta
+            or weight.is_inference()
+        ):
             return self._compute(sizes)
-        autocast = torch.is_autocast_enabled(self.layer1.weight.device.type)
-        key = sizes, autocast, [(p.data_ptr(), p._version) for p in self.parameters()]
+        autocast = torch.is_autocast_enabled(weight.device.type)
+        key = sizes, autocast, [(id(parameter), parameter._version) for parameter in parameters]
         if self._last is None or self._last[0] != key:
             self._last = key, self._compute(sizes)
         return self._last[1]
@@ -56,7 +63,7 @@ class RelativePositionBias(nn.Module):
         return table.t()[:, _offset_index(sizes, weight.device)]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._last = None  # moved or cast: an address may come again
+        self._last = None  # moved or cast, in the same parameters
         return super()._apply(fn, recurse)
 
 

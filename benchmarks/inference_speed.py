@@ -1,0 +1,548 @@
+"""Measure what a denoising step and a video cost: as the published code computes them, and as this one does.
+
+Try it at toy size, then at the published model's, then the tables one by one:
+
+    python -m benchmarks.inference_speed --preset tiny --height 64 --num_frames 4 --steps 2
+    OMP_NUM_THREADS=1 python -m benchmarks.inference_speed --preset published --steps 5
+    python -m benchmarks.inference_speed --preset published --levels --frames --heights
+    python -m benchmarks.inference_speed --preset small --rows --frames 8 24 48 96 192 --heights 256 512 1024
+
+Prints markdown tables. All rows compute with the same random weights of our networks. "published" rows do it
+plainly: tensors lie channels first, with a copy before and after each convolution over frames and each
+attention; softmax and position bias are written out and computed at every step, and so are all encoders: the
+text encoder, the VAE's encoder for the photo, the appearance and the pose encoder. Ours encode once. The
+frozen models of preset "published" have the sizes of CLIP ViT-L/14 and sd-vae-ft-mse, those of other presets
+the sizes of the models that ship.
+
+Columns: seconds of a step by the clock, and the processor's, which other work on the machine disturbs less
+(medians); how many times the first row's speed that is; the share that the network's products (encoders not
+counted) have of what the machine can do (the fastest of a few square products in each process, bfloat16 or
+float32, as many threads); and the peak memory of the row's own process. Ratios and shares are of processor
+time on a CPU, of clock time on a GPU. The 1000 steps of the published procedure are not run: they are 1000
+times the measured step.
+"""
+
+import concurrent.futures
+import dataclasses
+import math
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from benchmarks import train_throughput
+from data.pose_cache import POSE_SCALE
+from diffusion.latents import encode_images
+from diffusion.memory import format_bytes
+from diffusion.pipeline import X2FashionPipeline
+from diffusion.quality import QUALITIES
+from diffusion.schedule import make_scheduler
+from diffusion.text import encode_prompts
+from models import PRESETS, Denoiser
+from models.attention import SelfAttention, SpatioTemporalAttention, TextAttention
+from models.blocks import NORM_GROUPS, ConvBlock, ResidualBlock
+from models.layers import Conv2d, Downsample, PseudoConv3d, Upsample
+from utils.config import check_minimum, run_script
+from utils.errors import UserError
+from utils.precision import autocast, resolve_dtype
+from utils.quiet import quiet_libraries
+
+PROMPT = "This lady turns to the left."
+PUBLISHED_STEPS = 1000
+Row = Literal["published-float32", "published-bfloat16", "ours-float32", "ours-bfloat16"]
+Level = Literal["fast", "balanced", "best"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to measure."""
+
+    preset: Literal[*PRESETS] = "small"  # type: ignore[valid-type]
+    """Size of the denoiser (models/presets.py), and of the frozen models beside it."""
+    rows: tuple[Row, ...] = ("published-float32", "published-bfloat16", "ours-float32", "ours-bfloat16")
+    """Steps to measure, each in a process of its own; none with an empty --rows."""
+    levels: tuple[Level, ...] = ("fast", "balanced", "best")
+    """Levels of quality to make a whole video at."""
+    frames: tuple[int, ...] = (8, 24, 48, 96, 192)
+    """Numbers of frames to measure a step of ours at."""
+    heights: tuple[int, ...] = (256, 512, 1024)
+    """Heights in pixels to measure a step of ours at; pictures are half as wide."""
+    height: int | None = None
+    """Of the other measurements; by default 512 for preset published, else 256."""
+    num_frames: int = 24
+    """Of the other measurements."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of ours, rows apart."""
+    steps: int = 3
+    """Steps to measure."""
+    warmup: int = 1
+    """Steps before them."""
+    seed: int = 0
+    """What weights and inputs are drawn from."""
+    tokenizer: Path = Path("pretrained_model/x2fashion-small/tokenizer")
+    """CLIP tokenizer's folder."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a row's process reports."""
+
+    clock: float
+    """Seconds of a step, or of a video."""
+    processor: float
+    """Of these, the processor's, for each thread; on a GPU the same as `clock`."""
+    decode: float = 0.0
+    """Seconds by the clock to decode a video."""
+    peak_bytes: int
+    """Most memory that the process held; on a GPU, of the GPU's."""
+    peak_flops: float
+    """Operations a second of a large matrix product."""
+
+
+class Stopwatch:
+    """Seconds by the clock and by the processor since it was made, with the GPU's work finished."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.started = self._now()
+
+    def read(self) -> tuple[float, float]:
+        """Clock, processor."""
+        clock, processor = (now - then for now, then in zip(self._now(), self.started, strict=True))
+        return clock, clock if self.device.type == "cuda" else processor / torch.get_num_threads()
+
+    def _now(self) -> tuple[float, float]:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter(), time.process_time()
+
+
+# The plain variant: the forward passes of our modules, written as the published code computes them.
+
+
+def frames_first(x: Tensor) -> Tensor:
+    """(b, c, f, h, w) copied to (b*f, c, h, w)."""
+    return x.transpose(1, 2).flatten(0, 1).contiguous()
+
+
+def frames_last(x: Tensor) -> Tensor:
+    """(b, c, f, h, w) copied to (b*h*w, c, f)."""
+    return x.permute(0, 3, 4, 1, 2).flatten(0, 2).contiguous()
+
+
+def over_pictures(conv: Conv2d, x: Tensor) -> Tensor:
+    """A convolution in every frame."""
+    y = F.conv2d(frames_first(x), conv.plain_weight, conv.bias, conv.stride, conv.padding)  # type: ignore
+    return y.unflatten(0, (len(x), -1)).transpose(1, 2).contiguous()
+
+
+def over_frames(conv: Conv2d, x: Tensor) -> Tensor:
+    """A convolution over frames at every position."""
+    b, _, _, h, w = x.shape
+    weight = conv.plain_weight.squeeze(3)  # type: ignore[operator]
+    y = F.conv1d(frames_last(x), weight, conv.bias, conv.stride[0], conv.padding[0])
+    return y.unflatten(0, (b, h, w)).permute(0, 3, 4, 1, 2).contiguous()
+
+
+def plain_pseudo_conv(self: PseudoConv3d, x: Tensor) -> Tensor:
+    """See `PseudoConv3d.forward`."""
+    return over_frames(self.temporal, over_pictures(self.spatial, x))
+
+
+def plain_downsample(self: Downsample, x: Tensor) -> Tensor:
+    """See `Downsample.forward`."""
+    x = over_pictures(self.space, x)
+    return x if self.time is None else over_frames(self.time, x)
+
+
+def plain_conv_block(self: ConvBlock, x: Tensor, scale_shift: Tensor | None = None) -> Tensor:
+    """See `ConvBlock.forward`."""
+    x = F.group_norm(self.conv(x), NORM_GROUPS, self.norm.weight, self.norm.bias, self.norm.eps)
+    if scale_shift is not None:
+        scale, shift = scale_shift[:, :, None, None, None].chunk(2, dim=1)
+        x = x * (scale + 1) + shift
+    return F.silu(x)
+
+
+def plain_residual_block(self: ResidualBlock, x: Tensor, timestep_embedding: Tensor | None = None) -> Tensor:
+    """See `ResidualBlock.forward`."""
+    scale_shift = None
+    if self.timestep_linear is not None:
+        assert timestep_embedding is not None
+        scale_shift = self.timestep_linear(F.silu(timestep_embedding))
+    shortcut = x
+    if self.shortcut is not None:
+        y = F.conv2d(frames_first(x), self.shortcut.weight[:, :, None, None], self.shortcut.bias)
+        shortcut = y.unflatten(0, (len(x), -1)).transpose(1, 2).contiguous()
+    return self.block2(self.block1(x, scale_shift)) + shortcut
+
+
+def plain_self_attention(self: SelfAttention, x: Tensor) -> Tensor:
+    """See `SelfAttention.forward`."""
+    _, f, h, w, _ = x.shape
+    y = self.norm(x.permute(0, 2, 3, 1, 4) if self.over_frames else x)  # (b, h, w, f, c) or (b, f, h, w, c)
+    sequences = y.reshape(-1, f if self.over_frames else h * w, y.shape[-1]).contiguous()
+    q, (k, v) = self.to_q(sequences), self.to_kv(sequences).chunk(2, dim=-1)
+    q, k, v = (z.unflatten(2, (self.heads, -1)).transpose(1, 2).contiguous() for z in (q, k, v))
+    bias = self.position_bias._compute((f,) if self.over_frames else (h, w))
+    weights = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + bias).softmax(dim=-1)
+    y = self.to_out((weights @ v).transpose(1, 2).flatten(2)).view(*y.shape[:4], -1)
+    return y.permute(0, 3, 1, 2, 4).contiguous() if self.over_frames else y
+
+
+def plain_attend(self: TextAttention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """See `TextAttention._attend`."""
+    q = self.to_q(x).flatten(1, 3)
+    q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2).contiguous() for y in (q, keys, values))
+    weights = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).softmax(dim=-1)
+    return self.to_out((weights @ v).transpose(1, 2).reshape(x.shape))
+
+
+def between_copies(module: nn.Module) -> Callable[..., Tensor]:
+    """A forward pass of ours on tokens, with a copy to their layout and one back."""
+    forward = module.forward
+
+    def copied(self: nn.Module, x: Tensor, *args: Tensor | None) -> Tensor:
+        return forward(x.contiguous(memory_format=torch.channels_last_3d), *args).contiguous()
+
+    return copied
+
+
+PLAIN: dict[type[nn.Module], Callable[..., Tensor]] = {
+    PseudoConv3d: plain_pseudo_conv,
+    Downsample: plain_downsample,
+    ConvBlock: plain_conv_block,
+    ResidualBlock: plain_residual_block,
+    SelfAttention: plain_self_attention,
+}
+
+
+def make_plain(denoiser: Denoiser) -> Denoiser:
+    """Let a denoiser compute as the published code does, with the weights that it has; returns it."""
+    for module in denoiser.unet.modules():
+        if isinstance(module, Conv2d):
+            module.plain_weight = module.kernel.detach().contiguous()  # type: ignore[assignment]
+        if isinstance(module, TextAttention):
+            module._attend = types.MethodType(plain_attend, module)  # type: ignore[method-assign]
+        forward = PLAIN.get(type(module))
+        if isinstance(module, Upsample | SpatioTemporalAttention | TextAttention):
+            forward = between_copies(module)
+        if forward is not None:
+            module.forward = types.MethodType(forward, module)  # type: ignore[method-assign]
+    return denoiser
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """The networks of a row, with random weights, and random inputs."""
+
+    denoiser: Denoiser
+    vae: AutoencoderKL
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    photo: Tensor
+    """(1, 3, H, W)."""
+    poses: Tensor
+    """(1, 3, f, H, W)."""
+    noisy: Tensor
+    """(1, c, f, h, w)."""
+
+    def encode(self) -> dict[str, Tensor]:
+        """Arguments of `Denoiser.encode_conditions`."""
+        latents = encode_images(self.vae, self.photo)
+        embeds = encode_prompts(self.tokenizer, self.text_encoder, [PROMPT])
+        inputs = {"reference_latents": latents, "pose_images": self.poses, "prompt_embeds": embeds}
+        if self.denoiser.config.warp_input:
+            inputs["warped_latents"] = torch.zeros_like(self.noisy)
+            inputs["warp_validity"] = torch.zeros_like(self.noisy[:, :1])
+        return inputs
+
+
+def picture_height(config: Config) -> int:
+    """Height in pixels of the pictures."""
+    return config.height or (512 if config.preset == "published" else 256)
+
+
+def make_models(config: Config, device: torch.device) -> Models:
+    """Draw weights and inputs."""
+    torch.manual_seed(config.seed)
+    denoiser = Denoiser(**PRESETS[config.preset]).eval().requires_grad_(False)
+    with torch.no_grad():  # also those that start at zero, or the conditions would not count
+        for parameter in denoiser.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.02)
+    sizes = train_throughput.Config(preset=config.preset, tokenizer=config.tokenizer)
+    tokenizer, text_encoder = train_throughput.make_text_encoder(sizes, denoiser.config.cross_attention_dim)
+    channels, height = denoiser.config.latent_channels, picture_height(config)
+    latent_size = height // POSE_SCALE, height // 2 // POSE_SCALE
+    return Models(
+        denoiser.to(device),
+        train_throughput.make_vae(sizes, channels).to(device),
+        tokenizer,
+        text_encoder.to(device),
+        torch.rand(1, 3, height, height // 2, device=device) * 2 - 1,
+        torch.rand(1, 3, config.num_frames, height, height // 2, device=device) * 2 - 1,
+        torch.randn(1, channels, config.num_frames, *latent_size, device=device),
+    )
+
+
+@torch.no_grad()
+def make_step(models: Models, row: Row) -> Callable[[], Tensor]:
+    """A function that computes a row's step; what ours do once is done."""
+    kind, dtype = row.split("-")
+    denoiser, precision = models.denoiser, autocast(dtype, models.noisy.device)
+    if kind == "published":
+        make_plain(denoiser)
+
+        @torch.no_grad()
+        def published() -> Tensor:
+            with precision:
+                return denoiser(models.noisy, 500, **models.encode()).float()
+
+        return published
+    with precision:
+        inputs = models.encode()
+        if dtype == "bfloat16":
+            nn.Module.to(denoiser, dtype=torch.bfloat16)
+        inputs = {name: value.to(denoiser.dtype) for name, value in inputs.items()}
+        conditions = denoiser.encode_conditions(**inputs)
+
+    @torch.no_grad()
+    def ours() -> Tensor:
+        with precision:
+            return denoiser(models.noisy.to(denoiser.dtype), 500, conditions=conditions).float()
+
+    return ours
+
+
+def measure_peak_flops(device: torch.device) -> float:
+    """Operations a second of the fastest of a few square matrix products, bfloat16 and float32."""
+    side, fastest = 8192 if device.type == "cuda" else 2048, math.inf
+    for dtype in (torch.bfloat16, torch.float32):
+        matrix = torch.randn(side, side, device=device, dtype=dtype)
+        for _ in range(6):
+            watch = Stopwatch(device)
+            matrix @ matrix
+            fastest = min(fastest, watch.read()[1])
+    return 2 * side**3 / fastest
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory that this process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.is_file():  # what resource reports begins with the memory of the process that started this one
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return 1024 * int(lines["VmHWM"].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure_step(config: Config, row: Row, device: torch.device) -> Measured:
+    """A step of a row; in a process of its own, whose memory is then the row's."""
+    quiet_libraries()
+    step = make_step(make_models(config, device), row)
+    for _ in range(config.warmup):
+        step()
+    times = []
+    for _ in range(config.steps):
+        watch = Stopwatch(device)
+        step()
+        times.append(watch.read())
+    clock, processor = (statistics.median(seconds) for seconds in zip(*times, strict=True))
+    held = peak_bytes(device)
+    return Measured(clock=clock, processor=processor, peak_bytes=held, peak_flops=measure_peak_flops(device))
+
+
+def measure_video(config: Config, level: Level, device: torch.device) -> Measured:
+    """A whole video at a level of quality; likewise."""
+    quiet_libraries()
+    models, dtype = make_models(config, device), resolve_dtype(config.dtype, device)
+    prediction_type = models.denoiser.config.prediction_type
+    quality = QUALITIES[prediction_type][level]
+    if dtype == torch.bfloat16:
+        nn.Module.to(models.denoiser, dtype=dtype)
+    pipeline = X2FashionPipeline(
+        models.denoiser,
+        models.vae,
+        models.text_encoder,
+        models.tokenizer,
+        make_scheduler(quality.scheduler, prediction_type),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    height, frames = picture_height(config), config.num_frames
+    photo = np.full((height, height // 2, 3), 128, np.uint8)
+    with autocast(config.dtype, device):
+        watch = Stopwatch(device)
+        latents = pipeline(
+            photo,
+            np.zeros((frames, *photo.shape), np.uint8),
+            PROMPT,
+            joints=np.zeros((frames, 18, 3), np.float32),
+            num_inference_steps=quality.num_inference_steps,
+            **dataclasses.asdict(quality.savings),
+            output_type="latent",
+            return_dict=False,
+        )[0]
+        clock, processor = watch.read()
+        watch = Stopwatch(device)
+        with torch.no_grad():
+            pipeline._decode(latents, None, 8)
+        decode = watch.read()[0]
+    held = peak_bytes(device)
+    return Measured(
+        clock=clock + decode, processor=processor, decode=decode, peak_bytes=held,
+        peak_flops=measure_peak_flops(device),
+    )  # fmt: skip
+
+
+def count_flops(config: Config) -> int:
+    """Floating point operations of the products of a step, the encoders not counted."""
+    height = picture_height(config)
+    with torch.device("meta"):
+        denoiser = Denoiser(**PRESETS[config.preset]).requires_grad_(False)
+        size = config.num_frames, height // POSE_SCALE, height // 2 // POSE_SCALE
+        noisy = torch.zeros(1, denoiser.config.latent_channels, *size)
+        embeds = torch.zeros(1, 77, denoiser.config.cross_attention_dim)
+    with torch.no_grad():
+        keys, values = denoiser.unet.encode_text(embeds)
+        x = noisy.new_zeros(1, denoiser.unet.conv_in.spatial.in_channels, *size)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            denoiser.unet(x, torch.zeros(1, device="meta"), keys, values)
+    return counter.get_total_flops()
+
+
+def in_own_process(function: Callable[..., Measured], *args: Any) -> Measured:
+    """Call a function in a new process."""
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        result = pool.submit(function, *args).result()
+    print(f"{args[1]}: {result.clock:.3g} s", file=sys.stderr, flush=True)
+    return result
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def steps_table(measured: dict[Row, Measured], flops: int) -> str:
+    """Rows of `measured`, whose step has `flops` operations in its products."""
+    peak = max(row.peak_flops for row in measured.values())
+    first = next(iter(measured.values())).processor
+    names = ["step", "s a step", "processor s a step", "ratio", "share of peak", "peak memory"]
+    rows = [
+        [
+            label.replace("-", ", "),
+            f"{row.clock:.3g}",
+            f"{row.processor:.3g}",
+            f"{first / row.processor:.2f}",
+            f"{flops / row.processor / peak:.3g}",
+            format_bytes(row.peak_bytes),
+        ]
+        for label, row in measured.items()
+    ]
+    return table(names, rows)
+
+
+def videos_table(config: Config, steps: dict[Row, Measured], videos: dict[Level, Measured]) -> str:
+    """Whole videos; the published procedure's from its measured step, where there is one."""
+    decode = next(iter(videos.values())).decode
+    prediction_type = PRESETS[config.preset].get("prediction_type", "epsilon")
+    rows, first = [], None
+    if "published-float32" in steps:
+        step = steps["published-float32"]
+        first = PUBLISHED_STEPS * step.clock + decode
+        rows.append(
+            [f"published procedure, {PUBLISHED_STEPS} steps, extrapolated", f"{first:.4g}", f"{decode:.3g}",
+             "1.00", format_bytes(step.peak_bytes)]
+        )  # fmt: skip
+    for level, row in videos.items():
+        count = QUALITIES[prediction_type][level].num_inference_steps
+        ratio = "" if first is None else f"{first / row.clock:.4g}"
+        rows.append(
+            [f"--quality {level}, {count} steps", f"{row.clock:.3g}", f"{row.decode:.3g}", ratio,
+             format_bytes(row.peak_bytes)]
+        )  # fmt: skip
+    return table(["video", "s a video", "of these decoding", "ratio", "peak memory"], rows)
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        UserError: names the flag.
+    """
+    check_minimum(config, 1, "steps", "num_frames")
+    check_minimum(config, 0, "warmup")
+    with torch.device("meta"):
+        denoiser = Denoiser(**PRESETS[config.preset])
+    multiple = 2 * POSE_SCALE * denoiser.size_multiple
+    for height in (*config.heights, picture_height(config)):
+        if height < 1 or height % multiple:
+            raise UserError(
+                f"a height of {height} pixels: preset {config.preset} takes multiples of {multiple}"
+            )
+    for frames in (*config.frames, config.num_frames):
+        if frames < 1 or frames % denoiser.frame_multiple:
+            raise UserError(
+                f"{frames} frames: preset {config.preset} takes multiples of {denoiser.frame_multiple}"
+            )
+    if not config.tokenizer.is_dir():
+        raise UserError(f"there is no {config.tokenizer}; give --tokenizer a CLIP tokenizer's folder")
+
+
+def main(config: Config) -> None:
+    """Measure one thing after the other and print the tables."""
+    check(config)
+    device = torch.device(
+        config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    height, flops = picture_height(config), count_flops(config)
+    print(
+        f"{config.preset}, {config.num_frames} frames of {height} x {height // 2} pixels (height x width) on "
+        f"{device.type}, {torch.get_num_threads()} threads; {flops / 1e12:.4g} TFLOP a step, matrix products "
+        f"at {measure_peak_flops(device) / 1e12:.3g} TFLOP/s\n"
+    )
+    steps = {row: in_own_process(measure_step, config, row, device) for row in config.rows}
+    if steps:
+        print(steps_table(steps, flops))
+    videos = {level: in_own_process(measure_video, config, level, device) for level in config.levels}
+    if videos:
+        print(videos_table(config, steps, videos))
+    row: Row = "ours-bfloat16"
+    if resolve_dtype(config.dtype, device) == torch.float32:
+        row = "ours-float32"
+    sizes = [dataclasses.replace(config, num_frames=count) for count in config.frames]
+    sizes += [dataclasses.replace(config, height=size) for size in config.heights]
+    rows = []
+    for size in sizes:
+        result, pixels = in_own_process(measure_step, size, row, device), picture_height(size)
+        rows.append(
+            [str(size.num_frames), f"{pixels} x {pixels // 2}", f"{result.clock:.3g}",
+             f"{result.processor:.3g}", f"{result.processor / size.num_frames:.3g}",
+             format_bytes(result.peak_bytes)]
+        )  # fmt: skip
+    if rows:
+        header = ["frames", "pixels", "s a step", "processor s a step", "of these a frame", "peak memory"]
+        print(f"A step of ours, {row.removeprefix('ours-')}\n\n{table(header, rows)}")
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
