@@ -8,6 +8,7 @@ Try it:
 Run project_latent_space.py first. The same command again goes on where the last checkpoint stands.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -43,7 +44,7 @@ from utils.checkpoint import list_checkpoints
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
-from utils.files import check_output_dir
+from utils.files import check_output_dir, locked_folder
 from utils.precision import autocast, resolve_dtype
 
 # What a resumed run must agree on, besides its data: a change would silently make it another run.
@@ -387,11 +388,11 @@ def main(config: Config, world: World) -> None:
         return
 
     # Weights, their average, the optimizer: new, or as the last checkpoint has them.
+    checkpoint_dir = config.output_dir / "checkpoint"
     if config.gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
     optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
     state = TrainingState(denoiser, optimizer, world, config.parallel)
-    checkpoint_dir = config.output_dir / "checkpoint"
     settings = fixed_settings(config, dataset.segments, dataset.vae_sha256)
     if checkpoints := list_checkpoints(checkpoint_dir):
         state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
@@ -548,7 +549,9 @@ def report_on_data(config: Config) -> None:
 def launch(config: Config) -> None:
     """Join the other processes of the run, if there are any, and train."""
     with distributed_world(config.device) as world:
-        main(config, world)
+        writes = world.is_main and not (config.dry_run or config.check_data)
+        with locked_folder(config.output_dir / "checkpoint") if writes else contextlib.nullcontext():
+            main(config, world)
 
 
 if __name__ == "__main__":

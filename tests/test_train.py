@@ -31,6 +31,7 @@ from tests.train_toys import (
 )
 from utils.checkpoint import list_checkpoints, load_checkpoint
 from utils.distributed import World
+from utils.files import locked_folder
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +256,12 @@ def test_another_preset_is_refused_even_where_settings_may_change(
     assert done.returncode == 2 and "holds another model" in done.stderr
 
 
+def test_a_folder_that_another_run_writes_into_is_refused(folders, tiny_pipeline_dir, straight) -> None:
+    with locked_folder(straight / "checkpoint"):
+        done = run(command(folders, tiny_pipeline_dir, straight))
+    assert done.returncode == 2 and "another process writes into" in done.stderr
+
+
 def test_other_data_are_refused_unless_said_so(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
     dataset = tmp_path / "dataset"
     shutil.copytree(folders[0], dataset)
@@ -288,7 +295,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(folders, tiny_pipeline_dir,
     assert "error: cannot write" in full.stderr and "Traceback" not in full.stderr
     assert list_checkpoints(tmp_path / "checkpoint") == good[:-1]
     assert load_checkpoint(good[-2])[0] == 3
-    assert not list((tmp_path / "checkpoint").glob(".*"))
+    assert not list((tmp_path / "checkpoint").glob(".step_*"))
 
 
 @pytest.mark.parametrize("launcher", [(), torchrun(29616)], ids=["one process", "two"])

@@ -9,6 +9,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import _set_pg_timeout
+
+CONNECT, WORK, PATIENCE = timedelta(minutes=2), timedelta(minutes=30), timedelta(days=7)
+"""How long processes wait for each other: to begin, in a step, and while one of them does something alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +95,11 @@ def distributed_world(device: str = "auto") -> Iterator[World]:
         torch_device = torch.device(device)
     patient = None
     if world_size > 1:
-        dist.init_process_group("nccl" if torch_device.type == "cuda" else "gloo")
-        patient = dist.new_group(backend="gloo", timeout=timedelta(days=7))
+        # Connecting has now and then been seen to hang: then give up soon, for torchrun to start anew.
+        dist.init_process_group("nccl" if torch_device.type == "cuda" else "gloo", timeout=CONNECT)
+        patient = dist.new_group(backend="gloo", timeout=CONNECT)
+        _set_pg_timeout(WORK, dist.group.WORLD)
+        _set_pg_timeout(PATIENCE, patient)
     try:
         yield World(rank, world_size, torch_device, patient)
     finally:

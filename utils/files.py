@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -63,6 +64,29 @@ def check_output_dir(folder: str | Path) -> None:
         raise UserError(
             f"cannot write into {folder}: no permission to write to {there}; choose another folder"
         )
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str | Path) -> Iterator[None]:
+    """Hold a folder against other processes that would write the same files; a dead process holds nothing.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process writes into {folder}; wait for it, end it, or choose another folder"
+            ) from error
+        yield
 
 
 @contextlib.contextmanager
