@@ -101,7 +101,7 @@ class Config:
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth."""
     num_inference_steps: int | None = None
-    """Denoising steps; by default 4 for a model that predicts clean latents, as the shipped one, else 25."""
+    """Denoising steps; by default 2 for a model that predicts clean latents, as the shipped one, else 25."""
     reuse_interval: int | None = None
     """Compute the network's inner levels in every so many-th step only; by default in each."""
     guidance_interval: tuple[float, float] | None = None

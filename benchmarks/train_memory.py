@@ -5,8 +5,8 @@ Try it:
     python -m benchmarks.train_memory
     python -m benchmarks.train_memory --presets published --batch_sizes 1 8 --height 1024 --width 512
 
-Prints a markdown table from `diffusion.memory.estimate_training_memory`: weights, gradients, AdamW's moments and
-the moving average together, then activations in float32, in bfloat16, and in bfloat16 with gradient
+Prints a markdown table from `diffusion.memory.estimate_training_memory`: weights, gradients, AdamW's moments
+and the moving average together, then activations in float32, in bfloat16, and in bfloat16 with gradient
 checkpointing. What operations need while they run, and what libraries hold, comes on top.
 """
 
