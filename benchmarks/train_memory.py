@@ -23,6 +23,10 @@ from utils.errors import UserError
 # Height and width in pixels that a preset is made for; its latents are 8 times smaller.
 SIZES = {"published": (512, 256), "small": (256, 128), "published_small": (256, 128), "tiny": (64, 32)}
 VAE_FACTOR = 8
+TITLES = (
+    "preset", "clips", "model", "activations, float32", "bfloat16", "bfloat16, checkpointed",
+    "total of the last",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,8 +53,8 @@ def main(config: Config) -> None:
     if (config.height is None) != (config.width is None):
         raise UserError("--height and --width go together; give both or neither")
     lines = [
-        "| preset | clips | model | activations, float32 | bfloat16 | bfloat16, checkpointed | total of the last |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        f"| {' | '.join(TITLES)} |",
+        f"|---{'|--:' * (len(TITLES) - 1)}|",
     ]
     rows = [(preset, batch) for preset in config.presets for batch in config.batch_sizes]
     for preset, batch in tqdm(rows, desc="estimate", unit="row"):

@@ -1,5 +1,6 @@
 """Long videos in windows: what is cut where, and that the seams hold."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_windows_cover_every_frame_once(num_frames: int, overlap: int) -> None:
     kept = [frame for window in windows for frame in range(window.start, window.keep)]
     assert kept == list(range(num_frames))
     assert all(len(window.frames) == min(8, num_frames) for window in windows)
-    for earlier, later in zip(windows, windows[1:], strict=False):
+    for earlier, later in itertools.pairwise(windows):
         assert later.frames[0] == 0 and later.start == earlier.keep
         assert earlier.stop - later.start >= overlap
 
