@@ -13,8 +13,8 @@ DONE = object()
 def run_ahead(items: Iterable[T], ahead: int = 8) -> Iterator[T]:
     """Yield the items while a thread computes the next ones, up to so many ahead.
 
-    What `items` raises is raised here, after the items before it. Stopping early ends the thread with the item
-    that it is at.
+    What `items` raises is raised here, after the items before it. Stopping early ends the thread with the
+    item that it is at.
     """
     ready: queue.Queue[Any] = queue.Queue(maxsize=ahead)
     stopped = threading.Event()
