@@ -95,8 +95,16 @@ def distributed_world(device: str = "auto") -> Iterator[World]:
         torch_device = torch.device(device)
     patient = None
     if world_size > 1:
-        # Connecting has now and then been seen to hang: then give up soon, for torchrun to start anew.
-        dist.init_process_group("nccl" if torch_device.type == "cuda" else "gloo", timeout=CONNECT)
+        # Processes that torchrun started again must not find the addresses of those that died.
+        store, _, _ = next(dist.rendezvous("env://", timeout=CONNECT))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        dist.init_process_group(
+            "nccl" if torch_device.type == "cuda" else "gloo",
+            store=dist.PrefixStore(f"attempt_{attempt}", store),
+            rank=rank,
+            world_size=world_size,
+            timeout=CONNECT,
+        )
         patient = dist.new_group(backend="gloo", timeout=CONNECT)
         _set_pg_timeout(WORK, dist.group.WORLD)
         _set_pg_timeout(PATIENCE, patient)
