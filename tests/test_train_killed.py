@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.train_toys import ENVIRONMENT, assert_equal, command, make_folders, run, torchrun, weights
 from utils.checkpoint import list_checkpoints, load_checkpoint
@@ -132,6 +133,6 @@ def test_a_rank_that_dies_is_started_again(tiny_pipeline_dir, tmp_path, parallel
     assert (restarted / "losses.jsonl").read_bytes() == (undisturbed / "losses.jsonl").read_bytes()
     ours, theirs = files(restarted), files(undisturbed)
     assert ours.keys() == theirs.keys()
-    for name in ours:
+    for name in ours:  # sharded files tell in an arbitrary order what they hold
         if name.endswith(".safetensors"):
-            assert ours[name] == theirs[name], name
+            assert_equal(load_file(restarted / name), load_file(undisturbed / name))
