@@ -411,7 +411,7 @@ def test_twenty_steps_give_the_stored_losses(folders, tiny_pipeline_dir, tmp_pat
         latents=folders[1],
         output_dir=tmp_path,
         vae=tiny_pipeline_dir / "vae",
-        text_encoder=tiny_pipeline_dir / "text_encoder",
+        text_encoder=ROOT / "pretrained_model" / "x2fashion-small" / "text_encoder",
         preset="tiny",
         num_frames=8,
         short_clip_frames=4,
