@@ -40,7 +40,6 @@ from diffusion.windows import WindowStore, plan_windows
 from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
 from models import load_denoiser
 from models.text_to_poses import TextToPoses
-from utils.background import run_ahead
 from utils.config import run_script
 from utils.contact_sheet import contact_sheet, spread
 from utils.errors import UserError
@@ -430,7 +429,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
 
     def video() -> Iterator[np.ndarray]:
-        for index, frame in enumerate(run_ahead(stream_video(config, pipeline, clip, inputs, store))):
+        for index, frame in enumerate(stream_video(config, pipeline, clip, inputs, store)):
             if index in shown:
                 frames.append(frame)
             yield frame
