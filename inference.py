@@ -425,7 +425,10 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         sums = {
             name: None if x is None else hashlib.sha256(x.tobytes()).hexdigest() for name, x in files.items()
         }
-        sums["denoiser"] = vae_sha256(pipeline.denoiser)
+        poses = hashlib.sha256()
+        for index in range(count):
+            poses.update(inputs.poses[index].tobytes())
+        sums |= {"poses": poses.hexdigest(), "denoiser": vae_sha256(pipeline.denoiser)}
         store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
 
     def video() -> Iterator[np.ndarray]:
