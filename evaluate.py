@@ -248,7 +248,7 @@ def make_video(
     elif text_to_poses is not None:
         pose = clip.photo_joints
         inputs = inference.move_by_sentence(settings, pipeline, text_to_poses, place, inputs, pose)
-    return inference.make_video(settings, pipeline, place, inputs)[lead : lead + count]
+    return np.stack(list(inference.make_video(settings, pipeline, place, inputs)))[lead : lead + count]
 
 
 def video_of(config: Config, tools: Tools, clip: Clip, condition: str, prompt: str) -> np.ndarray | str:

@@ -30,7 +30,7 @@ from data.frames import frame_paths
 from data.inputs import Clip, Inputs, read_inputs
 from data.latents import vae_sha256
 from diffusion.inputs import check_multiple
-from diffusion.latents import load_vae
+from diffusion.latents import load_tiny_decoder, load_vae
 from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES, Savings
@@ -40,6 +40,7 @@ from diffusion.windows import WindowStore, plan_windows
 from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
 from models import load_denoiser
 from models.text_to_poses import TextToPoses
+from utils.allocator import keep_freed_memory
 from utils.config import run_script
 from utils.contact_sheet import contact_sheet, spread
 from utils.errors import UserError
@@ -85,6 +86,9 @@ class Config:
     """A model's folder (model_index.json), a denoiser's folder from train.py, or a published .pth file."""
     vae: Path | None = None
     """VAE's folder; a published .pth needs it, others bring their own."""
+    tiny_decoder: Path | None = None
+    """Folder of a small decoder for the VAE's latents (diffusers' AutoencoderTiny, such as taesd for
+    sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
     text_encoder: Path | None = None
     """CLIP text encoder's folder; likewise."""
     tokenizer: Path | None = None
@@ -198,12 +202,16 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
         pipeline.scheduler = make_scheduler(scheduler, prediction_type, pipeline.scheduler.betas.numpy())
     elif path.suffix == ".pth":
         pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, prediction_type)
+    if config.tiny_decoder is not None:
+        pipeline.register_modules(tiny_decoder=load_tiny_decoder(config.tiny_decoder))
     if config.compile:
         pipeline.denoiser.compile_levels()
     pipeline.to(device, torch.float32)
     if resolve_dtype(config.dtype, device) == torch.bfloat16:
-        # Once, instead of by autocast at every step.
-        torch.nn.Module.to(pipeline.denoiser, dtype=torch.bfloat16)
+        # Once, instead of by autocast at every step and every chunk of frames.
+        for part in (pipeline.denoiser, pipeline.vae, pipeline.tiny_decoder):
+            if part is not None:
+                torch.nn.Module.to(part, dtype=torch.bfloat16)
     return pipeline
 
 
@@ -345,7 +353,7 @@ def clip_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
 
 
-def stream_video(
+def make_video(
     config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: Inputs, store: WindowStore | None = None
 ) -> Iterator[np.ndarray]:
     """Sample one clip, a long one in windows of frames; yields (H, W, 3) uint8 RGB.
@@ -357,58 +365,35 @@ def stream_video(
         inputs: photo, poses, joints.
         store: keeps the windows that are done.
     """
-    poses = inputs.poses
-    if poses is None or len(poses) <= config.window_frames:
-        yield from make_video(config, pipeline, clip, inputs)
-        return
-    pipeline.set_progress_bar_config(disable=True)
+    count = num_frames_of(config, inputs)
+    is_long = inputs.poses is not None and count > config.window_frames
+    pipeline.set_progress_bar_config(
+        desc=clip.name, unit="step", leave=False, dynamic_ncols=True, disable=is_long
+    )
     with (
         autocast(config.dtype, pipeline.device),
-        tqdm(total=len(poses), desc=clip.name, unit="frame", leave=False, dynamic_ncols=True) as progress,
+        tqdm(
+            total=count, desc=clip.name, unit="frame", leave=False, dynamic_ncols=True, disable=not is_long
+        ) as progress,
     ):
         for frames in pipeline.stream(
             inputs.photo,
-            poses,
+            inputs.poses,
             clip.prompt,
             seed=clip_seed(config.seed, clip.name),
             joints=inputs.joints,
             image_joints=inputs.image_joints,
+            num_frames=count,
             window_frames=config.window_frames,
             overlap=config.window_overlap,
             **sampling_options(config, pipeline),
             image_guidance_scale=config.image_guidance_scale,
-            pose_guidance_scale=config.pose_guidance_scale,
+            pose_guidance_scale=1.0 if inputs.poses is None else config.pose_guidance_scale,
             text_guidance_scale=config.text_guidance_scale,
             store=store,
         ):
             progress.update(len(frames))
             yield from frames
-    pipeline.set_progress_bar_config(disable=False)
-
-
-def make_video(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: Inputs) -> np.ndarray:
-    """Sample one clip, all of its frames together; (F, H, W, 3) uint8 RGB."""
-    pipeline.set_progress_bar_config(desc=clip.name, unit="step", leave=False, dynamic_ncols=True)
-    count = num_frames_of(config, inputs)
-    seed = clip_seed(config.seed, clip.name)
-    with autocast(config.dtype, pipeline.device):
-        (clips,) = pipeline(
-            inputs.photo,
-            None if inputs.poses is None else inputs.poses[:],
-            clip.prompt,
-            joints=inputs.joints,
-            image_joints=inputs.image_joints,
-            num_frames=count,
-            **sampling_options(config, pipeline),
-            image_guidance_scale=config.image_guidance_scale,
-            pose_guidance_scale=1.0 if inputs.poses is None else config.pose_guidance_scale,
-            text_guidance_scale=config.text_guidance_scale,
-            latents=pipeline.frame_noise(seed, range(count), *inputs.photo.shape[:2]),
-            generator=torch.Generator().manual_seed(seed),
-            output_type="np",
-            return_dict=False,
-        )
-    return (np.asarray(clips[0]) * 255).round().astype(np.uint8)
 
 
 def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: Inputs) -> Path:
@@ -432,7 +417,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
 
     def video() -> Iterator[np.ndarray]:
-        for index, frame in enumerate(stream_video(config, pipeline, clip, inputs, store)):
+        for index, frame in enumerate(make_video(config, pipeline, clip, inputs, store)):
             if index in shown:
                 frames.append(frame)
             yield frame
@@ -490,6 +475,7 @@ def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
     check_fps(config.fps)
     check_output_dir(config.output_dir)
+    keep_freed_memory()
     device = choose_device(config.device)
     clips = list_clips(config)
     pipeline = load_pipeline(config, device)

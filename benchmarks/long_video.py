@@ -111,7 +111,7 @@ def measure(config: Config, num_frames: int) -> Row:
 
         def watched() -> Iterator[np.ndarray]:
             previous = None
-            frames = inference.stream_video(settings, pipeline, clip, inputs, store)
+            frames = inference.make_video(settings, pipeline, clip, inputs, store)
             for index, frame in enumerate(frames):
                 pixels = frame.astype(np.int16)
                 if previous is not None:

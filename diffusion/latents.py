@@ -1,12 +1,14 @@
 """Pictures to latents and back, through a frozen VAE."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import SafetensorError
 
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
@@ -15,11 +17,12 @@ from utils.errors import UserError
 VAE_CLASSES = {
     cls.__name__: cls for cls in (AutoencoderKL, SpaceToDepthAutoencoderKL, ReferenceAutoencoderKL)
 }
+MAX_FRAMES_AT_ONCE = 8
 WEIGHTS_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
 def load_vae(path: str | Path) -> AutoencoderKL:
-    """Load a VAE from a folder in diffusers' layout, in float32 and in eval mode.
+    """Load a VAE from a folder in diffusers' layout, in float32, channels last and in eval mode.
 
     Args:
         path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of
@@ -29,19 +32,35 @@ def load_vae(path: str | Path) -> AutoencoderKL:
         UserError: no such folder, another class, or weights that are damaged, missing, unknown or of another
             shape; the message names the folder.
     """
-    path = Path(path)
+    return _load_autoencoder(Path(path), "VAE", VAE_CLASSES)
+
+
+def load_tiny_decoder(path: str | Path) -> AutoencoderTiny:
+    """Load a small decoder of normalised latents, such as TAESD for those of Stable Diffusion's VAE.
+
+    Args:
+        path: a folder of an `AutoencoderTiny`, in diffusers' layout; only its decoder is used.
+
+    Raises:
+        UserError: as `load_vae`.
+    """
+    return _load_autoencoder(Path(path), "tiny decoder", {"AutoencoderTiny": AutoencoderTiny})
+
+
+def _load_autoencoder(path: Path, kind: str, classes: Mapping[str, type]) -> Any:
     try:
         class_name = json.loads((path / "config.json").read_text())["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is not a VAE folder: it needs a config.json with a _class_name and the weights beside it"
+            f"{path} is not a {kind} folder: it needs a config.json with a _class_name and the weights "
+            "beside it"
         ) from error
-    if class_name not in VAE_CLASSES:
-        raise UserError(f"{path} holds a {class_name}; a VAE here is one of {', '.join(VAE_CLASSES)}")
+    if class_name not in classes:
+        raise UserError(f"{path} holds a {class_name}; a {kind} here is one of {', '.join(classes)}")
     if not any((path / name).is_file() for name in WEIGHTS_NAMES):
         raise UserError(f"{path} holds no weights: {' or '.join(WEIGHTS_NAMES)} is missing")
     try:
-        vae, report = VAE_CLASSES[class_name].from_pretrained(
+        model, report = classes[class_name].from_pretrained(  # type: ignore[attr-defined]
             path,
             local_files_only=True,
             low_cpu_mem_usage=False,
@@ -50,18 +69,20 @@ def load_vae(path: str | Path) -> AutoencoderKL:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise UserError(f"cannot load the VAE in {path}: {' '.join(str(error).split())[:300]}") from error
-    faults = [f"{kind}: {key}" for kind in ("missing", "unexpected") for key in report[f"{kind}_keys"]]
+        raise UserError(f"cannot load the {kind} in {path}: {' '.join(str(error).split())[:300]}") from error
+    faults = [f"{fault}: {key}" for fault in ("missing", "unexpected") for key in report[f"{fault}_keys"]]
     if faults:
         raise UserError(
             f"the weights in {path} do not fit its config.json, {len(faults)} tensor(s) differ: "
             f"{'; '.join(faults[:10])}; copy or download the folder again"
         )
-    return vae.eval().requires_grad_(False)
+    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def spatial_factor(vae: AutoencoderKL) -> int:
+def spatial_factor(vae: AutoencoderKL | AutoencoderTiny) -> int:
     """Pixels a latent position stands for, along each side."""
+    if isinstance(vae, AutoencoderTiny):
+        return 2 ** (len(vae.config.decoder_block_out_channels) - 1)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     return factor * vae.stem_factor if isinstance(vae, SpaceToDepthAutoencoderKL) else factor
 
@@ -133,20 +154,41 @@ def frame_noise(
     return mix_noise(independent, draw(0)[:, None], share)
 
 
+def frames_at_once(vae: AutoencoderKL | AutoencoderTiny, height: int, width: int) -> int:
+    """Frames to decode together: as many as fit into an eighth of the machine's memory, up to 8.
+
+    On a CPU also no more than 256 MiB of feature maps, beyond which more at once is slower. The same machine
+    gives the same number.
+    """
+    # Input, normalised input, output and shortcut of a block on the finest grid, where maps are largest.
+    config, stem = vae.config, getattr(vae, "stem_factor", 1)
+    channels = max(
+        config.decoder_block_out_channels
+        if isinstance(vae, AutoencoderTiny)
+        else config.block_out_channels[:2]
+    )
+    bytes_per_frame = 4 * channels * (height // stem) * (width // stem) * vae.dtype.itemsize
+    if vae.device.type == "cuda":
+        budget = torch.cuda.get_device_properties(vae.device).total_memory // 8
+    else:
+        budget = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8, 256 * 2**20)
+    return max(1, min(MAX_FRAMES_AT_ONCE, budget // bytes_per_frame))
+
+
 @torch.no_grad()
 def decode_latents(
-    vae: AutoencoderKL,
+    vae: AutoencoderKL | AutoencoderTiny,
     latents: torch.Tensor,
-    chunk_size: int = 8,
+    chunk_size: int | None = None,
     warped: torch.Tensor | None = None,
     validity: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Decode normalised latents.
 
     Args:
-        vae: from `load_vae`.
+        vae: from `load_vae`, or a small decoder from `load_tiny_decoder`.
         latents: (n, c, h, w).
-        chunk_size: latents decoded at once.
+        chunk_size: latents decoded at once; `frames_at_once` if None.
         warped: (n, 3, H, W) in [-1, 1], the photo warped to each frame's pose; only a
             `ReferenceAutoencoderKL` looks at it.
         validity: (n, 1, H, W) in 0..1, how far it is right.
@@ -154,13 +196,20 @@ def decode_latents(
     Returns:
         (n, 3, H, W) float32 in [-1, 1].
     """
-    mean, std = latent_statistics(vae)
+    if isinstance(vae, AutoencoderTiny):  # its latents are normalised ones
+        mean, std = 0.0, 1 / vae.config.scaling_factor
+    else:
+        mean, std = latent_statistics(vae)
+    if chunk_size is None:
+        factor = spatial_factor(vae)
+        chunk_size = frames_at_once(vae, latents.shape[-2] * factor, latents.shape[-1] * factor)
     chunks = []
     for start in range(0, len(latents), chunk_size):
         chunk = slice(start, start + chunk_size)
         z = (latents[chunk].to(vae.device).float() * std + mean).to(vae.dtype)
         photo = {}
         if isinstance(vae, ReferenceAutoencoderKL) and warped is not None and validity is not None:
-            photo = {"warped": warped[chunk].to(z), "validity": validity[chunk].to(z)}
-        chunks.append(vae.decode(z, **photo).sample.float().clamp(-1, 1))
+            photo = {"warped": warped[chunk].to(vae.device), "validity": validity[chunk].to(vae.device)}
+        decoded = vae.decode(z.contiguous(memory_format=torch.channels_last), **photo).sample
+        chunks.append(decoded.float().clamp(-1, 1))
     return torch.cat(chunks)

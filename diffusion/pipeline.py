@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import BaseOutput, logging
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
@@ -27,6 +27,7 @@ from diffusion.latents import (
     decode_latents,
     encode_images,
     frame_noise,
+    frames_at_once,
     load_vae,
     mix_noise,
     spatial_factor,
@@ -80,9 +81,12 @@ class X2FashionPipeline(DiffusionPipeline):
         height: of the pictures that the model was made for, in pixels; a note for callers, kept in
             model_index.json.
         width: the same.
+        tiny_decoder: decodes in place of the VAE, faster and softer, without the photo; such as TAESD for
+            Stable Diffusion's VAE.
     """
 
     _callback_tensor_inputs = ("latents", "reference_latents", "prediction")
+    _optional_components = ["tiny_decoder"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -93,10 +97,16 @@ class X2FashionPipeline(DiffusionPipeline):
         scheduler: SchedulerMixin,
         height: int = 512,
         width: int = 256,
+        tiny_decoder: AutoencoderTiny | None = None,
     ):
         super().__init__()
         self.register_modules(
-            denoiser=denoiser, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler
+            denoiser=denoiser,
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            scheduler=scheduler,
+            tiny_decoder=tiny_decoder,
         )
         self.register_to_config(height=height, width=width)
         self.vae_factor = spatial_factor(vae)
@@ -148,7 +158,8 @@ class X2FashionPipeline(DiffusionPipeline):
     @property
     def uses_warped_photo(self) -> bool:
         """Whether the denoiser or the decoder takes the photo warped to the poses."""
-        return self.denoiser.config.warp_input or isinstance(self.vae, ReferenceAutoencoderKL)
+        decoder_sees_it = isinstance(self.vae, ReferenceAutoencoderKL) and self.tiny_decoder is None
+        return self.denoiser.config.warp_input or decoder_sees_it
 
     @property
     def interrupt(self) -> bool:
@@ -213,7 +224,7 @@ class X2FashionPipeline(DiffusionPipeline):
                 f"a callback cannot be given {', '.join(unknown)}; choose among "
                 f"{', '.join(self._callback_tensor_inputs)}"
             )
-        check_parts_fit(self.denoiser, self.vae, self.text_encoder)
+        check_parts_fit(self.denoiser, self.vae, self.text_encoder, self.tiny_decoder)
         check_scheduler(self.scheduler, self.denoiser.config.prediction_type, num_inference_steps)
         return max(counts), num_frames
 
@@ -298,7 +309,7 @@ class X2FashionPipeline(DiffusionPipeline):
         callback_on_step_end: Callable[[Any, int, torch.Tensor, dict], dict] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         output_type: str = "np",
-        decode_chunk_size: int = 8,
+        decode_chunk_size: int | None = None,
         return_dict: bool = True,
     ) -> X2FashionPipelineOutput | tuple:
         """Make one clip, or a batch of them.
@@ -326,7 +337,7 @@ class X2FashionPipeline(DiffusionPipeline):
                 it returns a dict, whose "latents" replace the current ones.
             callback_on_step_end_tensor_inputs: names among "latents", "reference_latents", "prediction".
             output_type: "np", "pt", "pil" or "latent".
-            decode_chunk_size: frames that the VAE decodes at once; fewer take less memory.
+            decode_chunk_size: frames that the VAE decodes at once; see `diffusion.latents.frames_at_once`.
             return_dict: whether to return an `X2FashionPipelineOutput` instead of a tuple of one.
 
         Raises:
@@ -383,7 +394,7 @@ class X2FashionPipeline(DiffusionPipeline):
         text_guidance_scale: float = 1.0,
         reuse_interval: int = 1,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
-        decode_chunk_size: int = 8,
+        decode_chunk_size: int | None = None,
         store: WindowStore | None = None,
     ) -> Iterator[np.ndarray]:
         """Make a video of any length, in memory that does not grow with it.
@@ -395,12 +406,13 @@ class X2FashionPipeline(DiffusionPipeline):
         Args:
             image: the photo.
             poses: skeleton pictures (H, W, 3) uint8 of the photo's size; indexed by a list of frames, it
-                returns (n, H, W, 3), as arrays do and `data.pose_cache.PackedPictures`.
+                returns (n, H, W, 3), as arrays do and `data.pose_cache.PackedPictures`. None leaves the
+                motion to the sentence, and all frames are one window.
             prompt: one sentence, or None.
             seed: of the noise.
             joints: (F, 18, 3) of the poses, as in a call.
             image_joints: (18, 3) of the photo; those of pose 0 if None.
-            num_frames: the first so many poses; all if None.
+            num_frames: the first so many poses; all if None (`window_frames` without poses).
             window_frames: frames that are sampled together; divides by `denoiser.frame_multiple`.
             overlap: frames that neighbouring windows share.
             num_inference_steps: as in a call, like the guidance scales and `decode_chunk_size`.
@@ -422,19 +434,25 @@ class X2FashionPipeline(DiffusionPipeline):
         photo = photo_tensor(image)
         prompts = [prompt] if prompt else None
         steps = self.default_num_inference_steps if num_inference_steps is None else num_inference_steps
-        count = len(poses) if num_frames is None else num_frames
-        if count > len(poses):
-            raise UserError(
-                f"{count} frames need as many poses, there are {len(poses)}; ask for fewer frames"
-            )
+        if poses is None:
+            count = window_frames if num_frames is None else num_frames
+            window_frames = max(window_frames, count)
+        else:
+            count = len(poses) if num_frames is None else num_frames
+            if count > len(poses):
+                raise UserError(
+                    f"{count} frames need as many poses, there are {len(poses)}; ask for fewer frames"
+                )
         windows = plan_windows(count, window_frames, overlap)
+        if decode_chunk_size is None:
+            decode_chunk_size = frames_at_once(self.tiny_decoder or self.vae, *photo.shape[-2:])
         if image_joints is None and joints is not None:
             image_joints = joints[0]
         image_joints = joints_array(image_joints, (1,), "image_joints")
         tail: torch.Tensor | None = None
         for index, window in enumerate(windows):
             frames = window.frames
-            pose_images = clip_tensor(poses[frames])
+            pose_images = None if poses is None else clip_tensor(poses[frames])
             self.check_inputs(photo, pose_images, prompts, len(frames), steps, "np", ())
             own_joints = None if joints is None else joints_array(joints[frames], (1, len(frames)), "joints")
             latents = None if store is None else store.load(index)
@@ -455,7 +473,7 @@ class X2FashionPipeline(DiffusionPipeline):
                 )
                 if store is not None:
                     store.save(index, latents)
-            elif self.uses_warped_photo:
+            elif pose_images is not None and self.uses_warped_photo:
                 warped = warp_photo(photo, pose_images, own_joints, image_joints)
             latents = latents.to(self._execution_device)
             new = slice(len(frames) - (window.stop - window.start), None)  # all but the photo
@@ -511,10 +529,12 @@ class X2FashionPipeline(DiffusionPipeline):
         )
         return latents, warped
 
-    def _decode(self, latents: torch.Tensor, warped: WarpedPhoto | None, chunk_size: int) -> torch.Tensor:
+    def _decode(
+        self, latents: torch.Tensor, warped: WarpedPhoto | None, chunk_size: int | None
+    ) -> torch.Tensor:
         """Latents (b, c, f, h, w) to pictures (b, 3, f, H, W) in [-1, 1]."""
         pixels = decode_latents(
-            self.vae,
+            self.vae if self.tiny_decoder is None else self.tiny_decoder,
             latents.transpose(1, 2).flatten(0, 1),
             chunk_size,
             None if warped is None else warped.pictures.flatten(0, 1),

@@ -121,13 +121,14 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
             z: (n, c, h, w).
             return_dict: whether to return a `DecoderOutput` instead of a tuple of one.
             generator: not used.
-            warped: (n, 3, H, W) in [-1, 1], the photo moved to each frame's pose.
+            warped: (n, 3, H, W) in [-1, 1], the photo moved to each frame's pose. Its precision is that of
+                the result, whatever the network's.
             validity: (n, 1, H, W) in 0..1, how far its pixels are right; one that is 0 everywhere stands for
                 no photo.
         """
         if warped is None or validity is None:
             return super().decode(z, return_dict, generator)
-        photo = functional.pixel_unshuffle(torch.cat([warped, validity], 1), self.stem_factor)
+        photo = functional.pixel_unshuffle(torch.cat([warped, validity], 1), self.stem_factor).to(z.dtype)
         has_photo = (validity.amax((1, 2, 3), keepdim=True) > 0).to(z.dtype)
         fine, coarse = (feature * has_photo for feature in self.photo_encoder(photo))
         decoder = self.decoder
@@ -136,7 +137,7 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
         x = decoder.up_blocks[0](x)
         x = decoder.up_blocks[1](x + fine)
         x = decoder.conv_act(decoder.conv_norm_out(x))
-        sample = functional.pixel_shuffle(decoder.conv_out(x), self.stem_factor)
+        sample = functional.pixel_shuffle(decoder.conv_out(x), self.stem_factor).to(warped.dtype)
         gate = functional.pixel_shuffle(self.gate_out(x).sigmoid(), self.stem_factor) * (validity > 0)
         sample = sample + gate * (warped - sample)
         return DecoderOutput(sample=sample) if return_dict else (sample,)

@@ -17,8 +17,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import inference
 from data.frames import read_poses
 from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
+from models import PRESETS
 from tests.models.recipes import seeded_checkpoint
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_tokenizer
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_decoder, tiny_tokenizer
 from utils.config import run_script
 from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose
@@ -104,6 +105,14 @@ def test_a_photo_and_poses_of_other_sizes(run: Run, own: dict[str, Path], tmp_pa
     run("--image", own["photo.png"], "--poses", own[poses], "--prompt", SENTENCES[1])
     frames, _ = read_video(tmp_path / "result_0" / "photo.mp4")
     assert frames.shape == (4, HEIGHT, WIDTH, 3)
+
+
+def test_a_tiny_decoder_from_a_folder(run: Run, own: dict[str, Path], tmp_path: Path) -> None:
+    tiny_decoder(PRESETS["tiny"]["latent_channels"]).save_pretrained(tmp_path / "taesd")
+    clip = "--image", own["photo.png"], "--poses", own["skeletons"]
+    plain, tiny = run(*clip), run(*clip, "--tiny_decoder", tmp_path / "taesd")
+    assert plain["photo.mp4"] != tiny["photo.mp4"]
+    assert json.loads(tiny["photo.json"])["tiny_decoder"].endswith("taesd")
 
 
 @pytest.mark.parametrize("transpose", [False, True])

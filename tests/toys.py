@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from transformers import CLIPTokenizer
 
 from utils.pose_drawing import draw_pose
@@ -58,3 +59,17 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
             fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(noise / math.sqrt(fan_in) + (parameter.ndim == 1) * parameter)
+
+
+def tiny_decoder(latent_channels: int, levels: int = 4) -> AutoencoderTiny:
+    """A small decoder with random weights, of latents 2^(levels - 1) times smaller than pictures."""
+    widths, blocks = (8,) * levels, (1,) * levels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AutoencoderTiny(
+            latent_channels=latent_channels,
+            encoder_block_out_channels=widths,
+            decoder_block_out_channels=widths,
+            num_encoder_blocks=blocks,
+            num_decoder_blocks=blocks,
+        ).eval()

@@ -1,5 +1,7 @@
 """Video files: H.264 that browsers play, animated GIFs, and reading of whatever clip a user gives."""
 
+import collections
+import concurrent.futures
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +19,8 @@ from utils.files import atomic_path
 from utils.image import MAX_PIXELS, MIN_SIDE
 
 MAX_FPS = 240
+FRAMES_AHEAD = 32
+"""Pictures that may wait for the encoder."""
 # The suffix alone chooses the demuxer: left to guess, FFmpeg also reads playlists, which open other files.
 DEMUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # Code points of ITU-T H.273: SMPTE 170M matrix, primaries and transfer; limited range.
@@ -33,7 +37,8 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
     Args:
         path: ends in .mp4.
-        frames: (H, W, 3) uint8 RGB pictures of one size with even sides; read one by one.
+        frames: (H, W, 3) uint8 RGB pictures of one size with even sides; read one by one, and encoded in
+            another thread while the next ones are made. They must not change after they were given.
         fps: frames per second, above 0 and at most 240.
 
     Raises:
@@ -59,11 +64,22 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
             context.thread_count = 1
             context.colorspace = context.color_primaries = context.color_trc = SMPTE_170M
             context.color_range = LIMITED_RANGE
-            for index, picture in enumerate(itertools.chain([first], frames)):
-                _check_frame(path, index, picture, first)
+
+            def encode(index: int, picture: np.ndarray) -> None:
                 frame = _to_yuv(picture)
                 frame.pts, frame.time_base = index, 1 / rate
                 container.mux(stream.encode(frame))
+
+            # One thread encodes, so that the caller can compute the next frames meanwhile.
+            with concurrent.futures.ThreadPoolExecutor(1) as encoder:
+                waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
+                for index, picture in enumerate(itertools.chain([first], frames)):
+                    _check_frame(path, index, picture, first)
+                    waiting.append(encoder.submit(encode, index, picture))
+                    if len(waiting) > FRAMES_AHEAD:
+                        waiting.popleft().result()
+                for done in waiting:
+                    done.result()
             container.mux(stream.encode())
 
 

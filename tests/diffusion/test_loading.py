@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from diffusion.latents import load_vae
+from diffusion.latents import load_tiny_decoder, load_vae
 from diffusion.text import load_text_encoder
 from models import load_denoiser
+from tests.toys import tiny_decoder
 from utils.errors import UserError
 
 VAE_WEIGHTS = "vae/diffusion_pytorch_model.safetensors"
@@ -49,6 +50,15 @@ def test_a_vae_whose_weights_differ_is_refused_by_name(model_dir: Path) -> None:
     assert str(model_dir) in message_of(lambda: load_vae(model_dir / "vae"))
     (model_dir / VAE_WEIGHTS).unlink()
     assert "holds no weights" in message_of(lambda: load_vae(model_dir / "vae"))
+
+
+def test_a_tiny_decoder_is_an_autoencoder_tiny_whose_weights_fit(tmp_path: Path, model_dir: Path) -> None:
+    assert "AutoencoderTiny" in message_of(lambda: load_tiny_decoder(model_dir / "vae"))
+    assert "tiny decoder folder" in message_of(lambda: load_tiny_decoder(model_dir / "nothing"))
+    tiny_decoder(8).save_pretrained(tmp_path / "taesd")
+    weights = tmp_path / "taesd" / "diffusion_pytorch_model.safetensors"
+    change_weights(weights, lambda tensors: tensors.update(extra=torch.zeros(3)))
+    assert "unexpected: extra" in message_of(lambda: load_tiny_decoder(tmp_path / "taesd"))
 
 
 def test_a_text_encoder_whose_weights_differ_is_refused_by_name(model_dir: Path) -> None:

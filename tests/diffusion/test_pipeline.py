@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler
 
-from diffusion.latents import decode_latents, encode_images
+from diffusion.latents import decode_latents, encode_images, frames_at_once
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import SAMPLERS, make_scheduler, published_betas
 from diffusion.warped_photo import encode_warped_photo, warp_photo
 from models import save_published
 from models.denoiser import Denoiser
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_decoder
 from utils.errors import UserError
 
 NUM_FRAMES = 4
@@ -72,6 +72,46 @@ def test_output_types(pipeline: X2FashionPipeline) -> None:
 def test_chunks_do_not_change_the_video(pipeline: X2FashionPipeline) -> None:
     one, all_at_once = (sample(pipeline, output_type="pt", decode_chunk_size=size) for size in (1, 8))
     torch.testing.assert_close(one, all_at_once, atol=1e-5, rtol=0)
+
+
+def test_a_tiny_decoder_decodes_the_normalised_latents(
+    make_tiny_pipeline: MakePipeline, tmp_path: Path
+) -> None:
+    pipeline = make_tiny_pipeline()
+    latents, plain = sample(pipeline), sample(pipeline, output_type="pt")
+    decoder = tiny_decoder(pipeline.vae.config.latent_channels)
+    pipeline.register_modules(tiny_decoder=decoder)
+    frames = sample(pipeline, output_type="pt")
+    with torch.no_grad():
+        expected = decoder.decode(latents[0].transpose(0, 1)).sample.clamp(-1, 1) / 2 + 0.5
+    torch.testing.assert_close(frames[0], expected)
+    assert (frames - plain).abs().mean() > 0.01
+    streamed = np.concatenate(list(pipeline.stream(FRAMES[0], POSES, seed=0)))
+    assert streamed.shape == FRAMES.shape
+
+    pipeline.save_pretrained(tmp_path / "model")
+    loaded = X2FashionPipeline.from_pretrained(tmp_path / "model")
+    loaded.set_progress_bar_config(disable=True)
+    torch.testing.assert_close(sample(loaded, output_type="pt"), frames)
+
+    pipeline.register_modules(tiny_decoder=tiny_decoder(decoder.config.latent_channels, levels=3))
+    with pytest.raises(UserError, match=r"4 times smaller than pictures; the VAE's .* 8 times"):
+        sample(pipeline)
+
+
+def test_frames_decoded_at_once_follow_from_the_size_of_the_decoder() -> None:
+    assert frames_at_once(tiny_decoder(4), 64, 32) == 8
+    with torch.device("meta"):
+        stable_diffusion = AutoencoderKL(
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            block_out_channels=(128, 256, 512, 512),
+        )
+        taesd = AutoencoderTiny()
+    assert frames_at_once(stable_diffusion, 512, 256) == 1
+    in_float32 = frames_at_once(taesd, 512, 256)
+    assert 1 < 2 * in_float32 == frames_at_once(torch.nn.Module.to(taesd, torch.bfloat16), 512, 256)
+    assert frames_at_once(stable_diffusion, 4096, 4096) == 1
 
 
 def test_frame_0_is_the_photo(pipeline: X2FashionPipeline) -> None:

@@ -1,4 +1,5 @@
 import shutil
+import threading
 from pathlib import Path
 
 import av
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.toys import figure_clip
+from utils import video
 from utils.errors import UserError
 from utils.video import check_fps, read_video, write_gif, write_video
 
@@ -92,6 +94,45 @@ def test_bad_frames_leave_no_file(tmp_path):
 
     with pytest.raises(RuntimeError):
         write_video(tmp_path / "stopped.mp4", failing(), 8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_are_encoded_beside_the_caller_but_not_far_behind(tmp_path, monkeypatch):
+    encoded, threads, go_on = [], set(), threading.Event()
+
+    def slow(picture):
+        go_on.wait(10)
+        threads.add(threading.get_ident())
+        encoded.append(picture)
+        return to_yuv(picture)
+
+    to_yuv = video._to_yuv
+    monkeypatch.setattr(video, "_to_yuv", slow)
+    monkeypatch.setattr(video, "FRAMES_AHEAD", 3)
+    ahead = []
+
+    def frames():
+        for index, frame in enumerate(moving_square()):
+            if index == 3:
+                go_on.set()  # three are waiting, and a fourth is asked for
+            ahead.append(index - len(encoded))
+            yield frame
+
+    write_video(tmp_path / "clip.mp4", frames(), 8)
+    assert max(ahead) == 3 and len(encoded) == 10
+    assert threads and threading.get_ident() not in threads
+    monkeypatch.undo()
+    write_video(tmp_path / "plain.mp4", moving_square(), 8)
+    assert (tmp_path / "clip.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+
+
+def test_an_error_of_the_encoder_leaves_no_file(tmp_path, monkeypatch):
+    def failing(picture):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(video, "_to_yuv", failing)
+    with pytest.raises(OSError, match="disk full"):
+        write_video(tmp_path / "clip.mp4", moving_square(), 8)
     assert not list(tmp_path.iterdir())
 
 
