@@ -207,11 +207,7 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
     if config.compile:
         pipeline.denoiser.compile_levels()
     pipeline.to(device, torch.float32)
-    if resolve_dtype(config.dtype, device) == torch.bfloat16:
-        # Once, instead of by autocast at every step and every chunk of frames.
-        for part in (pipeline.denoiser, pipeline.vae, pipeline.tiny_decoder):
-            if part is not None:
-                torch.nn.Module.to(part, dtype=torch.bfloat16)
+    pipeline.cast_networks(resolve_dtype(config.dtype, device))
     return pipeline
 
 

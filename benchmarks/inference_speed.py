@@ -14,16 +14,20 @@ text encoder, the VAE's encoder for the photo, the appearance and the pose encod
 frozen models of preset "published" have the sizes of CLIP ViT-L/14 and sd-vae-ft-mse, those of other presets
 the sizes of the models that ship.
 
+A whole video is made by the pipeline at each level of quality, and decoded by the VAE or by a small decoder
+of TAESD's size. The 1000 steps of the published procedure are not run: they are 1000 times the measured step,
+and as many frames decoded as the video has, of which one is measured.
+
 Columns: seconds of a step by the clock, and the processor's, which other work on the machine disturbs less
 (medians); how many times the first row's speed that is; the share that the network's products (encoders not
 counted) have of what the machine can do (the fastest of a few square products in each process, bfloat16 or
 float32, as many threads); and the peak memory of the row's own process. Ratios and shares are of processor
-time on a CPU, of clock time on a GPU. The 1000 steps of the published procedure are not run: they are 1000
-times the measured step.
+time on a CPU, of clock time on a GPU.
 """
 
 import concurrent.futures
 import dataclasses
+import itertools
 import math
 import multiprocessing
 import resource
@@ -38,7 +42,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -56,6 +60,7 @@ from models import PRESETS, Denoiser
 from models.attention import SelfAttention, SpatioTemporalAttention, TextAttention
 from models.blocks import NORM_GROUPS, ConvBlock, ResidualBlock
 from models.layers import Conv2d, Downsample, PseudoConv3d, Upsample
+from utils.allocator import keep_freed_memory
 from utils.config import check_minimum, run_script
 from utils.errors import UserError
 from utils.precision import autocast, resolve_dtype
@@ -65,6 +70,7 @@ PROMPT = "This lady turns to the left."
 PUBLISHED_STEPS = 1000
 Row = Literal["published-float32", "published-bfloat16", "ours-float32", "ours-bfloat16"]
 Level = Literal["fast", "balanced", "best"]
+Decoder = Literal["vae", "tiny"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,8 @@ class Config:
     """Steps to measure, each in a process of its own; none with an empty --rows."""
     levels: tuple[Level, ...] = ("fast", "balanced", "best")
     """Levels of quality to make a whole video at."""
+    decoders: tuple[Decoder, ...] = ("vae", "tiny")
+    """What decodes it."""
     frames: tuple[int, ...] = (8, 24, 48, 96, 192)
     """Numbers of frames to measure a step of ours at."""
     heights: tuple[int, ...] = (256, 512, 1024)
@@ -108,7 +116,7 @@ class Measured:
     processor: float
     """Of these, the processor's, for each thread; on a GPU the same as `clock`."""
     decode: float = 0.0
-    """Seconds by the clock to decode a video."""
+    """Seconds by the clock to decode a video; of a published step's video, as many times one frame."""
     peak_bytes: int
     """Most memory that the process held; on a GPU, of the GPU's."""
     peak_flops: float
@@ -357,7 +365,15 @@ def peak_bytes(device: torch.device) -> int:
 def measure_step(config: Config, row: Row, device: torch.device) -> Measured:
     """A step of a row; in a process of its own, whose memory is then the row's."""
     quiet_libraries()
-    step = make_step(make_models(config, device), row)
+    models, decode = make_models(config, device), 0.0
+    if row.startswith("ours"):
+        keep_freed_memory()
+    else:
+        with autocast(row.removeprefix("published-"), device), torch.no_grad():
+            watch = Stopwatch(device)
+            models.vae.decode(models.noisy[:, :, 0])
+            decode = config.num_frames * watch.read()[0]
+    step = make_step(models, row)
     for _ in range(config.warmup):
         step()
     times = []
@@ -367,24 +383,31 @@ def measure_step(config: Config, row: Row, device: torch.device) -> Measured:
         times.append(watch.read())
     clock, processor = (statistics.median(seconds) for seconds in zip(*times, strict=True))
     held = peak_bytes(device)
-    return Measured(clock=clock, processor=processor, peak_bytes=held, peak_flops=measure_peak_flops(device))
+    return Measured(
+        clock=clock, processor=processor, decode=decode, peak_bytes=held,
+        peak_flops=measure_peak_flops(device),
+    )  # fmt: skip
 
 
-def measure_video(config: Config, level: Level, device: torch.device) -> Measured:
-    """A whole video at a level of quality; likewise."""
+def measure_video(config: Config, label: tuple[Level, Decoder], device: torch.device) -> Measured:
+    """A whole video at a level of quality, decoded by a decoder; likewise."""
     quiet_libraries()
-    models, dtype = make_models(config, device), resolve_dtype(config.dtype, device)
-    prediction_type = models.denoiser.config.prediction_type
+    keep_freed_memory()
+    models, (level, decoder) = make_models(config, device), label
+    prediction_type, channels = models.denoiser.config.prediction_type, models.noisy.shape[1]
     quality = QUALITIES[prediction_type][level]
-    if dtype == torch.bfloat16:
-        nn.Module.to(models.denoiser, dtype=dtype)
     pipeline = X2FashionPipeline(
         models.denoiser,
         models.vae,
         models.text_encoder,
         models.tokenizer,
         make_scheduler(quality.scheduler, prediction_type),
+        tiny_decoder=AutoencoderTiny(latent_channels=channels).to(device) if decoder == "tiny" else None,
     )
+    pipeline.vae.to(memory_format=torch.channels_last)
+    if pipeline.tiny_decoder is not None:
+        pipeline.tiny_decoder.to(memory_format=torch.channels_last)
+    pipeline.cast_networks(resolve_dtype(config.dtype, device))
     pipeline.set_progress_bar_config(disable=True)
     height, frames = picture_height(config), config.num_frames
     photo = np.full((height, height // 2, 3), 128, np.uint8)
@@ -403,7 +426,7 @@ def measure_video(config: Config, level: Level, device: torch.device) -> Measure
         clock, processor = watch.read()
         watch = Stopwatch(device)
         with torch.no_grad():
-            pipeline._decode(latents, None, 8)
+            pipeline._decode(latents, None, None)
         decode = watch.read()[0]
     held = peak_bytes(device)
     return Measured(
@@ -432,7 +455,8 @@ def in_own_process(function: Callable[..., Measured], *args: Any) -> Measured:
     """Call a function in a new process."""
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         result = pool.submit(function, *args).result()
-    print(f"{args[1]}: {result.clock:.3g} s", file=sys.stderr, flush=True)
+    label = args[1] if isinstance(args[1], str) else ", ".join(args[1])
+    print(f"{label}: {result.clock:.3g} s", file=sys.stderr, flush=True)
     return result
 
 
@@ -461,26 +485,27 @@ def steps_table(measured: dict[Row, Measured], flops: int) -> str:
     return table(names, rows)
 
 
-def videos_table(config: Config, steps: dict[Row, Measured], videos: dict[Level, Measured]) -> str:
+def videos_table(
+    config: Config, steps: dict[Row, Measured], videos: dict[tuple[Level, Decoder], Measured]
+) -> str:
     """Whole videos; the published procedure's from its measured step, where there is one."""
-    decode = next(iter(videos.values())).decode
     prediction_type = PRESETS[config.preset].get("prediction_type", "epsilon")
     rows, first = [], None
     if "published-float32" in steps:
         step = steps["published-float32"]
-        first = PUBLISHED_STEPS * step.clock + decode
+        first = PUBLISHED_STEPS * step.clock + step.decode
         rows.append(
-            [f"published procedure, {PUBLISHED_STEPS} steps, extrapolated", f"{first:.4g}", f"{decode:.3g}",
-             "1.00", format_bytes(step.peak_bytes)]
+            [f"published procedure, {PUBLISHED_STEPS} steps, extrapolated", "vae", f"{first:.4g}",
+             f"{step.decode:.3g}", "1.00", format_bytes(step.peak_bytes)]
         )  # fmt: skip
-    for level, row in videos.items():
+    for (level, decoder), row in videos.items():
         count = QUALITIES[prediction_type][level].num_inference_steps
         ratio = "" if first is None else f"{first / row.clock:.4g}"
         rows.append(
-            [f"--quality {level}, {count} steps", f"{row.clock:.3g}", f"{row.decode:.3g}", ratio,
+            [f"--quality {level}, {count} steps", decoder, f"{row.clock:.3g}", f"{row.decode:.3g}", ratio,
              format_bytes(row.peak_bytes)]
         )  # fmt: skip
-    return table(["video", "s a video", "of these decoding", "ratio", "peak memory"], rows)
+    return table(["video", "decoder", "s a video", "of these decoding", "ratio", "peak memory"], rows)
 
 
 def check(config: Config) -> None:
@@ -523,7 +548,8 @@ def main(config: Config) -> None:
     steps = {row: in_own_process(measure_step, config, row, device) for row in config.rows}
     if steps:
         print(steps_table(steps, flops))
-    videos = {level: in_own_process(measure_video, config, level, device) for level in config.levels}
+    labels = itertools.product(config.levels, config.decoders)
+    videos = {label: in_own_process(measure_video, config, label, device) for label in labels}
     if videos:
         print(videos_table(config, steps, videos))
     row: Row = "ours-bfloat16"

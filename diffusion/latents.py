@@ -87,10 +87,17 @@ def spatial_factor(vae: AutoencoderKL | AutoencoderTiny) -> int:
     return factor * vae.stem_factor if isinstance(vae, SpaceToDepthAutoencoderKL) else factor
 
 
-def latent_statistics(vae: AutoencoderKL) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation that normalise the VAE's latents, each (c, 1, 1) float32."""
+def latent_statistics(vae: AutoencoderKL | AutoencoderTiny) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation that normalise the VAE's latents, each (c, 1, 1) float32.
+
+    Those of an `AutoencoderTiny` are normalised already, its scaling factor is 1.
+    """
     channels = vae.config.latent_channels
-    if vae.config.latents_mean is not None and vae.config.latents_std is not None:
+    if (
+        not isinstance(vae, AutoencoderTiny)
+        and vae.config.latents_mean is not None
+        and vae.config.latents_std is not None
+    ):
         mean, std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
     else:
         mean, std = torch.zeros(channels), torch.full((channels,), 1 / vae.config.scaling_factor)
@@ -196,10 +203,7 @@ def decode_latents(
     Returns:
         (n, 3, H, W) float32 in [-1, 1].
     """
-    if isinstance(vae, AutoencoderTiny):  # its latents are normalised ones
-        mean, std = 0.0, 1 / vae.config.scaling_factor
-    else:
-        mean, std = latent_statistics(vae)
+    mean, std = latent_statistics(vae)
     if chunk_size is None:
         factor = spatial_factor(vae)
         chunk_size = frames_at_once(vae, latents.shape[-2] * factor, latents.shape[-1] * factor)

@@ -150,6 +150,16 @@ class X2FashionPipeline(DiffusionPipeline):
         scheduler = make_scheduler("ddpm", denoiser.config.prediction_type)
         return cls(denoiser, load_vae(vae_dir), text_encoder, tokenizer, scheduler)
 
+    def cast_networks(self, dtype: torch.dtype) -> None:
+        """Keep the weights of the networks that cost time (denoiser, VAE, tiny decoder) in another precision.
+
+        Once, instead of by autocast at every step and every chunk of frames. What is computed beside the
+        networks, such as the schedule's steps and the mix with the warped photo, stays in float32.
+        """
+        for network in (self.denoiser, self.vae, self.tiny_decoder):
+            if network is not None:
+                torch.nn.Module.to(network, dtype=dtype)
+
     @property
     def size_multiple(self) -> int:
         """Height and width in pixels must divide by this."""

@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import inference_speed
 from benchmarks.inference_speed import Config, Measured, count_flops, make_models, make_plain, make_step
+from diffusion.quality import QUALITIES
 from models import Denoiser
 from tests.models.recipes import TOY, relative_error, seeded_denoiser, seeded_inputs
 from utils.errors import UserError
@@ -52,8 +53,9 @@ def test_the_command_prints_its_tables() -> None:
     assert [row[0] for row in videos] == [
         "video",
         "published procedure, 1000 steps, extrapolated",
-        "--quality fast, 2 steps",
+        *[f"--quality fast, {QUALITIES['sample']['fast'].num_inference_steps} steps"] * 2,
     ]
+    assert [row[1] for row in videos[1:]] == ["vae", "vae", "tiny"]
     assert sizes[1][:2] == ["2", "64 x 32"] and len(sizes) == 2
 
 
@@ -93,9 +95,11 @@ def test_shares_and_ratios_are_those_of_the_measurements() -> None:
         ["ours, bfloat16", "2", "1", "10.00", "1", "1.0 MiB"],
     ]
     video = dataclasses.replace(fast, clock=30.0, decode=5.0)
-    table = inference_speed.videos_table(CONFIG, {"published-float32": slow}, {"fast": video})
-    assert tables_of(table)[0][1][1:4] == ["1.2e+04", "5", "1.00"]
-    assert tables_of(table)[0][2][1:4] == ["30", "5", "400.2"]
+    table = inference_speed.videos_table(
+        CONFIG, {"published-float32": dataclasses.replace(slow, decode=12.0)}, {("fast", "tiny"): video}
+    )
+    assert tables_of(table)[0][1][1:5] == ["vae", "1.201e+04", "12", "1.00"]
+    assert tables_of(table)[0][2][1:5] == ["tiny", "30", "5", "400.4"]
 
 
 @pytest.mark.parametrize(
