@@ -138,6 +138,9 @@ class Config:
     """Precision of the networks' products; auto takes bfloat16 where the machine has units for it."""
     compile: bool = False
     """Compile the network's levels (torch.compile): minutes at the first step, for many or long videos."""
+    cuda_graphs: bool = False
+    """Record a step on the GPU once and replay it, which spares the time of launching its many small parts.
+    Needs a GPU; the first step takes longer, and memory for each size of video."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
@@ -208,6 +211,8 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
         pipeline.denoiser.compile_levels()
     pipeline.to(device, torch.float32)
     pipeline.cast_networks(resolve_dtype(config.dtype, device))
+    if config.cuda_graphs:
+        pipeline.enable_cuda_graphs()
     return pipeline
 
 

@@ -14,6 +14,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffusion.cuda_graphs import GraphedDenoiser
 from diffusion.guidance import Branch, combine, guidance_branches
 from diffusion.inputs import (
     Pictures,
@@ -110,6 +111,7 @@ class X2FashionPipeline(DiffusionPipeline):
         )
         self.register_to_config(height=height, width=width)
         self.vae_factor = spatial_factor(vae)
+        self._graphed_denoiser: GraphedDenoiser | None = None
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
 
     @classmethod
@@ -159,6 +161,14 @@ class X2FashionPipeline(DiffusionPipeline):
         for network in (self.denoiser, self.vae, self.tiny_decoder):
             if network is not None:
                 torch.nn.Module.to(network, dtype=dtype)
+
+    def enable_cuda_graphs(self) -> None:
+        """Record each kind of step on the GPU once and replay it; call it when all is where it stays.
+
+        Raises:
+            UserError: the denoiser is not on a GPU.
+        """
+        self._graphed_denoiser = GraphedDenoiser(self.denoiser)
 
     @property
     def size_multiple(self) -> int:
@@ -610,6 +620,7 @@ class X2FashionPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """Run the loop. Frame 0 of the latents is the photo at all times."""
         device, dtype = self._execution_device, self.denoiser.dtype
+        predict = self._graphed_denoiser or self.denoiser
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         latents, first_noise = self.prepare_latents(reference_latents, num_frames, generator, latents)
         options = step_options(self.scheduler, generator)
@@ -629,7 +640,7 @@ class X2FashionPipeline(DiffusionPipeline):
                 ):
                     deep = DeepFeatures()
                 noisy = self._model_input(latents, reference_latents, first_noise, active, timestep)
-                prediction = self.denoiser(noisy.to(dtype), timestep, conditions=active_conditions, deep=deep)
+                prediction = predict(noisy.to(dtype), timestep, conditions=active_conditions, deep=deep)
                 prediction = combine(prediction.float(), active)
                 latents = self.scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
                 latents = _with_first_frame(latents, reference_latents)

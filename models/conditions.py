@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -63,7 +63,14 @@ class Conditions:
 
     def to(self, *args: Any, **kwargs: Any) -> "Conditions":
         """Move or cast every tensor, with the arguments of `torch.Tensor.to`."""
-        return self._map(lambda x: x.to(*args, **kwargs))
+        return self.map(lambda x: x.to(*args, **kwargs))
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor, with the name of the condition that it belongs to."""
+        for name, value in self._values().items():
+            for tensor in value if isinstance(value, tuple) else (value,):
+                if tensor is not None:
+                    yield name, tensor
 
     def drop(
         self, *, image: Tensor | None = None, poses: Tensor | None = None, text: Tensor | None = None
@@ -97,7 +104,8 @@ class Conditions:
         names = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in names if name != "batch_size"}
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Conditions":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Conditions":
+        """The same with a function of every tensor."""
         values = {name: _map_tensors(value, function) for name, value in self._values().items()}
         return Conditions(batch_size=self.batch_size, **values)
 
