@@ -93,6 +93,8 @@ class Config:
     """A model's folder, a denoiser's folder from train.py, or a published .pth file."""
     vae: Path | None = None
     """VAE's folder; also for the control that sends the true frames through it."""
+    tiny_decoder: Path | None = None
+    """Folder of a small decoder for the videos, as in inference.py."""
     text_encoder: Path | None = None
     """CLIP text encoder's folder; a published .pth needs it."""
     tokenizer: Path | None = None
@@ -105,6 +107,10 @@ class Config:
     """Sampler, as in inference.py; so are the following."""
     num_inference_steps: int | None = None
     """Denoising steps."""
+    reuse_interval: int | None = None
+    """Compute the network's inner levels in every so many-th step only."""
+    guidance_interval: tuple[float, float] | None = None
+    """Share of the steps from which to which guidance scales hold."""
     image_guidance_scale: float = 1.0
     """How much to follow the photo."""
     pose_guidance_scale: float = 1.0

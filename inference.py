@@ -206,7 +206,8 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
     elif path.suffix == ".pth":
         pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, prediction_type)
     if config.tiny_decoder is not None:
-        pipeline.register_modules(tiny_decoder=load_tiny_decoder(config.tiny_decoder))
+        decoder = load_tiny_decoder(config.tiny_decoder)
+        pipeline.register_modules(tiny_decoder=decoder.to(memory_format=torch.channels_last))
     if config.compile:
         pipeline.denoiser.compile_levels()
     pipeline.to(device, torch.float32)

@@ -415,9 +415,6 @@ def measure_video(config: Config, label: tuple[Level, Decoder], device: torch.de
         make_scheduler(quality.scheduler, prediction_type),
         tiny_decoder=AutoencoderTiny(latent_channels=channels).to(device) if decoder == "tiny" else None,
     )
-    pipeline.vae.to(memory_format=torch.channels_last)
-    if pipeline.tiny_decoder is not None:
-        pipeline.tiny_decoder.to(memory_format=torch.channels_last)
     pipeline.cast_networks(resolve_dtype(config.dtype, device))
     if config.compile:
         pipeline.denoiser.compile_levels()

@@ -22,7 +22,7 @@ WEIGHTS_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model
 
 
 def load_vae(path: str | Path) -> AutoencoderKL:
-    """Load a VAE from a folder in diffusers' layout, in float32, channels last and in eval mode.
+    """Load a VAE from a folder in diffusers' layout, in float32 and in eval mode.
 
     Args:
         path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of
@@ -76,7 +76,7 @@ def _load_autoencoder(path: Path, kind: str, classes: Mapping[str, type]) -> Any
             f"the weights in {path} do not fit its config.json, {len(faults)} tensor(s) differ: "
             f"{'; '.join(faults[:10])}; copy or download the folder again"
         )
-    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def spatial_factor(vae: AutoencoderKL | AutoencoderTiny) -> int:

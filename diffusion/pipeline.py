@@ -101,6 +101,9 @@ class X2FashionPipeline(DiffusionPipeline):
         tiny_decoder: AutoencoderTiny | None = None,
     ):
         super().__init__()
+        for network in (vae, tiny_decoder):
+            if network is not None:  # convolutions are faster so
+                network.to(memory_format=torch.channels_last)
         self.register_modules(
             denoiser=denoiser,
             vae=vae,
