@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 import torch
 
-import train
-from data.annotations import Segment, load_annotations
+from data.annotations import load_annotations
 from data.clips import ClipDataset, ClipRequest, collate_clips, sample_seed
-from data.latents import vae_sha256
+from data.latents import model_sha256
 from diffusion.distillation import (
     DDIM,
     Clips,
@@ -37,29 +36,37 @@ from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, StepRandomness, draw_randomness
 from models import Denoiser
+from training.data import held_out_segments, make_batches
+from training.denoiser import load_fitting_denoiser
 from training.interrupts import Interrupts
+from training.loop import (
+    RECENT_LOSSES,
+    TIMESTEP_RANGES,
+    exploded,
+    explosion,
+    learning_rate_at,
+    loss_totals,
+)
+from training.settings import RunSettings, check_run_settings, fixed_settings
 from training.state import OptimizerSettings, TrainingState
-from training.tracker import StepLog, Tracker, exploded
-from training.validation import NO_DROPOUT, VALIDATION_SEED
+from training.tracker import StepLog, Tracker
+from training.validation import NO_DROPOUT, VALIDATION_SEED, make_validation
 from utils.checkpoint import list_checkpoints
-from utils.config import check_minimum, run_script, save_config, settings_as_json
+from utils.config import check_minimum, run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
 from utils.precision import autocast
 
-# What a resumed run must agree on, besides its data and its teacher.
+# What a resumed run must agree on, besides its teacher and what the package `training` says.
 FIXED_SETTINGS = (
     "method", "student_steps", "teacher_steps", "exposure_steps", "image_guidance_scale",
-    "pose_guidance_scale", "text_guidance_scale", "huber_c", "max_train_steps", "train_batch_size",
-    "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "ema_decay", "num_frames",
-    "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses", "drop_text", "person_weight",
-    "temporal_weight", "seed",
+    "pose_guidance_scale", "text_guidance_scale", "huber_c",
 )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of a distillation."""
+class StudentSettings:
+    """What the student learns, and from whom."""
 
     teacher: Path = Path("pretrained_model/x2fashion-small/denoiser")
     """The trained denoiser: a folder (train.py's checkpoint/denoiser) or a published .pth. The student begins
@@ -88,85 +95,35 @@ class Config:
     """0 squares the errors of latents (whose deviation is 1); above 0, those much larger than it count
     linearly, so that a few cannot lead."""
 
+
+# The command line begins with the settings of the last base.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunSettings, StudentSettings):
+    """Settings of a distillation; those without a help text have that of `RunSettings`."""
+
     dataset: Path = Path("fashion_dataset")
     """Dataset folder: fashion_poses and train/*.txt are read, test/*.txt for the validation."""
-    latents: Path = Path("fashion_dataset_tensor")
-    """What project_latent_space.py wrote for it."""
     output_dir: Path = Path("distilled")
-    """Gets checkpoint/, losses.jsonl and video_progress/ (tensorboardX)."""
-    text_encoder: Path = Path("pretrained_model/x2fashion-small/text_encoder")
-    """CLIP text encoder's folder."""
-    tokenizer: Path | None = None
-    """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
-
     max_train_steps: int = 2000
-    """Optimisation steps in all; the learning rate's cosine ends there."""
-    train_batch_size: int = 4
-    """Clips an optimisation step, over all processes and accumulated batches together."""
-    gradient_accumulation_steps: int = 1
-    """Parts a process splits its share of the batch into, to save memory."""
     learning_rate: float = 1e-4
     """Peak of AdamW's learning rate; the student begins trained, so it is less than train.py's."""
     warmup_steps: int = 50
-    """Steps of linear warm-up before the cosine decay to zero."""
     weight_decay: float = 0.0
-    """AdamW's weight decay."""
-    max_grad_norm: float = 1.0
-    """Gradients are clipped to this norm."""
     ema_decay: float = 0.99
     """Decay a step of the moving average of the weights: it is what is sampled, what a consistent student
     is pulled to, and what takes the exposure's steps."""
-    num_frames: int = 24
-    """Frames of a clip; shorter segments are not used."""
-    short_clip_frames: int = 8
-    """Frames of a clip while step < short_clip_steps: sorted random frames of the segment, which is
-    cheaper."""
-    short_clip_steps: int = 0
-    """Steps at the beginning that train on short clips."""
     drop_image: float = 0.05
     """Probability that a sample loses the photo (and the warp), for student and teacher alike, so that the
     student can still be guided; each condition is dropped by itself."""
     drop_poses: float = 0.05
-    """Probability that a sample loses the poses (and the warp)."""
-    drop_text: float = 0.1
-    """Probability that a sample loses the sentence."""
-    person_weight: float = 1.0
-    """Weight of the loss where the person is, against 1 for the background; needs fashion_masks."""
-    temporal_weight: float = 0.0
-    """Weight of the error's change from frame to frame beside the error itself, against flicker."""
     seed: int = 0
     """Data order, timesteps, noise and dropout follow from it."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Autocast precision; auto takes bfloat16 on a GPU or a CPU with AMX, else float32."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
-    num_workers: int | None = None
-    """Data loader processes for each training process; by default 4 with a GPU, none without."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more time."""
-
-    checkpoint_steps: int = 500
-    """Write a checkpoint every so many steps, and at the end."""
-    keep: int = 2
-    """Checkpoints to keep."""
     validation_steps: int = 500
     """Sample held-out clips every so many steps, before the first and at the end, and compare them with the
     teacher's; 0 for never."""
     num_validation_clips: int = 4
-    """Held-out clips for it, each with one fixed noise."""
-    log_steps: int = 10
-    """Write tensorboardX scalars every so many steps."""
-    max_loss_ratio: float = 5.0
-    """Stop where a loss is above so many times the largest of the last 100; 0 for never."""
     allow_changed_settings: bool = False
     """Resume although settings, data or teacher differ from the checkpoint's."""
-
-
-def training_settings(config: Config) -> train.Config:
-    """What this script and train.py have in common, for the functions that it takes from there."""
-    shared = {field.name for field in dataclasses.fields(train.Config)}
-    given = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in shared}
-    return train.Config(init_from=config.teacher, sample_steps=0, **given)
 
 
 def check_config(config: Config, world: World) -> None:
@@ -175,7 +132,7 @@ def check_config(config: Config, world: World) -> None:
     Raises:
         UserError: names the flag.
     """
-    train.check_config(training_settings(config), world)
+    check_run_settings(config, world)
     check_minimum(config, 1, "student_steps")
     check_minimum(config, 0, "huber_c")
     num_timesteps = make_scheduler().config.num_train_timesteps
@@ -198,18 +155,6 @@ def check_config(config: Config, world: World) -> None:
 def exposure_steps(config: Config) -> int:
     """What --exposure_steps means where it was left out."""
     return min(1, config.student_steps - 1) if config.exposure_steps is None else config.exposure_steps
-
-
-def fixed_settings(
-    config: Config, segments: list[Segment], vae_sum: str, teacher: Denoiser
-) -> dict[str, Any]:
-    """The settings that a resumed run must share, and checksums of its data and its teacher."""
-    settings = settings_as_json(config)
-    sums = {
-        "data": train.fixed_settings(training_settings(config), segments, vae_sum)["data"],
-        "teacher": vae_sha256(teacher)[:16],
-    }
-    return {name: settings[name] for name in FIXED_SETTINGS} | sums
 
 
 class Lessons:
@@ -321,11 +266,11 @@ class Lessons:
 def main(config: Config, world: World) -> None:
     """Distill until --max_train_steps: the run of one process."""
     check_config(config, world)
-    device, settings_of_train = world.device, training_settings(config)
+    device = world.device
 
     # Data: clips of latents, each with its own poses and sentence.
     segments = load_annotations(config.dataset, "train", check_frames=False)
-    held_out = train.held_out_segments(settings_of_train)
+    held_out = held_out_segments(config)
     dataset = ClipDataset(
         config.dataset, config.latents, segments, config.num_frames, person_weight=config.person_weight
     )
@@ -334,11 +279,11 @@ def main(config: Config, world: World) -> None:
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     prompts = PromptCache(tokenizer, text_encoder.to(device))
     sizes = dataset.latent_channels, text_encoder.config.hidden_size
-    teacher = train.build_denoiser(settings_of_train, *sizes).to(device).eval().requires_grad_(False)
-    student = train.build_denoiser(settings_of_train, *sizes)
+    teacher = load_fitting_denoiser(config.teacher, *sizes).to(device).eval().requires_grad_(False)
+    student = load_fitting_denoiser(config.teacher, *sizes)
     dataset.use_warps = teacher.config.warp_input
     lessons = Lessons(config, teacher, prompts, device)
-    validation = train.make_validation(settings_of_train, held_out, dataset.use_warps, world)
+    validation = make_validation(config, held_out, dataset.use_warps, world)
 
     # Weights, their average, the optimizer: new, or as the last checkpoint has them.
     if config.gradient_checkpointing:
@@ -346,11 +291,12 @@ def main(config: Config, world: World) -> None:
     optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
     state = TrainingState(student, optimizer, world, "ddp")
     checkpoint_dir = config.output_dir / "checkpoint"
-    settings = fixed_settings(config, dataset.segments, dataset.vae_sha256, teacher)
+    settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256)
+    settings["teacher"] = model_sha256(teacher)[:16]
     if checkpoints := list_checkpoints(checkpoint_dir):
         state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
         state.save_average(checkpoint_dir)
-    batches = train.make_batches(settings_of_train, dataset, state.step, world)
+    batches = make_batches(config, dataset, state.step, world)
     precision = autocast(config.dtype, device)
 
     # What the main process writes while it runs.
@@ -380,7 +326,7 @@ def main(config: Config, world: World) -> None:
             while state.step < config.max_train_steps:
                 # Forward and backward, part by part: sums of this process's losses, whole and by timestep.
                 names, waited = list[str](), 0.0
-                totals = torch.zeros(2 + 2 * train.TIMESTEP_RANGES, dtype=torch.float64)
+                totals = torch.zeros(2 + 2 * TIMESTEP_RANGES, dtype=torch.float64)
                 for part in range(config.gradient_accumulation_steps):
                     started = time.perf_counter()
                     batch = next(batches)
@@ -390,7 +336,7 @@ def main(config: Config, world: World) -> None:
                     with state.accumulating(is_last), precision:
                         losses, timesteps = lessons.loss(state, batch)
                         (losses.mean() / config.gradient_accumulation_steps).backward()
-                    totals[1:] += train.loss_totals(losses, timesteps, lessons.num_timesteps)
+                    totals[1:] += loss_totals(losses, timesteps, lessons.num_timesteps)
 
                 # All processes agree on the loss, and on whether to stop.
                 totals[0] = interrupts.received
@@ -398,10 +344,10 @@ def main(config: Config, world: World) -> None:
                 loss = totals[1].item() / config.train_batch_size
                 grad_norm = state.clip_gradients(config.max_grad_norm)
                 if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
-                    raise UserError(train.explosion(loss, grad_norm, state, world.gather(names)))
-                learning_rate = train.learning_rate_at(state.step, settings_of_train)
+                    raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
+                learning_rate = learning_rate_at(state.step, config)
                 state.update(learning_rate)
-                state.recent_losses = [*state.recent_losses, loss][-train.RECENT_LOSSES :]
+                state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
 
                 # Say what happened; validate before the checkpoint, which would skip it.
                 if tracker is not None:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from data.annotations import load_annotations
 from data.frames import frame_paths
 from data.inputs import Clip, Inputs, read_inputs
-from data.latents import vae_sha256
+from data.latents import model_sha256
 from diffusion.inputs import check_multiple
 from diffusion.latents import load_tiny_decoder, load_vae
 from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
@@ -187,6 +187,7 @@ def load_pipeline(config: Config, device: torch.device) -> X2FashionPipeline:
     Raises:
         UserError: something is missing or does not fit; the message names it.
     """
+    keep_freed_memory()
     path = config.pretrained_model
     if path.suffix == ".pth":
         if config.vae is None or config.text_encoder is None:
@@ -415,7 +416,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         poses = hashlib.sha256()
         for index in range(count):
             poses.update(inputs.poses[index].tobytes())
-        sums |= {"poses": poses.hexdigest(), "denoiser": vae_sha256(pipeline.denoiser)}
+        sums |= {"poses": poses.hexdigest(), "denoiser": model_sha256(pipeline.denoiser)}
         store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
 
     def video() -> Iterator[np.ndarray]:
@@ -477,7 +478,6 @@ def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
     check_fps(config.fps)
     check_output_dir(config.output_dir)
-    keep_freed_memory()
     device = choose_device(config.device)
     clips = list_clips(config)
     pipeline = load_pipeline(config, device)

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from data.annotations import SPLITS, read_annotation_file
 from data.frames import count_frames, frame_paths, read_pictures
-from data.latents import LatentVideo, vae_sha256, write_latent_video
+from data.latents import LatentVideo, model_sha256, write_latent_video
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images, load_vae, spatial_factor
@@ -337,7 +337,7 @@ def main(config: Config) -> None:
         patient = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if world.world_size > 1 else None
         names = list_videos(config.dataset)
         vae = load_vae(config.vae)
-        vae_sum = vae_sha256(vae)
+        vae_sum = model_sha256(vae)
         factor = spatial_factor(vae)
         height, width = output_size(config, names, factor)
         vae = vae.to(device=world.device, memory_format=torch.channels_last)

@@ -134,11 +134,11 @@ def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metad
             ) from error
 
 
-def vae_sha256(vae: Any) -> str:
-    """SHA-256 of a VAE's configuration and weights, the same however often the VAE was loaded and saved."""
-    config = {key: value for key, value in dict(vae.config).items() if not key.startswith("_")}
-    digest = hashlib.sha256(json.dumps([type(vae).__name__, config], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(vae.state_dict().items()):
+def model_sha256(model: Any) -> str:
+    """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved."""
+    config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
+    digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -1,6 +1,5 @@
 """distill.py at toy size, on files made here."""
 
-import dataclasses
 import json
 import shutil
 import signal
@@ -249,11 +248,3 @@ def test_the_command_line_tells_a_mistake_and_ctrl_c_saves(shared, tmp_path) -> 
     assert process.returncode == 130
     last = list_checkpoints(tmp_path / "checkpoint")[-1]
     assert int(last.name.removeprefix("step_")) == len(losses(tmp_path))
-
-
-def test_every_setting_is_read_or_shared_with_train() -> None:
-    names = {field.name for field in dataclasses.fields(distill.Config)}
-    assert set(distill.FIXED_SETTINGS) <= names
-    config = distill.Config(learning_rate=0.5, teacher=Path("somewhere"))
-    settings = distill.training_settings(config)
-    assert (settings.learning_rate, settings.init_from, settings.sample_steps) == (0.5, Path("somewhere"), 0)

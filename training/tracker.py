@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import resource
 import sys
@@ -153,10 +152,3 @@ def _drop_lines_after(path: Path, step: int) -> None:
         except (ValueError, KeyError, TypeError):  # the last line of a killed run may be half a line
             continue
     write_text(path, "".join(line + "\n" for line in kept))
-
-
-def exploded(loss: float, recent: list[float], ratio: float) -> bool:
-    """Whether a loss is no number, or above `ratio` times the largest of the recent ones (0: never)."""
-    if not math.isfinite(loss):
-        return True
-    return ratio > 0 and len(recent) >= 20 and loss > ratio * max(recent)

@@ -7,10 +7,13 @@ import torch
 from diffusers import DDPMScheduler
 from torch import nn
 
+from data.annotations import Segment
 from data.clips import ClipDataset, ClipRequest, collate_clips, sample_seed
 from diffusion.text import PromptCache
 from diffusion.training import Dropout, diffusion_loss, draw_randomness
+from training.settings import RunSettings
 from utils.distributed import World
+from utils.errors import UserError
 from utils.precision import autocast
 
 VALIDATION_SEED = 20_240_229
@@ -76,3 +79,20 @@ class Validation:
             seed=sample_seed(VALIDATION_SEED, 0, index),
         )
         return collate_clips([self.dataset[request]])
+
+
+def make_validation(
+    config: RunSettings, held_out: list[Segment], use_warps: bool, world: World
+) -> Validation | None:
+    """The validation that the settings ask for, or None.
+
+    Raises:
+        UserError: the held-out clips were not projected, or are too short.
+    """
+    if not (config.validation_steps and config.num_validation_clips):
+        return None
+    try:
+        dataset = ClipDataset(config.dataset, config.latents, held_out, config.num_frames, use_warps)
+    except UserError as error:
+        raise UserError(f"{error}; or give --validation_steps 0 to do without") from error
+    return Validation(dataset, config.num_validation_clips, world, config.dtype)

@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from data.latents import LatentVideo, vae_sha256, write_latent_video
+from data.latents import LatentVideo, model_sha256, write_latent_video
 from data.pose_cache import encode_picture, pack_pictures, resize_pictures
 from utils.errors import UserError
 
@@ -97,11 +97,11 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 def test_the_sum_of_a_vae_outlives_saving_and_notices_a_weight_and_a_setting(tmp_path):
     torch.manual_seed(0)
     vae = AutoencoderKL(block_out_channels=[8], norm_num_groups=4, scaling_factor=0.5)
-    first = vae_sha256(vae)
+    first = model_sha256(vae)
     vae.save_pretrained(tmp_path / "one")
     again = AutoencoderKL.from_pretrained(tmp_path / "one")
-    assert vae_sha256(again) == first
+    assert model_sha256(again) == first
     again.register_to_config(scaling_factor=0.6)
-    assert vae_sha256(again) != first
+    assert model_sha256(again) != first
     next(vae.parameters()).data.view(-1)[0] += 1e-3
-    assert vae_sha256(vae) != first
+    assert model_sha256(vae) != first

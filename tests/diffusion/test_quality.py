@@ -151,7 +151,7 @@ def test_flags_win_over_the_level(tiny_pipeline_dir: Path) -> None:
     plain = {"reuse_interval": 1, "guidance_interval": (0.0, 1.0)}
     assert options().items() >= {**plain, "num_inference_steps": 2}.items()
     level = QUALITIES["sample"]["best"]
-    best = {"scheduler": "DPMSolverMultistepScheduler", "num_inference_steps": level.num_inference_steps}
+    best = {"scheduler": "DDIMScheduler", "num_inference_steps": level.num_inference_steps}
     assert options(quality="best") == best | plain
     flags = {"num_inference_steps": 3, "reuse_interval": 2, "guidance_interval": (0.1, 0.5)}
     assert options(quality="best", scheduler="euler", **flags) == {
