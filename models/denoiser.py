@@ -114,10 +114,14 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         """Height and width of the pose pictures are this times the latents'."""
         return 2 ** (len(self.config.pose_channels) - 1)
 
-    def compile_levels(self) -> None:
-        """Compile each level of the UNet (torch.compile) for any number of frames and any size."""
+    def compile_levels(self, **options: Any) -> None:
+        """Compile each level of the UNet for any number of frames and any size.
+
+        Args:
+            options: of `torch.compile`, such as a backend.
+        """
         for level in (*self.unet.down_levels, *self.unet.up_levels):
-            level.compile(dynamic=True)
+            level.compile(dynamic=True, **options)
 
     def encode_conditions(
         self,

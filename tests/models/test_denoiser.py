@@ -1,11 +1,13 @@
 """The denoiser's behaviour at toy size: what it starts as, what it trains, what it refuses."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from models import PRESETS, Conditions, Denoiser
 from models.appearance_encoder import AppearanceEncoder
@@ -349,6 +351,19 @@ def test_the_smallest_picture_is_encoded_in_bfloat16() -> None:
         for _ in range(8):
             with torch.autocast("cpu", torch.bfloat16):
                 assert relative_error(encoder(picture)[1], truth) < 0.05
+
+
+def test_compiled_levels_give_the_same_for_any_number_of_frames(tiny: Denoiser) -> None:
+    compiled, backend = copy.deepcopy(tiny), CompileCounterWithBackend("eager")
+    compiled.compile_levels(backend=backend)
+    counts = []
+    for num_frames in (6, 10, 14):
+        inputs = tiny_inputs(num_frames)
+        with torch.no_grad():
+            assert relative_error(compiled(**inputs), tiny(**inputs)) < 1e-6
+        counts.append(backend.frame_count)
+    assert counts[0] >= 2 * len(tiny.config.block_out_channels)
+    assert counts[1] == counts[2]
 
 
 def test_config_and_weights_survive_saving(tiny: Denoiser, tmp_path: Path) -> None:
