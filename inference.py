@@ -86,13 +86,13 @@ class Config:
     """A model's folder (model_index.json), a denoiser's folder from train.py, or a published .pth file."""
     vae: Path | None = None
     """VAE's folder; a published .pth needs it, others bring their own."""
-    tiny_decoder: Path | None = None
-    """Folder of a small decoder for the VAE's latents (diffusers' AutoencoderTiny, such as taesd for
-    sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
     text_encoder: Path | None = None
     """CLIP text encoder's folder; likewise."""
     tokenizer: Path | None = None
     """Tokenizer's folder, where it is not in the text encoder's."""
+    tiny_decoder: Path | None = None
+    """Folder of a small decoder for the VAE's latents (diffusers' AutoencoderTiny, such as taesd for
+    sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
     text_to_poses: Path | None = None
     """Text-to-poses model's folder, from train_text_to_poses.py with the same text encoder; by default the
     one in the model's folder."""
@@ -100,8 +100,8 @@ class Config:
     """Finds the pose of a photo that comes without; from train_keypoint_detector.py."""
 
     quality: Literal["fast", "balanced", "best"] | None = None
-    """Level of quality: scheduler, steps and savings that go together (diffusion/quality.py). The flags
-    below, where given, win over it."""
+    """Level of quality: scheduler, steps and savings that go together. 1, 4 or 50 steps of a model that
+    predicts clean latents, as the shipped one; 6, 12 or 50 of others. The flags below, where given, win."""
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
     """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth."""
     num_inference_steps: int | None = None
