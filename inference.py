@@ -35,6 +35,7 @@ from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES, Savings
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
+from diffusion.streaming import stream_frames
 from diffusion.text import load_text_encoder
 from diffusion.windows import WindowStore, plan_windows
 from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
@@ -379,7 +380,8 @@ def make_video(
             total=count, desc=clip.name, unit="frame", leave=False, dynamic_ncols=True, disable=not is_long
         ) as progress,
     ):
-        for frames in pipeline.stream(
+        for frames in stream_frames(
+            pipeline,
             inputs.photo,
             inputs.poses,
             clip.prompt,

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from benchmarks import inference_speed
-from benchmarks.inference_speed import Config, Measured, count_flops, make_models, make_plain, make_step
+from benchmarks.inference_speed import Config, Measured, count_flops, make_models, make_step
+from benchmarks.published_step import make_plain
 from diffusion.quality import QUALITIES
 from models import Denoiser
 from tests.models.recipes import TOY, relative_error, seeded_denoiser, seeded_inputs

@@ -76,6 +76,7 @@ def test_a_model_on_the_cpu_is_refused(make_tiny_pipeline: MakePipeline) -> None
         make_tiny_pipeline().enable_cuda_graphs()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("options", [{}, {"reuse_interval": 2}, GUIDED])
 def test_cuda_graphs_on_a_gpu(make_tiny_pipeline: MakePipeline, options: dict[str, object]) -> None:

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler
 from diffusion.latents import decode_latents, encode_images, frames_at_once
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import SAMPLERS, make_scheduler, published_betas
+from diffusion.streaming import stream_frames
 from diffusion.warped_photo import encode_warped_photo, warp_photo
 from models import save_published
 from models.denoiser import Denoiser
@@ -86,7 +87,7 @@ def test_a_tiny_decoder_decodes_the_normalised_latents(
         expected = decoder.decode(latents[0].transpose(0, 1)).sample.clamp(-1, 1) / 2 + 0.5
     torch.testing.assert_close(frames[0], expected)
     assert (frames - plain).abs().mean() > 0.01
-    streamed = np.concatenate(list(pipeline.stream(FRAMES[0], POSES, seed=0)))
+    streamed = np.concatenate(list(stream_frames(pipeline, FRAMES[0], POSES, seed=0)))
     assert streamed.shape == FRAMES.shape
 
     pipeline.save_pretrained(tmp_path / "model")

@@ -9,6 +9,7 @@ import torch
 
 from data.pose_cache import PackedPictures
 from diffusion.latents import frame_noise
+from diffusion.streaming import stream_frames
 from diffusion.windows import WindowStore, crossfade, plan_windows
 from tests.toys import SENTENCES, figure_clip
 from utils.errors import UserError
@@ -50,7 +51,7 @@ def test_noise_is_a_function_of_seed_and_frame() -> None:
 
 def stream(pipeline, poses=POSES, **settings) -> np.ndarray:
     given = {"seed": 5, "joints": JOINTS, "window_frames": 12, "overlap": 4, "num_inference_steps": 2}
-    return np.concatenate(list(pipeline.stream(FRAMES[0], poses, SENTENCES[0], **given | settings)))
+    return np.concatenate(list(stream_frames(pipeline, FRAMES[0], poses, SENTENCES[0], **given | settings)))
 
 
 def test_a_video_of_one_window_is_that_of_a_call(make_tiny_pipeline) -> None:
@@ -88,7 +89,8 @@ def test_a_stopped_video_goes_on_where_it_was(make_tiny_pipeline, tmp_path: Path
     whole = stream(pipeline)
     steps, windows = len(calls), len(plan_windows(30, 12, 4))
     assert steps == 2 * windows
-    first = pipeline.stream(
+    first = stream_frames(
+        pipeline,
         FRAMES[0], POSES, SENTENCES[0], seed=5, joints=JOINTS, window_frames=12, overlap=4,
         num_inference_steps=2, store=WindowStore(tmp_path / "parts", {"seed": 5}),
     )  # fmt: skip

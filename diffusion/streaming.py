@@ -1,0 +1,133 @@
+"""A video of any length, in memory that does not grow with it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffusion.inputs import Pictures, clip_tensor, joints_array, photo_tensor, to_uint8
+from diffusion.latents import frames_at_once
+from diffusion.pipeline import X2FashionPipeline
+from diffusion.quality import Savings
+from diffusion.warped_photo import warp_photo
+from diffusion.windows import WindowStore, crossfade, plan_windows
+from utils.errors import UserError
+
+
+@torch.no_grad()
+def stream_frames(
+    pipeline: X2FashionPipeline,
+    image: Pictures,
+    poses: Any,
+    prompt: str | None = None,
+    *,
+    seed: int,
+    joints: np.ndarray | None = None,
+    image_joints: np.ndarray | None = None,
+    num_frames: int | None = None,
+    window_frames: int = 24,
+    overlap: int = 8,
+    num_inference_steps: int | None = None,
+    image_guidance_scale: float = 1.0,
+    pose_guidance_scale: float = 1.0,
+    text_guidance_scale: float = 1.0,
+    reuse_interval: int = 1,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    decode_chunk_size: int | None = None,
+    store: WindowStore | None = None,
+) -> Iterator[np.ndarray]:
+    """Make a video of any length, in memory that does not grow with it.
+
+    Windows of frames are sampled one after the other, each with the photo as its first frame. A frame's
+    noise depends on its number alone, and over the frames that two windows share their latents are
+    crossfaded. A video that fits into one window is the one that a call makes from `frame_noise`.
+
+    Args:
+        pipeline: the model.
+        image: the photo.
+        poses: skeleton pictures (H, W, 3) uint8 of the photo's size; indexed by a list of frames, it
+            returns (n, H, W, 3), as arrays do and `data.pose_cache.PackedPictures`. None leaves the
+            motion to the sentence, and all frames are one window.
+        prompt: one sentence, or None.
+        seed: of the noise.
+        joints: (F, 18, 3) of the poses, as in `X2FashionPipeline.__call__`.
+        image_joints: (18, 3) of the photo; those of pose 0 if None.
+        num_frames: the first so many poses; all if None (`window_frames` without poses).
+        window_frames: frames that are sampled together; divides by `denoiser.frame_multiple`.
+        overlap: frames that neighbouring windows share.
+        num_inference_steps: as there, like the guidance scales and `decode_chunk_size`.
+        image_guidance_scale: as there.
+        pose_guidance_scale: as there.
+        text_guidance_scale: as there.
+        reuse_interval: as there.
+        guidance_interval: as there.
+        decode_chunk_size: as there.
+        store: keeps the latents of finished windows, and is asked for them first.
+
+    Yields:
+        Frames (n, H, W, 3) uint8, a few at a time.
+
+    Raises:
+        UserError: what was given cannot be sampled.
+    """
+    savings = Savings(reuse_interval=reuse_interval, guidance_interval=guidance_interval)
+    photo = photo_tensor(image)
+    prompts = [prompt] if prompt else None
+    steps = pipeline.default_num_inference_steps if num_inference_steps is None else num_inference_steps
+    if poses is None:
+        count = window_frames if num_frames is None else num_frames
+        window_frames = max(window_frames, count)
+    else:
+        count = len(poses) if num_frames is None else num_frames
+        if count > len(poses):
+            raise UserError(
+                f"{count} frames need as many poses, there are {len(poses)}; ask for fewer frames"
+            )
+    windows = plan_windows(count, window_frames, overlap)
+    if decode_chunk_size is None:
+        decode_chunk_size = frames_at_once(pipeline.tiny_decoder or pipeline.vae, *photo.shape[-2:])
+    if image_joints is None and joints is not None:
+        image_joints = joints[0]
+    image_joints = joints_array(image_joints, (1,), "image_joints")
+    tail: torch.Tensor | None = None
+    for index, window in enumerate(windows):
+        frames = window.frames
+        pose_images = None if poses is None else clip_tensor(poses[frames])
+        pipeline.check_inputs(photo, pose_images, prompts, len(frames), steps, "np", ())
+        own_joints = None if joints is None else joints_array(joints[frames], (1, len(frames)), "joints")
+        latents = None if store is None else store.load(index)
+        warped = None
+        if latents is None:
+            latents, warped = pipeline.generate_latents(
+                photo,
+                pose_images,
+                prompts,
+                own_joints,
+                image_joints,
+                len(frames),
+                steps,
+                (image_guidance_scale, pose_guidance_scale, text_guidance_scale),
+                savings,
+                torch.Generator().manual_seed(seed + index),
+                pipeline.frame_noise(seed, frames, *photo.shape[-2:]),
+            )
+            if store is not None:
+                store.save(index, latents)
+        elif pose_images is not None and pipeline.uses_warped_photo:
+            warped = warp_photo(photo, pose_images, own_joints, image_joints)
+        latents = latents.to(pipeline._execution_device)
+        new = slice(len(frames) - (window.stop - window.start), None)  # all but the photo
+        latents = latents[:, :, new]
+        if tail is not None:
+            shared = tail.shape[2]
+            latents = torch.cat([crossfade(tail, latents[:, :, :shared]), latents[:, :, shared:]], dim=2)
+        finished = window.keep - window.start
+        tail = latents[:, :, finished:]
+        for start in range(0, finished, decode_chunk_size):
+            chunk = slice(start, min(start + decode_chunk_size, finished))
+            photos = None if warped is None else warped.frames(new).frames(chunk)
+            yield to_uint8(
+                pipeline.decode(latents[:, :, chunk], photos, decode_chunk_size)[0].transpose(0, 1)
+            )
+    pipeline.maybe_free_model_hooks()
