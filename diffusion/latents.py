@@ -1,7 +1,6 @@
 """Pictures to latents and back, through a frozen VAE."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,12 +92,9 @@ def latent_statistics(vae: AutoencoderKL | AutoencoderTiny) -> tuple[torch.Tenso
     Those of an `AutoencoderTiny` are normalised already, its scaling factor is 1.
     """
     channels = vae.config.latent_channels
-    if (
-        not isinstance(vae, AutoencoderTiny)
-        and vae.config.latents_mean is not None
-        and vae.config.latents_std is not None
-    ):
-        mean, std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
+    means, deviations = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if means is not None and deviations is not None:
+        mean, std = torch.tensor(means), torch.tensor(deviations)
     else:
         mean, std = torch.zeros(channels), torch.full((channels,), 1 / vae.config.scaling_factor)
     return mean.float().view(-1, 1, 1).to(vae.device), std.float().view(-1, 1, 1).to(vae.device)
@@ -162,10 +158,9 @@ def frame_noise(
 
 
 def frames_at_once(vae: AutoencoderKL | AutoencoderTiny, height: int, width: int) -> int:
-    """Frames to decode together: as many as fit into an eighth of the machine's memory, up to 8.
+    """Frames to decode together, up to 8: as many as fit into an eighth of a GPU's memory.
 
-    On a CPU also no more than 256 MiB of feature maps, beyond which more at once is slower. The same machine
-    gives the same number.
+    On a CPU, into 256 MiB: more at once is slower there. The same machine gives the same number.
     """
     # Input, normalised input, output and shortcut of a block on the finest grid, where maps are largest.
     config, stem = vae.config, getattr(vae, "stem_factor", 1)
@@ -178,7 +173,7 @@ def frames_at_once(vae: AutoencoderKL | AutoencoderTiny, height: int, width: int
     if vae.device.type == "cuda":
         budget = torch.cuda.get_device_properties(vae.device).total_memory // 8
     else:
-        budget = min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8, 256 * 2**20)
+        budget = 256 * 2**20
     return max(1, min(MAX_FRAMES_AT_ONCE, budget // bytes_per_frame))
 
 

@@ -178,8 +178,12 @@ class X2FashionPipeline(DiffusionPipeline):
     @property
     def uses_warped_photo(self) -> bool:
         """Whether the denoiser or the decoder takes the photo warped to the poses."""
-        decoder_sees_it = isinstance(self.vae, ReferenceAutoencoderKL) and self.tiny_decoder is None
-        return self.denoiser.config.warp_input or decoder_sees_it
+        return self.denoiser.config.warp_input or isinstance(self.decoder, ReferenceAutoencoderKL)
+
+    @property
+    def decoder(self) -> AutoencoderKL | AutoencoderTiny:
+        """What decodes: the tiny decoder where there is one, else the VAE."""
+        return self.tiny_decoder or self.vae
 
     @property
     def interrupt(self) -> bool:
@@ -438,7 +442,7 @@ class X2FashionPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """Latents (b, c, f, h, w) to pictures (b, 3, f, H, W) in [-1, 1]."""
         pixels = decode_latents(
-            self.vae if self.tiny_decoder is None else self.tiny_decoder,
+            self.decoder,
             latents.transpose(1, 2).flatten(0, 1),
             chunk_size,
             None if warped is None else warped.pictures.flatten(0, 1),

@@ -86,7 +86,7 @@ def stream_frames(
             )
     windows = plan_windows(count, window_frames, overlap)
     if decode_chunk_size is None:
-        decode_chunk_size = frames_at_once(pipeline.tiny_decoder or pipeline.vae, *photo.shape[-2:])
+        decode_chunk_size = frames_at_once(pipeline.decoder, *photo.shape[-2:])
     if image_joints is None and joints is not None:
         image_joints = joints[0]
     image_joints = joints_array(image_joints, (1,), "image_joints")
