@@ -15,6 +15,12 @@ PARTS = {
 }  # fmt: skip
 """Part name -> number in the masks. "head" has face, neck and the skin that a neckline leaves bare."""
 
+PART_COLORS = (
+    (0, 0, 0), (120, 70, 30), (250, 200, 170), (240, 150, 110), (200, 120, 160), (220, 60, 60),
+    (60, 90, 220), (60, 180, 90), (250, 220, 60), (150, 150, 150), (120, 200, 220), (230, 140, 30),
+)  # fmt: skip
+"""What each part looks like in the masks' palette."""
+
 KINDS = {"skin": 0, "eye": 1, "cloth": 2, "leather": 3, "strands": 4}
 """How a surface is lit: skin lets light through, cloth has sheen and folds, strands shine along their length."""
 
