@@ -17,7 +17,6 @@ from data.synthetic.skeleton import (
     RootMove,
     Stand,
     directions,
-    ease,
     foot_tracks,
     root_track,
     smoothstep,
@@ -43,7 +42,7 @@ SINGLE_CHANCES = {
 SEQUENCE_CHANCE = 0.22
 LONGEST_S = (3.2, 5.6)
 """One motion takes at most so long, two together; in what is left of a clip the person stands."""
-WEIGHT_SHIFT, WEIGHT_ROLL = 0.021, 0.075
+WEIGHT_SHIFT, WEIGHT_ROLL = 0.024, 0.095
 """How far the pelvis goes over the standing foot, in statures, and how far it drops on the other side."""
 RAISED_POLE = np.array([1.0, -0.25, -0.15])
 HIP_POLE = np.array([1.0, 0.0, -0.75])
@@ -150,13 +149,18 @@ def sample_performance(rng: np.random.Generator, motions: list[str]) -> Performa
     as often as otherwise, but may be the other one).
     """
     loaded = rng.uniform(0.45, 1.0) if rng.random() < 0.7 else rng.uniform(0, 0.3)
+    standing = float(rng.choice([-1, 1]))
+    toe_out = {
+        side: float(rng.uniform(0.02, 0.24 + 0.12 * loaded * (sign != standing)))
+        for side, sign in SIDES.items()
+    }
     stance = Stance(
         x=float(rng.uniform(-0.018, 0.018)),
         yaw=float(np.clip(rng.normal(0, 0.2), -0.43, 0.43)),
         half_width=float(rng.uniform(0.030, 0.056)),
-        ahead=float(rng.uniform(-0.024, 0.024)),
-        toe_out={side: float(rng.uniform(0.02, 0.30)) for side in SIDES},
-        weight=float(loaded * rng.choice([-1, 1])),
+        ahead=float(rng.uniform(-0.018, 0.018) - 0.014 * standing * loaded),
+        toe_out=toe_out,
+        weight=float(loaded * standing),
         head=(float(rng.normal(0.0, 0.04)), float(rng.normal(0, 0.11)), float(rng.normal(0, 0.03))),
         stoop=float(rng.normal(0.02, 0.03)),
     )
@@ -227,7 +231,7 @@ class _Choreography:
         elif motion == "walk_forward":
             first = "left" if self.performance.stance.weight < 0 else "right"
             steps = 4 if alone else 3
-            distance = 0.55 * size * (1 if alone else 0.75)
+            distance = 0.47 * size * (1 if alone else 0.75)
             aside = 0.25 * distance * math.sin(self.yaw)
             self.moves.append(RootMove(start, end, aside, distance, 0.0, steps, first))
         elif motion.startswith("step"):
@@ -243,7 +247,7 @@ class _Choreography:
             self.moves.append(RootMove(start, done, 0.0, 0.0, turn, steps, first))
             self.yaw += turn
         elif motion.startswith("turn"):
-            turn = SIDES[side] * math.radians(58 + 40 * vary)
+            turn = SIDES[side] * math.radians(54 + 38 * vary)
             half = start + 0.48 * length
             other = "right" if left else "left"
             self.moves.append(RootMove(start, half, 0.0, 0.0, turn, 2, side))

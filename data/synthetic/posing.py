@@ -23,6 +23,8 @@ LEG_REACH = 0.9975
 BODY_VERTICES = 13380
 """MakeHuman's base mesh begins with so many vertices of skin; helpers follow."""
 HAND_THICKNESS = 0.36
+FOREARM_POINTS = ((-1.2, 0.0, 0.40), (0.0, 0.0, 0.30), (0.8, 0.10, 0.25), (1.45, 0.35, 0.15))
+"""What keeps clear of trunk and skirt: dm beyond the wrist along the forearm, dm inward, and thickness."""
 
 
 class Rigged(Protocol):
@@ -301,11 +303,16 @@ class Poser:
         axes = np.stack([sign * chest[..., 0], chest[..., 1], chest[..., 2]], -1)
         out, up, front = np.moveaxis(axes, -1, 0)
         on_hip, raised = c.on_hip[side][:, None], c.raised[side][:, None]
-        target = self.keep_outside(shoulder + m.arm * apply(axes, c.wrists[side]), side)
+        hanging = shoulder + m.arm * apply(axes, c.wrists[side])
+        poles = apply(axes, c.poles[side])
         resting = self.hip_point(side)
-        bulge = 4 * on_hip * (1 - on_hip)
-        target = target + on_hip * (resting - target) + bulge * (0.55 * out + 0.25 * front)
-        elbow, wrist = two_bones(shoulder, target, m.upper_arm, m.forearm, apply(axes, c.poles[side]))
+        bulge = on_hip * (1 - on_hip) * (2.2 * out + 1.0 * front)
+        for _ in range(3):
+            target = hanging + on_hip * (resting - hanging) + bulge
+            elbow, wrist = two_bones(shoulder, target, m.upper_arm, m.forearm, poles)
+            hanging = hanging + self.push_outside(side, elbow, wrist)
+        target = hanging + on_hip * (resting - hanging) + bulge
+        elbow, wrist = two_bones(shoulder, target, m.upper_arm, m.forearm, poles)
         upper, fore = elbow - shoulder, wrist - elbow
         bend = np.cross(upper, fore)
         rest = [m.head(f"{bone}.{letter}") for bone in ("upperarm01", "lowerarm01", "wrist")]
@@ -318,7 +325,7 @@ class Poser:
         pelvis = self.world["pelvis"]
         hand = along + 0.12 * (1 - on_hip) * (1 - raised) * (0.5 * front - up)
         hand = unit(hand) + on_hip * (
-            unit(0.75 * pelvis[..., 2] - 0.50 * pelvis[..., 1] - 0.32 * sign * pelvis[..., 0]) - unit(hand)
+            unit(0.80 * pelvis[..., 2] - 0.50 * pelvis[..., 1] + 0.14 * sign * pelvis[..., 0]) - unit(hand)
         )
         thumb = (1 - on_hip) * (
             (1 - raised) * (0.85 * front - 0.50 * out) - raised * (0.75 * out + 0.65 * front)
@@ -360,23 +367,24 @@ class Poser:
         s = self.sections
         return np.interp(heights, s[:, 0], s[:, 1]), np.interp(heights, s[:, 0], s[:, 2])
 
-    def keep_outside(self, wrist: np.ndarray, side: str) -> np.ndarray:
-        """Move a hanging hand sideways until neither wrist nor fingers touch the trunk or the skirt."""
-        left, front = directions(self.c.yaw)
-        sign = SIDES[side]
-        middle = self.root + self.m.hips
-        offset = wrist - middle
-        across, ahead = sign * np.sum(offset * left, -1), np.sum(offset * front, -1)
-        drop = 1.5 * smoothstep(-self.c.wrists[side][:, 1] / 0.4)
-        push = np.zeros_like(across)
-        for fraction in (-0.7, 0.0, 0.5, 1.0):
-            height = wrist[:, 1] - self.root[:, 1] - fraction * drop
-            half_width, half_depth = self.section(height)
-            room = 1 - (ahead / (half_depth + HAND_THICKNESS)) ** 2
-            needed = (half_width + HAND_THICKNESS) * np.sqrt(np.maximum(room, 0))
-            push = np.maximum(push, np.where(room > 0, needed - across, 0))
-        below_shoulder = smoothstep((-0.25 - self.c.wrists[side][:, 1]) / 0.3)
-        return wrist + (sign * push * below_shoulder)[:, None] * left
+    def push_outside(self, side: str, elbow: np.ndarray, wrist: np.ndarray) -> np.ndarray:
+        """How far (F, 3) to move a hanging hand sideways until it and the forearm clear trunk and skirt."""
+        pelvis, m, sign = self.world["pelvis"], self.m, SIDES[side]
+        along = unit(wrist - elbow)
+        inward = -sign * pelvis[..., 0]
+        needed = np.zeros(self.num_frames)
+        for reach, aside, thickness in FOREARM_POINTS:
+            point = wrist + reach * along + aside * inward
+            local = apply(inverse(pelvis), point - self.root - m.head("root")) + m.head("root") - m.hips
+            half_width, half_depth = self.section(local[:, 1] + m.hips[1])
+            room = 1 - (local[:, 2] / (half_depth + thickness)) ** 2
+            edge = (half_width + thickness) * np.sqrt(np.maximum(room, 0))
+            # The edge gives way smoothly, so that a hand that swings past the front does not jump.
+            needed = np.maximum(
+                needed, np.where(room > 0, edge - sign * local[:, 0], 0) * smoothstep(4 * room)
+            )
+        hangs = smoothstep((-0.25 - self.c.wrists[side][:, 1]) / 0.3)
+        return -(needed * hangs)[:, None] * inward
 
     def hip_point(self, side: str) -> np.ndarray:
         """Where the wrist is when the hand rests on the hip: beside and a little behind it, on the surface."""
@@ -417,7 +425,7 @@ def finger_turns(measures: Measures, side: str, curl: float) -> dict[str, np.nda
     knuckles = {i: m.head(f"finger{i}-1.{letter}") for i in range(1, 6)}
     hand = unit(knuckles[3] - m.head(f"wrist.{letter}"))
     across = unit(knuckles[2] - knuckles[5])
-    palm = SIDES[side] * unit(np.cross(across, hand))
+    palm = -SIDES[side] * unit(np.cross(across, hand))
     turns = {}
     for finger in range(2, 6):
         points = [m.head(f"finger{finger}-{i}.{letter}") for i in (1, 2, 3)]
