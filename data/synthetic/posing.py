@@ -1,7 +1,7 @@
 """From controls to the rotations of MakeHuman's bones.
 
 Feet stand where they are planted and legs and arms reach by inverse kinematics; bends of the trunk and the
-neck and twists of the arms are shared over the bones that make them. Rotations of a bone are about the world's
+neck and twists of the arms are shared over the bones that make them. A bone's rotation is about the world's
 axes at rest, against its parent (see `rig`).
 """
 
@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from data.synthetic.rig import BONE, BONES
+from data.synthetic.rotations import apply, compose, frame, inverse, rotation, shortest, twist_angle, unit
 from data.synthetic.skeleton import SIDES, FootTrack, directions, smoothstep, two_bones
 
 LETTER = {"left": "L", "right": "R"}
@@ -128,48 +129,6 @@ def foot_pitch(measures: Measures, heel: float) -> float:
     return math.asin(min(0.85, max(0.0, heel) / length))
 
 
-def rotation(vectors: np.ndarray) -> np.ndarray:
-    """Rotation vectors (..., 3) in radians -> matrices (..., 3, 3)."""
-    vectors = np.asarray(vectors, np.float64)
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape((*x.shape, 3, 3))
-    first = np.sinc(angle / np.pi)
-    second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    return np.eye(3) + first * cross + second * np.einsum("...ij,...jk->...ik", cross, cross)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., 3) of length 1."""
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
-
-
-def frame(along: np.ndarray, toward: np.ndarray) -> np.ndarray:
-    """Axes (..., 3, 3) in columns: `along`, `toward` made square to it, and their cross product."""
-    first = unit(along)
-    second = unit(toward - first * np.sum(first * toward, -1, keepdims=True))
-    return np.stack([first, second, np.cross(first, second)], -1)
-
-
-def compose(*factors: np.ndarray) -> np.ndarray:
-    """Product of matrices (..., 3, 3)."""
-    product = factors[0]
-    for factor in factors[1:]:
-        product = np.einsum("...ij,...jk->...ik", product, factor)
-    return product
-
-
-def inverse(matrices: np.ndarray) -> np.ndarray:
-    """Inverse of rotations (..., 3, 3)."""
-    return np.swapaxes(matrices, -1, -2)
-
-
-def apply(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Rotate vectors (..., 3)."""
-    return np.einsum("...ij,...j->...i", matrices, vectors)
-
-
 class Poser:
     """Turns controls into rotations, step by step; `pose` is what to call."""
 
@@ -183,6 +142,7 @@ class Poser:
         """Bone -> its rotation (F, 3, 3) in the world, for those that others hang on."""
 
     def set(self, bone: str, local: np.ndarray) -> None:
+        """Give a bone its rotation against its parent, (F, 3, 3) or (3, 3)."""
         self.rotations[:, BONE[bone]] = local
 
     def run(self) -> tuple[np.ndarray, np.ndarray]:
@@ -252,6 +212,7 @@ class Poser:
         return place + apply(turned, ankle - ball), turned
 
     def leg(self, side: str, hip: np.ndarray, ankle: np.ndarray, foot: np.ndarray, front: np.ndarray) -> None:
+        """Bend a leg between hip and ankle (F, 3 each), the knee between the front of body and foot."""
         m, letter, sign = self.m, LETTER[side], SIDES[side]
         _, toes = directions(self.c.feet[side].yaw)
         left, _ = directions(self.c.yaw)
@@ -266,7 +227,7 @@ class Poser:
         self.set(f"foot.{letter}", compose(inverse(shin), foot))
 
     def shoulder(self, side: str) -> tuple[np.ndarray, np.ndarray]:
-        """(the shoulder's place (F, 3), the rotation (F, 3, 3) that the arm hangs on): it rises with the arm."""
+        """Raise the shoulder with the arm: (its place (F, 3), the rotation (F, 3, 3) the arm hangs on)."""
         m, letter, sign, chest = self.m, LETTER[side], SIDES[side], self.world["chest"]
         wrist = unit(self.c.wrists[side])
         rise = smoothstep((wrist[:, 1] + 0.75) / 1.7)
@@ -298,6 +259,7 @@ class Poser:
         return place
 
     def arm(self, side: str) -> None:
+        """Bring a hand where it belongs, and turn arm, hand and fingers."""
         m, c, letter, sign, chest = self.m, self.c, LETTER[side], SIDES[side], self.world["chest"]
         shoulder, hang = self.shoulder(side)
         axes = np.stack([sign * chest[..., 0], chest[..., 1], chest[..., 2]], -1)
@@ -341,7 +303,7 @@ class Poser:
     def twist(
         self, first: str, second: str, parent: np.ndarray, turned: np.ndarray, axis: np.ndarray, share: float
     ) -> None:
-        """Reach a rotation over two bones: the swing and a share of the twist in the first, the rest after."""
+        """Share a rotation over two bones: the swing and a part of the twist first, the rest after."""
         local = compose(inverse(parent), turned)
         swing = shortest(unit(axis), apply(local, unit(axis)))
         angle = twist_angle(compose(inverse(swing), local), unit(axis))
@@ -387,7 +349,7 @@ class Poser:
         return -(needed * hangs)[:, None] * inward
 
     def hip_point(self, side: str) -> np.ndarray:
-        """Where the wrist is when the hand rests on the hip: beside and a little behind it, on the surface."""
+        """(F, 3): the wrist of a hand that rests on the hip, beside and a little behind, on the surface."""
         pelvis, m, sign = self.world["pelvis"], self.m, SIDES[side]
         waist = 0.55 * m.head("spine04")[1] + 0.45 * m.head("spine03")[1]
         height = 0.55 * waist + 0.45 * m.hips[1] + 0.25
@@ -401,22 +363,6 @@ class Poser:
             ]
         )
         return self.root + m.head("root") + apply(pelvis, point - m.head("root"))
-
-
-def shortest(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The shortest rotation (..., 3, 3) from one unit vector to another."""
-    axis = np.cross(start, end)
-    sin = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = np.arctan2(sin, np.sum(start * end, -1, keepdims=True))
-    return rotation(axis / (sin + 1e-12) * angle)
-
-
-def twist_angle(turned: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """The angle of rotations (F, 3, 3) about the axis that they leave in place; continuous over time."""
-    aside = unit(np.cross(axis, np.array([0.3, 0.5, 0.8])))
-    moved = apply(turned, aside)
-    angle = np.arctan2(moved @ np.cross(axis, aside), moved @ aside)
-    return np.unwrap(angle)
 
 
 def finger_turns(measures: Measures, side: str, curl: float) -> dict[str, np.ndarray]:

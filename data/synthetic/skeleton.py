@@ -142,10 +142,10 @@ def foot_tracks(stand: Stand, moves: list[RootMove], times: np.ndarray) -> dict[
             tracks[side] = np.where((progress > 0)[:, None], step, tracks[side])
             length = np.hypot(*(landing - planted[side])[:2])
             arc = np.sin(np.pi * np.clip(progress, 0, 1)) ** 2
-            lifts[side] += min(0.55, 0.16 + 0.11 * length) * arc
+            lifts[side] += min(0.42, 0.12 + 0.07 * length) * arc
             # The heel leaves first: the foot rolls over its ball and comes down nearly flat.
             roll = smoothstep((progress + 0.35) / 0.5) * (1 - smoothstep((progress - 0.2) / 0.6))
-            pitches[side] += min(0.5, 0.16 + 0.12 * length) * roll
+            pitches[side] += min(0.42, 0.12 + 0.09 * length) * roll
             swings[side] += arc
             airborne[side] |= (progress > 0) & (progress < 1)
             planted[side] = landing
