@@ -26,6 +26,8 @@ WEIGHT_SHIFT, WEIGHT_ROLL = 0.024, 0.095
 STRIDE_TWIST = 0.45
 """How far the pelvis turns with a stride, in radians a stature."""
 RAISED_POLE = np.array([1.0, -0.25, -0.15])
+PASSING, PASSING_POLE = np.array([0.55, -0.1, 0.95]), np.array([1.0, -0.9, -0.3])
+"""Where the wrist passes on its way up, and where the elbow points then."""
 HIP_POLE = np.array([1.0, 0.0, -0.75])
 HANGING_POLE = np.array([0.42, 0.0, -1.0])
 
@@ -89,6 +91,11 @@ def spread_motions(performance: Performance, duration: float) -> list[tuple[floa
         return [(start, end)]
     middle = (0.47 + 0.06 * m[2]) * length
     return [(start, middle - 0.01 * length), (middle + 0.01 * length, end)]
+
+
+def _through(share: np.ndarray, start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """A quadratic curve (F, 3) from `start` to `end`, drawn toward `middle`; `share` (F, 1) in 0..1."""
+    return (1 - share) ** 2 * start + 2 * share * (1 - share) * middle + share**2 * end
 
 
 class Choreography:
@@ -191,17 +198,19 @@ class Choreography:
         for side, sign in SIDES.items():
             arm, up = performance.arms[side], self.raised[side][:, None]
             high_out = 0.33 + 0.18 * performance.moments[3]
-            high = np.array([high_out, (0.94 - 0.2 * performance.moments[4]) * math.cos(high_out), 0.10]) * (
-                0.55 + 0.45 * self.amplitude
-            )
-            passing = np.array([0.30 * self.amplitude, 0.0, 0.45])
-            wrist = arm.wrist + up * (high - arm.wrist) + np.sin(math.pi * up) * passing
+            high = np.array([high_out, (0.94 - 0.2 * performance.moments[4]) * math.cos(high_out), 0.10])
+            # The hand rises in front and to the side of the shoulder, on an arc around it.
+            high = high * (0.55 + 0.45 * self.amplitude)
+            start, end = (np.linalg.norm(w) for w in (arm.wrist, high))
+            arc = _through(up, arm.wrist / start, PASSING, high / end)
+            length = start + up * (end - start) - 0.10 * np.sin(math.pi * up)
+            wrist = arc / np.linalg.norm(arc, axis=1, keepdims=True) * length
             swing = np.clip(-sign * 1.5 * stride, -0.34, 0.34) - np.clip(sign * 0.035 * turning, -0.12, 0.12)
             swing = swing * (1 - self.raised[side])
             wrist[:, 2] += breath + swing
             wrist[:, 1] += 0.35 * np.abs(swing) * (1 - self.raised[side])
             wrists[side] = wrist
-            pole = HANGING_POLE + smoothstep(1.6 * up) * (RAISED_POLE - HANGING_POLE)
+            pole = _through(up, HANGING_POLE, PASSING_POLE, RAISED_POLE)
             poles[side] = pole + smoothstep(2 * self.on_hip[side][:, None]) * (HIP_POLE - pole)
         return wrists, poles
 
@@ -231,7 +240,7 @@ class Choreography:
             poles=poles,
             on_hip=self.on_hip,
             raised=self.raised,
-            curl={side: self.performance.arms[side].curl for side in SIDES},
+            curl={s: self.performance.arms[s].curl * (1 - 0.6 * self.raised[s]) for s in SIDES},
         )
 
     def stand(self, foot_reach: float) -> Stand:

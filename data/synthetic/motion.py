@@ -127,8 +127,10 @@ def sample_performance(rng: np.random.Generator, motions: list[str]) -> Performa
 
 
 def perform(
-    performance: Performance,
+    rng: np.random.Generator,
     person: Rigged,
+    motions: list[str],
+    *,
     heel: float,
     sole: float,
     sections: np.ndarray,
@@ -136,11 +138,12 @@ def perform(
     fps: float,
     amplitude: float = 1.0,
 ) -> Motion:
-    """Turn a performance into a moving skeleton.
+    """Let a person move.
 
     Args:
-        performance: who does what.
+        rng: what stance and timing are drawn from.
         person: whose rig.
+        motions: one label of `wordings.MOTIONS`, or two in their order.
         heel: how far the shoe's heel is above the ball of the foot, in dm.
         sole: of the shoe under the ball of the foot, in dm.
         sections: (n, 3) rest height, half width and half depth of the dressed trunk and skirt in dm, heights
@@ -149,6 +152,7 @@ def perform(
         fps: frames a second.
         amplitude: scales how far the motion reaches; the first frame does not depend on it.
     """
+    performance = sample_performance(rng, motions)
     measures = measure(person)
     pitch = foot_pitch(measures, heel)
     ball = measures.ball("left") - measures.head("foot.L")
@@ -165,12 +169,12 @@ def perform(
     )
     chest = controls.yaw + controls.spine[:, 1]
     return Motion(
-        performance.motions,
-        rotations,
-        root,
-        transforms,
-        controls.yaw,
-        chest,
-        chest + controls.neck[:, 1],
-        {side: controls.feet[side].planted for side in SIDES},
+        motions=list(motions),
+        rotations=rotations,
+        root=root,
+        transforms=transforms,
+        pelvis_yaw=controls.yaw,
+        chest_yaw=chest,
+        head_yaw=chest + controls.neck[:, 1],
+        planted={side: controls.feet[side].planted for side in SIDES},
     )

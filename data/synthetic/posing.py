@@ -67,7 +67,7 @@ class Controls:
     poles: dict[str, np.ndarray]
     on_hip: dict[str, np.ndarray]
     raised: dict[str, np.ndarray]
-    curl: dict[str, float]
+    curl: dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -365,9 +365,9 @@ class Poser:
         return self.root + m.head("root") + apply(pelvis, point - m.head("root"))
 
 
-def finger_turns(measures: Measures, side: str, curl: float) -> dict[str, np.ndarray]:
-    """Bend the fingers as a relaxed hand does: bone -> (3, 3). They close toward the little finger."""
-    letter, m = LETTER[side], measures
+def finger_turns(measures: Measures, side: str, curl: np.ndarray) -> dict[str, np.ndarray]:
+    """Bend the fingers as a relaxed hand does: bone -> (F, 3, 3), for `curl` (F,)."""
+    letter, m, curl = LETTER[side], measures, curl[:, None]
     knuckles = {i: m.head(f"finger{i}-1.{letter}") for i in range(1, 6)}
     hand = unit(knuckles[3] - m.head(f"wrist.{letter}"))
     across = unit(knuckles[2] - knuckles[5])
@@ -384,7 +384,7 @@ def finger_turns(measures: Measures, side: str, curl: float) -> dict[str, np.nda
             more = 1 + 0.16 * (finger - 3)
             turned = rotation(curl * angle * more * bend)
             if joint == 1:
-                turned = rotation(0.75 * spread * palm) @ turned
+                turned = compose(rotation(0.75 * spread * palm), turned)
             turns[f"finger{finger}-{joint}.{letter}"] = turned
     thumb = unit(m.head(f"finger1-2.{letter}") - knuckles[1])
     close = unit(np.cross(thumb, hand))

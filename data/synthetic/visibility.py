@@ -6,8 +6,9 @@ the head. Shoulders, hips, knees and ankles are always reported.
 
 import numpy as np
 
-from data.synthetic.motion import Motion
+from data.synthetic.rig import BONE
 from data.synthetic.skeleton import SIDES
+from data.synthetic.studio import Camera
 from utils.pose_drawing import JOINT, NUM_JOINTS
 
 HIDING_DEPTH = 0.8
@@ -16,24 +17,26 @@ HEAD_RADIUS, HEAD_REACH = 0.85, 1.2
 """The head's half width, and how far above and below the ears it hides what is behind, in dm."""
 
 
-def joint_visibility(
-    motion: Motion, joints: np.ndarray, sections: np.ndarray, camera: tuple[float, float, float]
+def visible_joints(
+    transforms: np.ndarray, joints: np.ndarray, sections: np.ndarray, camera: Camera
 ) -> np.ndarray:
     """Find the joints that are reported.
 
     Args:
-        motion: of the clip.
-        joints: (F, 18, 3) in the world, in dm.
-        sections: as `motion.perform` takes them.
-        camera: its place in the world, in dm.
+        transforms: (F, B, 3, 4) of the bones, or (B, 3, 4) of one frame.
+        joints: (F, 18, 3) in the world, in dm, or (18, 3).
+        sections: (n, 3) rest height, half width and half depth of the dressed trunk and skirt in dm.
+        camera: that looks.
 
     Returns:
-        (F, 18) of 0 and 1.
+        (F, 18) or (18,) of 0 and 1.
     """
-    eye = np.asarray(camera, np.float64)[[0, 2]]
+    if transforms.ndim == 3:
+        return visible_joints(transforms[None], joints[None], sections, camera)[0]
+    eye = np.array(camera.position, np.float64)[[0, 2]]
     visible = np.ones((len(joints), NUM_JOINTS))
     ears = (joints[:, JOINT["left_ear"]] + joints[:, JOINT["right_ear"]]) / 2
-    yaw = motion.head_yaw - np.arctan2(eye[0] - ears[:, 0], eye[1] - ears[:, 2])
+    yaw = _yaw(transforms, "head") - np.arctan2(eye[0] - ears[:, 0], eye[1] - ears[:, 2])
     facing = np.cos(yaw)
     visible[:, JOINT["nose"]] = facing > -0.15
     for name, side in SIDES.items():
@@ -42,25 +45,31 @@ def joint_visibility(
         visible[:, JOINT[f"{name}_ear"]] = (facing > -0.45) & (toward > -0.55)
         for part in ("elbow", "wrist"):
             joint = joints[:, JOINT[f"{name}_{part}"]]
-            hidden = _behind_trunk(motion, joints, joint, sections, eye) | _behind_head(ears, joint, eye)
+            hidden = _behind_trunk(transforms, joints, joint, sections, eye) | _behind_head(ears, joint, eye)
             visible[:, JOINT[f"{name}_{part}"]] = ~hidden
     return visible
 
 
+def _yaw(transforms: np.ndarray, bone: str) -> np.ndarray:
+    """(F,) direction of a bone that stands upright: 0 toward the viewer, positive to the person's left."""
+    forward = transforms[:, BONE[bone], :, 2].astype(np.float64)
+    return np.arctan2(forward[:, 0], forward[:, 2])
+
+
 def _behind_trunk(
-    motion: Motion, joints: np.ndarray, joint: np.ndarray, sections: np.ndarray, eye: np.ndarray
+    transforms: np.ndarray, joints: np.ndarray, joint: np.ndarray, sections: np.ndarray, eye: np.ndarray
 ) -> np.ndarray:
     """(F,) bool: whether the ellipse of trunk or skirt at a joint's height is between it and the camera."""
     hips = (joints[:, JOINT["left_hip"]] + joints[:, JOINT["right_hip"]]) / 2
     neck = joints[:, JOINT["neck"]]
-    height = joint[:, 1] - motion.root[:, 1]
+    root = transforms[:, BONE["root"]].astype(np.float64)
+    rest = np.einsum("fji,fj->fi", root[:, :, :3], joint - root[:, :, 3])
     share = np.clip((joint[:, 1] - hips[:, 1]) / (neck[:, 1] - hips[:, 1]), 0, 1)
     middle = (hips + share[:, None] * (neck - hips))[:, [0, 2]]
-    yaw = motion.pelvis_yaw + share * (motion.chest_yaw - motion.pelvis_yaw)
-    axes = np.stack(
-        [np.interp(height, sections[:, 0], sections[:, i], left=0.01, right=0.01) for i in (1, 2)], -1
-    )
-    return _crosses(joint[:, [0, 2]], middle, yaw, axes, eye)
+    pelvis, chest = _yaw(transforms, "root"), _yaw(transforms, "spine01")
+    yaw = pelvis + share * ((chest - pelvis + np.pi) % (2 * np.pi) - np.pi)
+    axes = [np.interp(rest[:, 1], sections[:, 0], sections[:, i], left=0.01, right=0.01) for i in (1, 2)]
+    return _crosses(joint[:, [0, 2]], middle, yaw, np.stack(axes, -1), eye)
 
 
 def _behind_head(ears: np.ndarray, joint: np.ndarray, eye: np.ndarray) -> np.ndarray:
