@@ -22,7 +22,7 @@ def uv_size(seen, uv, t, a, b, c):
 
 
 @njit
-def light_point(t, u, v, size, world, normals, triangles, uv, number, texels, places, values, light, open_,
+def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texels, places, values, light, open_,
                 normal, view, frame, scratch, out):  # fmt: skip
     """Light one point of triangle `t`; returns its opacity."""
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -38,10 +38,17 @@ def light_point(t, u, v, size, world, normals, triangles, uv, number, texels, pl
         normal[k] = w * normals[a, k] + u * normals[b, k] + v * normals[c, k]
         facing += normal[k] * view[k]
         length += normal[k] ** 2
-    length = (1.0 if facing >= 0.0 else -1.0) / math.sqrt(length)
+    x1, y1 = seen[b, 0] - seen[a, 0], seen[b, 1] - seen[a, 1]
+    x2, y2 = seen[c, 0] - seen[a, 0], seen[c, 1] - seen[a, 1]
+    # The triangle says which side is seen; at an outline the smooth normal may point away from the viewer.
+    front = x1 * y2 - x2 * y1 <= 0.0
+    length = (1.0 if front else -1.0) / math.sqrt(length)
+    facing = facing if front else -facing
     cosine = 0.0
     for k in range(3):
         normal[k] *= length
+        if facing < 0.0:
+            normal[k] -= facing * abs(length) * view[k]
         cosine += normal[k] * light.lamps[0, k]
     matrix = light.matrix
     x = matrix[0, 0] * px + matrix[0, 1] * py + matrix[0, 2] * pz + matrix[0, 3]
@@ -131,7 +138,7 @@ def veil(order, seen, world, normals, triangles, uv, owner, cut, texels, places,
                         spare[k] = color[k] * (lit + 1.1 * broad) + 0.045 * sharp * grain
                 else:
                     open_ = openness(occlusion, depth, step, y, x, depth[y, x])
-                    alpha = light_point(t, u, v, size, world, normals, triangles, uv, number, texels, places,
+                    alpha = light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texels, places,
                                         values, light, open_, normal, view, frame, scratch, spare)  # fmt: skip
                     if alpha < 0.02:
                         continue
@@ -209,7 +216,7 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
                     continue
                 size = 2.0 * uv_size(seen, uv, t, triangles[t, 0], triangles[t, 1], triangles[t, 2])
                 open_ = openness(occlusion, depth, step, y, x, z)
-                light_point(t, u / alike, v / alike, size, world, normals, triangles, uv, owner[t], texels,
+                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, owner[t], texels,
                             places, values, light, open_, normal, view, frame, scratch, lit)  # fmt: skip
                 for k in range(3):
                     total[k] += clear * min(lit[k], 1.6)
@@ -219,7 +226,20 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
 
 @njit
 def vote(
-    box, depth, ids, weights, parts, hit_depth, hit_ids, hit_weights, part, out_depth, out_ids, out_weights
+    box,
+    seen,
+    triangles,
+    depth,
+    ids,
+    weights,
+    parts,
+    hit_depth,
+    hit_ids,
+    hit_weights,
+    part,
+    out_depth,
+    out_ids,
+    out_weights,
 ):
     """What each pixel shows: the most common part of its samples; the person wins over the background.
 
@@ -263,5 +283,17 @@ def vote(
                     u += hit_weights[y, x, 0] if hair else weights[y, x, 0]
                     v += hit_weights[y, x, 1] if hair else weights[y, x, 1]
                     alike += 1
-            out_weights[row, column, 0] = u / alike
-            out_weights[row, column, 1] = v / alike
+            u, v = u / alike, v / alike
+            # The pixel's middle, where it lies near enough to the triangle, else the middle of the samples.
+            a, b, c = triangles[shown[best], 0], triangles[shown[best], 1], triangles[shown[best], 2]
+            px, py = 2.0 * column + 1.0, 2.0 * row + 1.0
+            x1, y1 = seen[b, 0] - seen[a, 0], seen[b, 1] - seen[a, 1]
+            x2, y2 = seen[c, 0] - seen[a, 0], seen[c, 1] - seen[a, 1]
+            area = x1 * y2 - x2 * y1
+            if abs(area) > 1e-6:
+                dx, dy = px - seen[a, 0], py - seen[a, 1]
+                uu, vv = (dx * y2 - x2 * dy) / area, (x1 * dy - dx * y1) / area
+                if abs(uu - 0.5) <= 1.0 and abs(vv - 0.5) <= 1.0:
+                    u, v = uu, vv
+            out_weights[row, column, 0] = u
+            out_weights[row, column, 1] = v

@@ -97,6 +97,11 @@ def floor_darkness(world, triangles, corner, cell, rows, columns, layers, toward
             for j in range(rows):
                 for i in range(columns):
                     out[j, i] *= 1.0 - share * (1.0 - math.exp(-1.6 * grid[j, i]))
+    # The grid ends where nothing is dark any more.
+    for j in range(rows):
+        for i in range(columns):
+            edge = min(min(j, rows - 1 - j) / (0.25 * rows), min(i, columns - 1 - i) / (0.25 * columns))
+            out[j, i] = 1.0 - (1.0 - out[j, i]) * min(edge, 1.0)
     return out
 
 

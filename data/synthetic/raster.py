@@ -34,7 +34,8 @@ class Seen:
     Attributes:
         mesh: (H, W) int16, index into the meshes, -1 where there is only background.
         triangle: (H, W) int32, index into that mesh's triangles.
-        weights: (H, W, 2) float32, barycentric weights of the triangle's second and third corner.
+        weights: (H, W, 2) float32, barycentric weights of the triangle's second and third corner at the pixel's
+            middle, which may lie a little outside the triangle: -0.5 to 1.5.
     """
 
     mesh: np.ndarray
@@ -50,13 +51,18 @@ class Picture:
         picture: (H, W, 3) uint8, sRGB.
         parts: (H, W) uint8, numbers of `mesh.PARTS`.
         depth: (H, W) float32, decimetres from the camera, infinite where there is only background.
-        surface: what each pixel shows, if asked for.
+        surface: what each pixel shows.
     """
 
     picture: np.ndarray
     parts: np.ndarray
     depth: np.ndarray
-    surface: Seen | None = None
+    surface: Seen
+
+    @property
+    def body_triangles(self) -> np.ndarray:
+        """(n,) int32, triangle of the first mesh that is seen at each pixel which shows that mesh."""
+        return self.surface.triangle[self.surface.mesh == 0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,17 +141,15 @@ def _light_view(studio: Studio, middle: np.ndarray) -> np.ndarray:
     return view.astype(np.float32)
 
 
-def draw(
-    meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio: Studio, surface: bool = False
-) -> Picture:
+def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio: Studio) -> Picture:
     """Draw one frame.
 
     Args:
-        meshes: the person's surfaces; keep the same objects over a clip, what is worked out from them is kept.
+        meshes: the person's surfaces, the body first; keep the same objects over a clip, for what is worked out
+            from them is kept.
         vertices: (V, 3) world coordinates of each mesh's vertices, decimetres.
         camera: where the picture is taken from; its size is the picture's, both sides even.
         studio: light and background.
-        surface: whether to say what each pixel shows.
     """
     scene = prepare(tuple(meshes))
     world = np.zeros((scene.starts[-1], 3), np.float32)
@@ -196,7 +200,7 @@ def draw(
                     materials.places, materials.values, light, occlusion, step, buffers.depth, buffers.ids,
                     buffers.weights, buffers.veil, buffers.through, background, tone_curve(studio),
                     picture)  # fmt: skip
-    return _reduce(scene, buffers, hit, box, picture, surface)
+    return _reduce(scene, buffers, seen, hit, box, picture)
 
 
 def _box(seen: np.ndarray, camera: Camera) -> np.ndarray:
@@ -210,10 +214,10 @@ def _box(seen: np.ndarray, camera: Camera) -> np.ndarray:
 def _reduce(
     scene: Scene,
     buffers: Buffers,
+    seen: np.ndarray,
     hit: tuple[np.ndarray, np.ndarray, np.ndarray],
     box: np.ndarray,
     picture: np.ndarray,
-    surface: bool,
 ) -> Picture:
     """Masks, depth and what is seen, at the picture's size."""
     height, width = picture.shape[:2]
@@ -221,11 +225,8 @@ def _reduce(
     depth = np.full((height, width), np.inf, np.float32)
     ids = np.full((height, width), -1, np.int32)
     weights = np.zeros((height, width, 2), np.float32)
-    compose.vote(
-        box, buffers.depth, buffers.ids, buffers.weights, scene.parts, *hit, parts, depth, ids, weights
-    )
-    if not surface:
-        return Picture(picture=picture, parts=parts, depth=depth)
+    compose.vote(box, seen, scene.triangles, buffers.depth, buffers.ids, buffers.weights, scene.parts, *hit,
+                 parts, depth, ids, weights)  # fmt: skip
     mesh = np.where(ids >= 0, scene.owner[ids], np.int16(-1))
     triangle = np.where(ids >= 0, ids - scene.firsts[mesh], 0).astype(np.int32)
     return Picture(
