@@ -1,4 +1,4 @@
-"""What is painted on a person: skin of any tone, lips, lids, the scalp under the hair, eyes, brows and lashes.
+"""What is painted on a person: skin of any tone, lips, lids, the scalp under hair, eyes, brows, lashes.
 
 Colours are linear red, green and blue in 0..1 unless called sRGB.
 """
@@ -7,6 +7,7 @@ import dataclasses
 import functools
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from data.synthetic import assets
 from data.synthetic.morphs import GENDERS, Figure
@@ -22,12 +23,20 @@ TONES = np.array(
     ]
 )
 ANCESTRAL_TONES = {"caucasian": 0.17, "asian": 0.27, "african": 0.80}
+HAIRLINE = (
+    (386, 265), (388, 247), (393, 236), (402, 228), (412, 220), (417, 200), (425, 178), (450, 167),
+    (459, 150),    (460, 86), (437, 88), (386, 100), (350, 128), (322, 168), (320, 200), (334, 232), (360, 265),
+)  # fmt: skip
+"""Outline of one half of the scalp in the skins' textures, in pixels."""
 IRISES = {
     "brown": (0.09, 0.045, 0.022), "dark brown": (0.035, 0.02, 0.013), "hazel": (0.16, 0.10, 0.035),
     "green": (0.13, 0.17, 0.08), "blue": (0.12, 0.22, 0.34), "grey": (0.20, 0.24, 0.27),
 }  # fmt: skip
+SHADES = np.array((0.85, 1.0, 1.1), np.float32)
+"""Contrast of red, green and blue in hair: its shades are warmer than its lights."""
 LIPSTICKS = {
-    "rose": (0.42, 0.10, 0.13), "red": (0.45, 0.025, 0.03), "berry": (0.21, 0.025, 0.06), "nude": (0.42, 0.20, 0.15),
+    "rose": (0.42, 0.10, 0.13), "red": (0.45, 0.025, 0.03), "berry": (0.21, 0.025, 0.06),
+    "nude": (0.42, 0.20, 0.15),
     "coral": (0.55, 0.13, 0.09),
 }  # fmt: skip
 
@@ -61,7 +70,7 @@ class Complexion:
 
 def sample_complexion(rng: np.random.Generator, figure: Figure) -> Complexion:
     """Draw a tone that suits the ancestry, eyes and make-up."""
-    mean = sum(share * ANCESTRAL_TONES[name] for name, share in figure.ancestry.items())
+    mean = sum((share * ANCESTRAL_TONES[name] for name, share in figure.ancestry.items()), 0.0)
     tone = float(np.clip(rng.normal(mean, 0.09), 0, 1))
     at = tone * (len(TONES) - 1)
     color = np.array([np.interp(at, range(len(TONES)), TONES[:, channel]) for channel in range(3)])
@@ -94,7 +103,7 @@ def _skin_name(rng: np.random.Generator, figure: Figure, kind: str) -> str:
 
 
 def linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB in 0..255 as linear float32 in 0..1."""
+    """Colours in sRGB, 0..255, as linear float32 in 0..1."""
     values = np.asarray(srgb, np.float32) / 255
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
@@ -118,12 +127,16 @@ def blurred(values: np.ndarray, radius: int) -> np.ndarray:
 @functools.cache
 def scalp() -> np.ndarray:
     """(512, 512) float32: where hair grows on the skin's texture, 0 to 1."""
-    dark = linear(assets.texture("young_darkskinned_male")[..., :3]).mean(2)
-    grows = np.clip((0.045 - dark) / 0.02, 0, 1)
-    grows[:, :320] = 0
-    grows[196:330, 398:] = 0  # eyes, nostrils and mouth
-    grows[:95] = grows[400:] = 0
-    return blurred(grows, 2).astype(np.float32)
+    picture = Image.new("L", (512, 512))
+    for mirrored in (False, True):
+        outline = [(x, 528 - y if mirrored else y) for x, y in HAIRLINE]
+        ImageDraw.Draw(picture).polygon(outline, fill=255)
+    base, body = assets.base(), Image.new("L", (512, 512))
+    below_neck = base.vertices[base.triangles["body"], 1].max(1) < 6.2
+    for corners in base.uv["body"][below_neck] * (512, -512) + (0, 512):
+        ImageDraw.Draw(body).polygon([tuple(corner) for corner in corners.tolist()], fill=255)
+    grows = np.clip(1.5 * blurred(np.asarray(picture, np.float32) / 255, 3), 0, 1)
+    return grows * (blurred(np.asarray(body, np.float32), 1) == 0)
 
 
 @functools.cache
@@ -152,11 +165,12 @@ def paint_skin(
     share = np.float32(np.clip((complexion.tone - 0.4) / 0.3, 0, 1))
     grows = scalp()[..., None]
     # Dark skins are painted with black hair, light ones with short stubble, which is taken away.
-    bare = np.maximum(light, 0.92) * grows + light * (1 - grows)
-    ratio = bare * (1 - share) + (dark * (1 - grows) + bare * grows) * share
+    around = np.clip(2.5 * blurred(scalp(), 4), 0, 1)[..., None]
+    bare = np.maximum(light, 0.92) * around + light * (1 - around)
+    ratio = bare * (1 - share) + (dark * (1 - around) + bare * around) * share
     skin = complexion.color.astype(np.float32) * ratio ** np.float32(0.85 - 0.2 * complexion.tone)
 
-    natural = complexion.color * (0.88, 0.62, 0.64)
+    natural = complexion.color * (0.93, 0.58, 0.60)
     lips = (natural * (1 - complexion.lip_strength) + complexion.lips * complexion.lip_strength).astype(
         np.float32
     )
@@ -166,9 +180,7 @@ def paint_skin(
 
     stubble = np.float32(coverage)
     if coverage < 1:
-        stubble = np.clip(
-            coverage + 0.25 * blurred(rng.standard_normal((512, 512, 1)).astype(np.float32), 1), 0, 1
-        )
+        stubble = np.clip(coverage + 0.07 * rng.standard_normal((512, 512, 1)).astype(np.float32), 0, 1)
     skin = skin * (1 - grows * stubble) + np.asarray(cap, np.float32) * grows * stubble
     return np.concatenate([skin, np.ones_like(grows), np.zeros_like(grows)], 2).astype(np.float32)
 
@@ -218,7 +230,7 @@ def paint_strands(name: str, color: np.ndarray, contrast: float, opacity: float)
     )
     light = linear(painted[..., :3]) @ np.array((0.3, 0.6, 0.1), np.float32)
     opaque = alpha[..., 0] > 0.3
-    light = np.clip(light / max(float(light[opaque].mean()), 1e-4), 0.1, 3) ** np.float32(contrast)
-    light = np.where(opaque, light, 1)[..., None]
+    light = np.clip(light / max(float(light[opaque].mean()), 1e-4), 0.35, 2.5)
+    light = np.where(opaque, light, 1)[..., None] ** (np.float32(contrast) * SHADES)
     rgb = np.clip(light * np.asarray(color, np.float32), 0, 1)
     return np.concatenate([rgb, np.clip(alpha * opacity, 0, 1), np.zeros_like(alpha)], 2).astype(np.float32)

@@ -31,20 +31,20 @@ MODIFIERS: dict[str, tuple[str, str, float]] = {
     "eyes/*-eye-eyefold-angle": ("down", "up", 0.25),
     "eyes/*-eye-height2": ("decr", "incr", 0.25),
     "eyes/*-eye-trans": ("in", "out", 0.25),
-    "nose/nose-scale-vert": ("decr", "incr", 0.25),
-    "nose/nose-scale-horiz": ("decr", "incr", 0.25),
-    "nose/nose-scale-depth": ("decr", "incr", 0.25),
-    "nose/nose-width1": ("decr", "incr", 0.3),
-    "nose/nose-width2": ("decr", "incr", 0.3),
-    "nose/nose-width3": ("decr", "incr", 0.3),
-    "nose/nose-point": ("down", "up", 0.25),
-    "nose/nose-point-width": ("decr", "incr", 0.25),
-    "nose/nose-base": ("down", "up", 0.25),
-    "nose/nose-curve": ("concave", "convex", 0.25),
-    "nose/nose-hump": ("decr", "incr", 0.2),
-    "nose/nose-flaring": ("decr", "incr", 0.25),
-    "nose/nose-volume": ("decr", "incr", 0.2),
-    "nose/nose-greek": ("decr", "incr", 0.2),
+    "nose/nose-scale-vert": ("decr", "incr", 0.17),
+    "nose/nose-scale-horiz": ("decr", "incr", 0.17),
+    "nose/nose-scale-depth": ("decr", "incr", 0.17),
+    "nose/nose-width1": ("decr", "incr", 0.21),
+    "nose/nose-width2": ("decr", "incr", 0.21),
+    "nose/nose-width3": ("decr", "incr", 0.21),
+    "nose/nose-point": ("down", "up", 0.17),
+    "nose/nose-point-width": ("decr", "incr", 0.17),
+    "nose/nose-base": ("down", "up", 0.17),
+    "nose/nose-curve": ("concave", "convex", 0.17),
+    "nose/nose-hump": ("decr", "incr", 0.14),
+    "nose/nose-flaring": ("decr", "incr", 0.17),
+    "nose/nose-volume": ("decr", "incr", 0.14),
+    "nose/nose-greek": ("decr", "incr", 0.14),
     "mouth/mouth-scale-horiz": ("decr", "incr", 0.25),
     "mouth/mouth-scale-vert": ("decr", "incr", 0.2),
     "mouth/mouth-trans": ("down", "up", 0.2),
@@ -94,6 +94,15 @@ MODIFIERS: dict[str, tuple[str, str, float]] = {
 }
 
 FACE_SHAPES = ("oval", "round", "diamond", "triangular", "invertedtriangular", "square", "rectangular")
+SMILE = {"mouth-corner-puller": 1.0, "eyebrows-left-inner-up": 0.35, "eyebrows-right-inner-up": 0.35}
+"""What a friendly look moves in the face, and how much."""
+FASHIONABLE = {"arms/*-upperarm-shoulder-muscle": -0.35, "torso/measure-shoulder-dist": -0.1}
+"""Slim shoulders, for all."""
+WOMANLY = {
+    "mouth/mouth-upperlip-volume": 0.12, "mouth/mouth-lowerlip-volume": 0.12, "chin/chin-width": -0.12,
+    "cheek/*-cheek-bones": 0.15, "nose/nose-scale-horiz": -0.1, "eyes/*-eye-scale": 0.12,
+}  # fmt: skip
+"""What most models' faces have, beyond the average."""
 
 
 def _sides(stem: str) -> tuple[str, ...]:
@@ -112,6 +121,10 @@ def _proportions(gender: str, age: str, end: str) -> str:
     return f"macrodetails/proportions/{gender}-{age}-averagemuscle-averageweight-{end}proportions"
 
 
+def _smile(ancestry: str, unit: str) -> str:
+    return f"expression/units/{ancestry}/{unit}"
+
+
 def _breast(age: str, end: str) -> str:
     return f"breast/female-{age}-averagemuscle-averageweight-{end}cup-averagefirmness"
 
@@ -125,6 +138,7 @@ def target_names() -> list[str]:
         names |= {_universal(gender, age, *levels) for levels in itertools.product(LEVELS, LEVELS)}
         names |= {_height(gender, age, end) for end in ("min", "max")}
         names |= {_proportions(gender, age, end) for end in ("ideal", "uncommon")}
+    names |= {_smile(ancestry, unit) for ancestry in ANCESTRIES for unit in SMILE}
     names |= {_breast(age, end) for age in ("young", "old") for end in ("min", "max")}
     return sorted(names)
 
@@ -191,6 +205,9 @@ def sample_figure(rng: np.random.Generator, gender: str) -> Figure:
         targets[_proportions(sex, group, "ideal")] = share * ideal
         if female:
             targets[_breast(group, "min" if cup < 0 else "max")] = share * abs(cup)
+    smile = float(rng.uniform(0.05, 0.4))
+    for ancestry, (unit, amount) in itertools.product(ANCESTRIES, SMILE.items()):
+        targets[_smile(ancestry, unit)] = shares[ancestry] * smile * amount
     targets |= _details(rng, female)
     targets = {name: weight for name, weight in targets.items() if abs(weight) > 1e-3}
     return Figure(
@@ -205,11 +222,14 @@ def sample_figure(rng: np.random.Generator, gender: str) -> Figure:
 
 
 def _details(rng: np.random.Generator, female: bool) -> dict[str, float]:
-    values = {stem: float(np.clip(rng.normal(), -2, 2)) * sigma for stem, (_, _, sigma) in MODIFIERS.items()}
-    # A friendly look: the corners of the mouth a little up, eyes a little open.
-    values["mouth/mouth-angles"] = 0.12 + abs(values["mouth/mouth-angles"])
-    values["eyes/*-eye-scale"] += 0.1 if female else 0.0
-    if not female:
+    values = {
+        stem: float(np.clip(rng.normal(), -1.7, 1.7)) * sigma for stem, (_, _, sigma) in MODIFIERS.items()
+    }
+    values |= {stem: values[stem] + more for stem, more in FASHIONABLE.items()}
+    values["mouth/mouth-angles"] = 0.1 + abs(values["mouth/mouth-angles"])  # a friendly look
+    if female:
+        values |= {stem: values[stem] + more for stem, more in WOMANLY.items()}
+    else:
         values["breast/breast-trans"] = values["breast/breast-dist"] = 0.0
     targets: dict[str, float] = {}
     for stem, value in values.items():

@@ -24,8 +24,8 @@ from utils.pose_drawing import JOINT_NAMES
 NUM_SKIN_VERTICES = 13380
 NOSE, LEFT_EAR = 297, 12038
 JOINT_BONES = {
-    "shoulder": "upperarm01", "elbow": "lowerarm01", "wrist": "wrist", "hip": "upperleg01", "knee": "lowerleg01",
-    "ankle": "foot", "eye": "eye",
+    "shoulder": "upperarm01", "elbow": "lowerarm01", "wrist": "wrist", "hip": "upperleg01",
+    "knee": "lowerleg01",    "ankle": "foot", "eye": "eye",
 }  # fmt: skip
 ARMS = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
 LEGS = ("pelvis", "upperleg", "lowerleg", "foot", "toe")
@@ -44,8 +44,8 @@ class Person:
         tails: (B, 3) float32 their tails.
         bones: (N, K) int32, the bones that move each base vertex, and
         weights: (N, K) float32, how much.
-        meshes: "body" (the base mesh's "body" group, on the first `NUM_SKIN_VERTICES` vertices), "eyes", "brows",
-            "lashes" and "hair"; the last two where there are any.
+        meshes: "body" (the base mesh's group of that name, on the first `NUM_SKIN_VERTICES` vertices), "eyes",
+            "brows", and where there are any "lashes", "hair" and "bun".
     """
 
     figure: Figure
@@ -64,7 +64,7 @@ class Person:
         return self.figure.gender
 
     def fit(self, proxy: assets.Proxy) -> np.ndarray:
-        """Put on something that is worn: its (V, 3) float32 rest vertices. `proxy` has the bones and weights."""
+        """Put on what is worn: its (V, 3) float32 rest vertices; `proxy` has the bones and weights."""
         return proxy.fit(self.vertices)
 
     def joints(self, transforms: np.ndarray) -> np.ndarray:

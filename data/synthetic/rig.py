@@ -1,7 +1,7 @@
 """The skeleton: MakeHuman's default bones, how rotations move them, and how they move the skin.
 
-Kavan et al., "Geometric Skinning with Approximate Dual Quaternion Blending", 2008: limbs keep their volume at
-shoulders, elbows and wrists, where a blend of matrices would let them collapse.
+A blend of matrices lets bent and twisted limbs collapse, one of dual quaternions (Kavan et al., "Geometric
+Skinning with Approximate Dual Quaternion Blending", 2008) lets shoulders bulge; the skin is between the two.
 """
 
 import itertools
@@ -10,6 +10,9 @@ import math
 import numpy as np
 
 from data.synthetic.compiled import njit
+
+DUAL = 0.3
+"""Share of the dual quaternions' blend; the rest is the matrices'."""
 
 # Each line hangs a chain on a bone that is already there; "*" is the left side, then the right.
 _CHAINS = """
@@ -123,11 +126,13 @@ def skin(rest: np.ndarray, bones: np.ndarray, weights: np.ndarray, transforms: n
     Returns:
         (V, 3) float32 vertices in the world.
     """
+    transforms = np.ascontiguousarray(transforms, np.float64)
     return _skin(
         np.ascontiguousarray(rest, np.float32),
         np.ascontiguousarray(bones, np.int32),
         np.ascontiguousarray(weights, np.float32),
-        _dual_quaternions(np.ascontiguousarray(transforms, np.float64)),
+        transforms,
+        _dual_quaternions(transforms),
     )
 
 
@@ -174,9 +179,9 @@ def _dual_quaternions(transforms):
 
 
 @njit()
-def _skin(rest, bones, weights, duals):
+def _skin(rest, bones, weights, transforms, duals):
     placed = np.empty_like(rest)
-    q = np.zeros(8)
+    q, m = np.zeros(8), np.zeros((3, 4))
     for vertex in range(len(rest)):
         # The heaviest bone decides the sign of the others: q and -q are one rotation.
         heaviest = 0
@@ -185,11 +190,16 @@ def _skin(rest, bones, weights, duals):
                 heaviest = k
         lead = duals[bones[vertex, heaviest]]
         q[:] = 0.0
+        m[:] = 0.0
         for k in range(bones.shape[1]):
             weight = weights[vertex, k]
             if weight == 0:
                 continue
-            dual = duals[bones[vertex, k]]
+            bone = bones[vertex, k]
+            for i in range(3):
+                for j in range(4):
+                    m[i, j] += weight * transforms[bone, i, j]
+            dual = duals[bone]
             if lead[0] * dual[0] + lead[1] * dual[1] + lead[2] * dual[2] + lead[3] * dual[3] < 0:
                 weight = -weight
             for i in range(8):
@@ -203,7 +213,10 @@ def _skin(rest, bones, weights, duals):
         tx = y * pz - z * py + w * px
         ty = z * px - x * pz + w * py
         tz = x * py - y * px + w * pz
-        placed[vertex, 0] = px + 2 * (y * tz - z * ty + w * q[5] - x * q[4] + y * q[7] - z * q[6])
-        placed[vertex, 1] = py + 2 * (z * tx - x * tz + w * q[6] - y * q[4] + z * q[5] - x * q[7])
-        placed[vertex, 2] = pz + 2 * (x * ty - y * tx + w * q[7] - z * q[4] + x * q[6] - y * q[5])
+        dx = px + 2 * (y * tz - z * ty + w * q[5] - x * q[4] + y * q[7] - z * q[6])
+        dy = py + 2 * (z * tx - x * tz + w * q[6] - y * q[4] + z * q[5] - x * q[7])
+        dz = pz + 2 * (x * ty - y * tx + w * q[7] - z * q[4] + x * q[6] - y * q[5])
+        placed[vertex, 0] = dx * DUAL + (m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3]) * (1 - DUAL)
+        placed[vertex, 1] = dy * DUAL + (m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3]) * (1 - DUAL)
+        placed[vertex, 2] = dz * DUAL + (m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3]) * (1 - DUAL)
     return placed
