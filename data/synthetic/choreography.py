@@ -225,9 +225,10 @@ class Choreography:
         stride = self.stride(feet, root[:, 2]) / stature
         left, _ = directions(root[:, 2])
         roll = WEIGHT_ROLL * weight
-        lead = np.clip(0.5 * (ahead - root[:, 2]), -0.3, 0.3)
+        lead = np.clip(0.5 * (ahead - root[:, 2]), -0.3, 0.3) * smoothstep(times / 0.25)
+        turning = (ahead - behind) / 0.17 * smoothstep(times / 0.25)
         spine, neck = self.trunk(root[:, 2], roll, lead, stride)
-        wrists, poles = self.arms(stride - stride[0], (ahead - behind) / 0.17)
+        wrists, poles = self.arms(stride - stride[0], turning)
         return Controls(
             place=root[:, :2] + (WEIGHT_SHIFT * stature * weight)[:, None] * left[:, [0, 2]],
             yaw=root[:, 2] - STRIDE_TWIST * stride,

@@ -144,7 +144,8 @@ def foot_tracks(stand: Stand, moves: list[RootMove], times: np.ndarray) -> dict[
             arc = np.sin(np.pi * np.clip(progress, 0, 1)) ** 2
             lifts[side] += min(0.42, 0.12 + 0.07 * length) * arc
             # The heel leaves first: the foot rolls over its ball and comes down nearly flat.
-            roll = smoothstep((progress + 0.35) / 0.5) * (1 - smoothstep((progress - 0.2) / 0.6))
+            early, late = max(0.0, begin - 0.35 * (end - begin)), begin + 0.15 * (end - begin)
+            roll = smoothstep((times - early) / (late - early)) * (1 - smoothstep((progress - 0.2) / 0.6))
             pitches[side] += min(0.42, 0.12 + 0.09 * length) * roll
             swings[side] += arc
             airborne[side] |= (progress > 0) & (progress < 1)
