@@ -18,11 +18,11 @@ from data.synthetic.mesh import PARTS, Mesh, SkinnedMesh
 from data.synthetic.motion import Motion, perform, sample_motions
 from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.person import Person, sample_person
-from data.synthetic.posing import visible_joints
+from data.synthetic.raster import draw
 from data.synthetic.rig import skin
-from data.synthetic.shading import draw
 from data.synthetic.studio import Camera, Studio, fit_camera, sample_studio
 from data.synthetic.surface import SurfaceWriter
+from data.synthetic.visibility import visible_joints
 from data.synthetic.wordings import sample_wording
 from utils.pose_drawing import NUM_JOINTS, draw_pose
 
@@ -136,7 +136,7 @@ def _find_keypoints(clip: Clip, transforms: np.ndarray) -> np.ndarray:
     joints = clip.person.joints(transforms)
     keypoints = np.empty((NUM_JOINTS, 3))
     keypoints[:, :2] = clip.camera.project(joints)[:, :2] - 0.5
-    keypoints[:, 2] = visible_joints(clip.person, transforms, joints, clip.camera)
+    keypoints[:, 2] = visible_joints(transforms, joints, clip.outfit.sections, clip.camera)
     return np.round(keypoints, 2)
 
 
@@ -196,7 +196,8 @@ def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Fr
             surface.add(scene.meshes, places, clip.camera, picture)
         keypoints = _find_keypoints(clip, clip.motion.transforms[number])
         check_joints(keypoints, picture.parts, number)
-        check_through(share_through(picture.body_triangles, scene.covered, picture.parts), number)
+        body = picture.surface.triangle[picture.surface.mesh == 0]
+        check_through(share_through(body, scene.covered, picture.parts), number)
         yield Frame(picture.picture, draw_pose(keypoints, clip.height, clip.width), picture.parts, keypoints)
 
 
