@@ -155,15 +155,8 @@ def veil(order, seen, world, normals, triangles, uv, owner, cut, texels, places,
 
 
 @njit
-def _encode(curve, channel, light):
-    """The film's value of some light."""
-    place = int(light * ((WHITE - 1) / TONE_RANGE) + 0.5)
-    return curve[channel, min(max(place, 0), WHITE - 1)]
-
-
-@njit
 def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, values, light, occlusion, step,
-            depth, ids, weights, over, through, background, curve, picture):  # fmt: skip
+            depth, ids, weights, over, through, background, picture):  # fmt: skip
     """Light what is opaque and reduce the samples to the picture.
 
     The four samples of a pixel that show the same surface at about the same depth are lit once.
@@ -171,8 +164,7 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
     Args:
         box: rows and columns, in samples, that may show the person.
         background: (H, W, 3) linear.
-        curve: the film's.
-        picture: (H, W, 3) uint8, overwritten; the other arguments are those of `veil`.
+        picture: (H, W, 3) float32, overwritten with linear light; the other arguments are those of `veil`.
     """
     normal, view, frame = np.empty(3, np.float32), np.empty(3, np.float32), np.zeros((2, 3), np.float32)
     scratch, lit = np.empty((3, CHANNELS), np.float32), np.empty(3, np.float32)
@@ -183,7 +175,7 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
         for column in range(width):
             if not (inside and box[2] <= 2 * column < box[3]):
                 for k in range(3):
-                    picture[row, column, k] = _encode(curve, k, background[row, column, k])
+                    picture[row, column, k] = background[row, column, k]
                 continue
             total[:] = 0.0
             done = 0  # bits of the samples that are lit
@@ -221,7 +213,35 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
                 for k in range(3):
                     total[k] += clear * min(lit[k], 1.6)
             for k in range(3):
-                picture[row, column, k] = _encode(curve, k, 0.25 * total[k])
+                picture[row, column, k] = 0.25 * total[k]
+
+
+@njit
+def develop(light, blur, saturation, curve, picture):
+    """From linear light to the film's picture.
+
+    Args:
+        light: (H, W, 3) float32.
+        blur: share of a pixel's light that the lens spreads to each of its four neighbours.
+        saturation: of colours, 1 as they are.
+        curve: (3, `WHITE`) uint8, the film's values of the light 0 to `TONE_RANGE`.
+        picture: (H, W, 3) uint8, overwritten.
+    """
+    height, width = light.shape[0], light.shape[1]
+    color = np.empty(3)
+    for row in range(height):
+        above, below = max(row - 1, 0), min(row + 1, height - 1)
+        for column in range(width):
+            left, right = max(column - 1, 0), min(column + 1, width - 1)
+            for k in range(3):
+                around = light[above, column, k] + light[below, column, k]
+                around += light[row, left, k] + light[row, right, k]
+                color[k] = (1.0 - 4.0 * blur) * light[row, column, k] + blur * around
+            grey = 0.25 * color[0] + 0.65 * color[1] + 0.10 * color[2]
+            for k in range(3):
+                value = max(grey + saturation * (color[k] - grey), 0.0)
+                place = int(value * ((WHITE - 1) / TONE_RANGE) + 0.5)
+                picture[row, column, k] = curve[k, min(place, WHITE - 1)]
 
 
 @njit

@@ -270,7 +270,7 @@ def eye_glint(normal, view, lights, out):
     hx, hy, hz = lights[0, 0] + view[0], lights[0, 1] + view[1], lights[0, 2] + view[2]
     length = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
     middle = max(0.0, (normal[0] * hx + normal[1] * hy + normal[2] * hz) * length)
-    strength = min(1.0, max(0.0, (middle - 0.955) / 0.02)) * 0.8
+    strength = min(1.0, max(0.0, (middle - 0.972) / 0.012)) * 0.75
     for k in range(3):
         out[k] += strength * (1.0 - min(out[k], 1.0))
 
@@ -325,6 +325,8 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
     if facing < 0.05:  # the relief does not turn what is seen away from the viewer
         for k in range(3):
             normal[k] += (0.05 - facing) * view[k]
+    if kind == EYE:  # lids and lashes keep light off it
+        shade, occlusion = 0.6 * shade, 0.6 * occlusion
     light_surface(kind, color, normal, view, value, shade, occlusion, lights, ambient, glint, out)
     if kind == EYE:
         eye_glint(normal, view, lights, out)

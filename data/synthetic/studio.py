@@ -94,6 +94,8 @@ class Studio:
         exposure: factor on all light.
         balance: red, green and blue gains.
         contrast: slope of the tone curve around middle grey, near 1.
+        saturation: of colours, near 1.
+        blur: share of a pixel's light that the lens spreads to each of its four neighbours.
     """
 
     backdrop: str
@@ -111,6 +113,8 @@ class Studio:
     exposure: float
     balance: tuple[float, float, float]
     contrast: float
+    saturation: float
+    blur: float
 
     def light_table(self) -> np.ndarray:
         """(L, 7) float32: direction, colour, softness of each lamp."""
@@ -206,9 +210,12 @@ def sample_studio(rng: np.random.Generator) -> Studio:
         glow=float(bright * rng.uniform(0.10, 0.30)),
         shadow=float(rng.uniform(0.35, 0.9)),
         reflection=float(rng.uniform(0.01, 0.07)) if rng.random() < 0.6 else 0.0,
-        exposure=float(np.exp(rng.normal(0.0, 0.07))),
+        # White walls are made by light that reaches the person too.
+        exposure=float(np.exp(rng.normal(0.13 if backdrop == "white" else 0.03, 0.08))),
         balance=tuple(_tint(rng, 0.018).tolist()),
         contrast=float(rng.uniform(0.96, 1.16)),
+        saturation=float(rng.uniform(0.98, 1.2)),
+        blur=float(rng.uniform(0.02, 0.10)),
     )
 
 
