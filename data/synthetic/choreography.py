@@ -1,7 +1,6 @@
 """What a motion asks of the body: steps, weight, trunk, head and arms over time."""
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -105,7 +104,8 @@ class Choreography:
         self.performance, self.measures = performance, measures
         self.times, self.amplitude = times, amplitude
         self.moves: list[RootMove] = []
-        self.weight_keys: list[tuple[float, float]] = [(0.0, performance.stance.weight)]
+        self.shifts: list[tuple[float, float, float]] = []
+        """From when to when the weight goes where."""
         self.raised = {s: np.zeros(len(times)) for s in SIDES}
         self.on_hip = {s: np.full(len(times), performance.arms[s].on_hip) for s in SIDES}
         self.yaw = performance.stance.yaw
@@ -129,7 +129,7 @@ class Choreography:
             steps = 4 if alone else 3
             distance = 0.47 * size * (1 if alone else 0.75)
             aside = 0.25 * distance * math.sin(self.yaw)
-            self.moves.append(RootMove(start, end, aside, distance, 0.0, steps, first))
+            self.moves.append(RootMove(start, end, aside, distance, 0.0, steps, first, width=0.65))
         elif motion.startswith("step"):
             distance = 0.145 * size * SIDES[side]
             dx, dz = distance * math.cos(self.yaw), -distance * math.sin(self.yaw)
@@ -160,34 +160,33 @@ class Choreography:
             done = start + (0.55 + 0.4 * vary) * length
             for s in SIDES if motion.startswith("hands") else (side,):
                 self.on_hip[s] = np.maximum(self.on_hip[s], self.ease(start, done))
+            if not motion.startswith("hands"):
+                self.shifts.append((start, done, SIDES[side] * (0.5 + 0.5 * vary)))
 
     def sway(self, start: float, end: float, vary: float) -> None:
         """Shift the weight from leg to leg."""
         halves = max(2, round((end - start) / (0.75 + 0.3 * vary)))
-        now = self.performance.stance.weight
-        direction = -math.copysign(1.0, now)
-        self.weight_keys.append((start, now))
-        for i in range(1, halves + 1):
-            reach = direction * (0.75 + 0.25 * vary) * self.amplitude if i < halves else 0.6 * direction
-            self.weight_keys.append((start + i * (end - start) / halves, reach))
+        direction = -math.copysign(1.0, self.performance.stance.weight)
+        half = (end - start) / halves
+        for i in range(halves):
+            reach = (0.75 + 0.25 * vary) * self.amplitude if i < halves - 1 else 0.6
+            self.shifts.append((start + i * half, start + (i + 1) * half, direction * reach))
             direction = -direction
 
     def weight(self) -> np.ndarray:
         """(F,) -1 over the right foot to 1 over the left: always over the one that stands."""
-        keys = list(self.weight_keys)
-        steps = step_times(self.moves)
-        for begin, end, side in steps:
-            settled = keys[-1][0]
-            keys.append((max(settled, begin - 0.5 * (end - begin)), keys[-1][1]))
-            keys.append((begin + 0.35 * (end - begin), -0.8 * SIDES[side]))
-        if steps:
-            _, end, side = steps[-1]
-            final = (0.35 + 0.6 * self.performance.moments[3]) * SIDES[side]
-            keys.append((end + 0.35, final))
-        weight = np.full(len(self.times), keys[0][1])
-        for (t0, w0), (t1, w1) in itertools.pairwise(keys):
-            if t1 > t0:
-                weight += (w1 - w0) * smoothstep((self.times - t0) / (t1 - t0))
+        shifts = list(self.shifts)
+        for move in self.moves:
+            for begin, end, side in step_times([move]):
+                length = end - begin
+                shifts.append((max(0.0, begin - 0.5 * length), begin + 0.35 * length, -0.8 * SIDES[side]))
+            rest = (0.35 + 0.6 * self.performance.moments[3]) * SIDES[side]
+            shifts.append((end - 0.15 * length, end + 0.35, rest))
+        now = self.performance.stance.weight
+        weight = np.full(len(self.times), now)
+        for start, end, target in sorted(shifts):
+            weight += (target - now) * self.ease(start, end)
+            now = target
         return weight
 
     def arms(self, stride: np.ndarray, turning: np.ndarray) -> tuple[dict, dict]:

@@ -46,6 +46,7 @@ class RootMove:
     dyaw: float
     steps: int
     first: str
+    width: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +103,15 @@ def root_track(stand: Stand, moves: list[RootMove], times: np.ndarray) -> np.nda
     return track
 
 
-def _neutral(stand: Stand, root: np.ndarray, side: str) -> np.ndarray:
+def _neutral(stand: Stand, root: np.ndarray, side: str, width: float = 1.0) -> np.ndarray:
     """Where a foot belongs under a body at `root` (3,): x and z of its ball, and its direction."""
     x, z, yaw = root
     foot = yaw + SIDES[side] * stand.toe_out[side]
     left, front = directions(np.array(yaw))
     _, along = directions(np.array(foot))
-    place = SIDES[side] * stand.half_width * left + stand.forward[side] * front + stand.foot_reach * along
+    place = (
+        SIDES[side] * width * stand.half_width * left + stand.forward[side] * front + stand.foot_reach * along
+    )
     return np.array([x + place[0], z + place[2], foot])
 
 
@@ -136,17 +139,17 @@ def foot_tracks(stand: Stand, moves: list[RootMove], times: np.ndarray) -> dict[
         for i, (begin, end, side) in enumerate(step_times([move])):
             # A foot lands where the body will be in the middle of that foot's stand.
             until = move.end if i >= move.steps - 2 else begin + 1.45 * span
-            landing = _neutral(stand, root_track(stand, moves, np.array([until]))[0], side)
+            landing = _neutral(stand, root_track(stand, moves, np.array([until]))[0], side, move.width)
             progress = (times - begin) / (end - begin)
             step = planted[side] + smoothstep(progress)[:, None] * (landing - planted[side])
             tracks[side] = np.where((progress > 0)[:, None], step, tracks[side])
             length = np.hypot(*(landing - planted[side])[:2])
             arc = np.sin(np.pi * np.clip(progress, 0, 1)) ** 2
-            lifts[side] += min(0.42, 0.12 + 0.07 * length) * arc
+            lifts[side] += min(0.42, 0.10 + 0.05 * length) * arc
             # The heel leaves first: the foot rolls over its ball and comes down nearly flat.
             early, late = max(0.0, begin - 0.35 * (end - begin)), begin + 0.15 * (end - begin)
             roll = smoothstep((times - early) / (late - early)) * (1 - smoothstep((progress - 0.2) / 0.6))
-            pitches[side] += min(0.42, 0.12 + 0.09 * length) * roll
+            pitches[side] += min(0.42, 0.10 + 0.06 * length) * roll
             swings[side] += arc
             airborne[side] |= (progress > 0) & (progress < 1)
             planted[side] = landing
