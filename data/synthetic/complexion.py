@@ -25,7 +25,7 @@ TONES = np.array(
 ANCESTRAL_TONES = {"caucasian": 0.17, "asian": 0.27, "african": 0.80}
 HAIRLINE = (
     (386, 265), (388, 247), (393, 236), (402, 228), (412, 220), (417, 200), (425, 178), (450, 167),
-    (459, 150),    (460, 86), (437, 88), (386, 100), (350, 128), (322, 168), (320, 200), (334, 232), (360, 265),
+    (459, 150), (460, 86), (437, 88), (386, 100), (350, 128), (322, 168), (320, 200), (334, 232), (360, 265),
 )  # fmt: skip
 """Outline of one half of the scalp in the skins' textures, in pixels."""
 IRISES = {
@@ -34,6 +34,9 @@ IRISES = {
 }  # fmt: skip
 SHADES = np.array((0.85, 1.0, 1.1), np.float32)
 """Contrast of red, green and blue in hair: its shades are warmer than its lights."""
+WOMENS_BROWS = ("eyebrow001", "eyebrow001", "eyebrow006", "eyebrow008", "eyebrow010")
+MENS_BROWS = ("eyebrow001", "eyebrow009", "eyebrow009", "eyebrow010")
+"""Those that look friendly."""
 LIPSTICKS = {
     "rose": (0.42, 0.10, 0.13), "red": (0.45, 0.025, 0.03), "berry": (0.21, 0.025, 0.06),
     "nude": (0.42, 0.20, 0.15),
@@ -74,14 +77,13 @@ def sample_complexion(rng: np.random.Generator, figure: Figure) -> Complexion:
     tone = float(np.clip(rng.normal(mean, 0.09), 0, 1))
     at = tone * (len(TONES) - 1)
     color = np.array([np.interp(at, range(len(TONES)), TONES[:, channel]) for channel in range(3)])
-    color *= (1.0, rng.uniform(0.95, 1.04), rng.uniform(0.92, 1.08))
+    color = color * (1.0, rng.uniform(0.95, 1.04), rng.uniform(0.92, 1.08))
     fair = max(0.0, 1 - tone / 0.45) * figure.ancestry["caucasian"]
     odds = np.array([0.45 + tone, 0.25 + 2 * tone, 0.35 * fair + 0.05, 0.3 * fair, 0.6 * fair, 0.2 * fair])
     eyes = list(IRISES)[rng.choice(len(IRISES), p=odds / odds.sum())]
     female = figure.gender == "woman"
     lipstick = list(LIPSTICKS)[rng.choice(len(LIPSTICKS), p=(0.34, 0.12, 0.1, 0.28, 0.16))]
     strength = float(rng.uniform(0.1, 0.75)) if female else 0.0
-    brows = (1, 2, 3, 4, 5, 8, 10, 11) if female else (1, 4, 8, 9, 12)
     return Complexion(
         tone=tone,
         color=color,
@@ -90,7 +92,7 @@ def sample_complexion(rng: np.random.Generator, figure: Figure) -> Complexion:
         lips=np.array(LIPSTICKS[lipstick]) * (1 - 0.45 * tone),
         lip_strength=strength,
         shadow=float(rng.uniform(0, 0.5)) if female else 0.0,
-        brow=f"eyebrow{brows[rng.integers(len(brows))]:03}",
+        brow=str(rng.choice(WOMENS_BROWS if female else MENS_BROWS)),
         lashes=f"eyelashes{rng.integers(1, 5):02}" if female or rng.random() < 0.3 else None,
     )
 
@@ -104,7 +106,7 @@ def _skin_name(rng: np.random.Generator, figure: Figure, kind: str) -> str:
 
 def linear(srgb: np.ndarray) -> np.ndarray:
     """Colours in sRGB, 0..255, as linear float32 in 0..1."""
-    values = np.asarray(srgb, np.float32) / 255
+    values = np.asarray(srgb, np.float32) / np.float32(255)
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
@@ -118,9 +120,8 @@ def srgb_ints(color: np.ndarray) -> list[int]:
 def blurred(values: np.ndarray, radius: int) -> np.ndarray:
     """Averaged over squares of 2 `radius` + 1 pixels, twice."""
     for axis in (0, 1, 0, 1):
-        values = sum(np.roll(values, step, axis) for step in range(-radius, radius + 1)) / np.float32(
-            2 * radius + 1
-        )
+        steps = range(-radius, radius + 1)
+        values = np.sum([np.roll(values, step, axis) for step in steps], axis=0) / np.float32(len(steps))
     return values
 
 
@@ -170,11 +171,11 @@ def paint_skin(
     ratio = bare * (1 - share) + (dark * (1 - around) + bare * around) * share
     skin = complexion.color.astype(np.float32) * ratio ** np.float32(0.85 - 0.2 * complexion.tone)
 
-    natural = complexion.color * (0.93, 0.58, 0.60)
+    natural = complexion.color * (0.90, 0.50, 0.52)
     lips = (natural * (1 - complexion.lip_strength) + complexion.lips * complexion.lip_strength).astype(
         np.float32
     )
-    lip_mask = 0.75 * _mask("mask_lips")
+    lip_mask = 0.9 * _mask("mask_lips")
     skin = skin * (1 - lip_mask) + lips * (0.45 + 0.55 * ratio.mean(2, keepdims=True)) * lip_mask
     skin = skin * (1 - np.float32(0.7 * complexion.shadow) * _mask("mask_eyelids"))
 
@@ -203,8 +204,6 @@ def paint_eye(color: str, rng: np.random.Generator) -> np.ndarray:
     for edge, softness, layer in ((0.5, 0.04, iris), (0.19, 0.03, np.full(3, 0.004, np.float32))):
         inside = np.clip((edge - radius) / softness, 0, 1)[..., None]
         eye = eye * (1 - inside) + layer * inside
-    glint = 0.7 * np.exp(-((x + 0.16) ** 2 + (y + 0.2) ** 2) / 0.006)[..., None]
-    eye = eye * (1 - glint) + glint
     return np.concatenate([eye, np.ones_like(eye[..., :1]), np.zeros_like(eye[..., :1])], 2).astype(
         np.float32
     )
@@ -230,7 +229,7 @@ def paint_strands(name: str, color: np.ndarray, contrast: float, opacity: float)
     )
     light = linear(painted[..., :3]) @ np.array((0.3, 0.6, 0.1), np.float32)
     opaque = alpha[..., 0] > 0.3
-    light = np.clip(light / max(float(light[opaque].mean()), 1e-4), 0.35, 2.5)
+    light = np.clip(light / max(float(light[opaque].mean()), 1e-4), 0.4, 1.8)
     light = np.where(opaque, light, 1)[..., None] ** (np.float32(contrast) * SHADES)
     rgb = np.clip(light * np.asarray(color, np.float32), 0, 1)
     return np.concatenate([rgb, np.clip(alpha * opacity, 0, 1), np.zeros_like(alpha)], 2).astype(np.float32)

@@ -14,7 +14,7 @@ from data.synthetic.rig import BONE, BONES
 COLORS = {
     "black": (0.016, 0.013, 0.012), "dark brown": (0.040, 0.024, 0.016), "brown": (0.095, 0.052, 0.030),
     "light brown": (0.19, 0.115, 0.065), "auburn": (0.15, 0.052, 0.024), "dark blond": (0.27, 0.18, 0.10),
-    "blond": (0.42, 0.30, 0.175), "light blond": (0.55, 0.44, 0.30), "grey": (0.36, 0.35, 0.34),
+    "blond": (0.37, 0.265, 0.155), "light blond": (0.47, 0.365, 0.235), "grey": (0.36, 0.35, 0.34),
 }  # fmt: skip
 COLOR_ODDS = {
     "caucasian": (0.08, 0.2, 0.22, 0.14, 0.07, 0.13, 0.11, 0.05, 0.0),
@@ -136,7 +136,9 @@ class Hair:
             meshes.append(self._bun(head))
         points = haircut.fluff(points, head, self.fluff)
         if style.parting is not None:
-            points = haircut.sweep(points, head, style.parting)
+            combed = haircut.sweep(points, head, style.parting)
+            kept &= haircut.whole(points, combed, proxy.triangles)
+            points = combed
         if style.lifted:
             points = haircut.lift(points, head)
         points = haircut.shorten(points, head, self.length)
@@ -213,7 +215,7 @@ def sample_hair(rng: np.random.Generator, figure: Figure, complexion: Complexion
     style = STYLES[name]
     shades = np.zeros(len(COLORS))
     for ancestry, share in figure.ancestry.items():
-        shades += share * np.array(COLOR_ODDS[ancestry])
+        shades += share**2 * np.array(COLOR_ODDS[ancestry])
     shades[4:-1] *= max(0.1, 1 - 1.3 * complexion.tone)
     shades[-1] = shades.sum() * np.clip((figure.age - 42) / 22, 0, 3)
     color_name = list(COLORS)[rng.choice(len(COLORS), p=shades / shades.sum())]
@@ -226,7 +228,7 @@ def sample_hair(rng: np.random.Generator, figure: Figure, complexion: Complexion
         style=name,
         color=np.minimum(color, 0.75),
         color_name=color_name,
-        cap=np.minimum(color * 0.6, 0.25) if style.proxy else np.minimum(color, 0.03) + 0.008,
+        cap=np.minimum(color * 0.6, 0.25) if style.proxy else np.minimum(0.6 * color + 0.004, 0.1),
         coverage=float(rng.uniform(*style.coverage)),
         length=float(rng.uniform(*style.length)),
         waves=float(rng.uniform(*style.waves)),

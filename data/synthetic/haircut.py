@@ -90,7 +90,7 @@ def sweep(points: np.ndarray, head: Head, parting: float) -> np.ndarray:
     """
     points = points.copy()
     x, y, z = (points - head.eyes).T / head.eye
-    front = smooth(-0.6, 0.2, z) * smooth(2.2, 0.7, y)
+    front = smooth(-1.0, -0.2, z) * smooth(2.7, 1.2, y)
     side = np.where(x > parting, 1, -1)
     wide = 2.25 - 0.25 * smooth(-2, -4, y)
     aside = side * (wide + 0.18 * np.abs(x))
@@ -98,6 +98,19 @@ def sweep(points: np.ndarray, head: Head, parting: float) -> np.ndarray:
     points[:, 0] += moved * (aside - x) * head.eye
     points[:, 2] -= moved * smooth(2.25, 0.5, np.abs(x)) * 1.4 * head.eye
     return points
+
+
+def whole(before: np.ndarray, after: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(T,) bool: triangles that combing from `before` to `after` has not torn apart."""
+    sides = [(0, 1), (1, 2), (2, 0)]
+    lengths = (
+        np.stack(
+            [np.linalg.norm(points[triangles[:, a]] - points[triangles[:, b]], axis=1) for a, b in sides]
+        )
+        for points in (before, after)
+    )
+    old, new = lengths
+    return (new < 2.5 * old + 0.25).all(0)
 
 
 def lift(points: np.ndarray, head: Head) -> np.ndarray:
@@ -154,6 +167,6 @@ def bun(center: np.ndarray, radii: np.ndarray, twist: float) -> tuple[np.ndarray
     number = np.arange(around * along).reshape(along, around)
     a, b, c, d = number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]
     triangles = np.concatenate(
-        [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)]
+        [np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]
     )
     return points.astype(np.float32), triangles.astype(np.int32), mapped[triangles].astype(np.float32)

@@ -94,7 +94,7 @@ MODIFIERS: dict[str, tuple[str, str, float]] = {
 }
 
 FACE_SHAPES = ("oval", "round", "diamond", "triangular", "invertedtriangular", "square", "rectangular")
-SMILE = {"mouth-corner-puller": 1.0, "eyebrows-left-inner-up": 0.35, "eyebrows-right-inner-up": 0.35}
+SMILE = {"mouth-corner-puller": 1.0, "eyebrows-left-inner-up": 0.8, "eyebrows-right-inner-up": 0.8}
 """What a friendly look moves in the face, and how much."""
 FASHIONABLE = {"arms/*-upperarm-shoulder-muscle": -0.35, "torso/measure-shoulder-dist": -0.1}
 """Slim shoulders, for all."""
@@ -191,7 +191,7 @@ def sample_figure(rng: np.random.Generator, gender: str) -> Figure:
     )
     weight = float(np.clip(rng.normal(-0.42 if female else -0.2, 0.3) + (age - 30) * 0.006, -0.85, 0.6))
     muscle = float(np.clip(rng.normal(-0.02 if female else 0.15, 0.22), -0.5, 0.6))
-    shares = dict(zip(ANCESTRIES, (float(x) for x in rng.dirichlet((0.55, 0.4, 0.45))), strict=True))
+    shares = dict(zip(ANCESTRIES, (float(x) for x in rng.dirichlet((0.42, 0.3, 0.34))), strict=True))
 
     targets: dict[str, float] = {}
     sex = GENDERS[gender]

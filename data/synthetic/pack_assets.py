@@ -23,6 +23,7 @@ import tyro
 from PIL import Image
 
 from data.synthetic import assets
+from data.synthetic.complexion import MENS_BROWS, WOMENS_BROWS
 from data.synthetic.morphs import target_names
 from data.synthetic.rig import BONE, BONES, PARENTS
 
@@ -201,6 +202,12 @@ def _ranges(words: list[str]) -> list[int]:
     return numbers
 
 
+def worn_names(folder: pathlib.Path) -> set[str]:
+    """What is packed of what can be worn: brows that nobody has are left out, and what has no texture."""
+    names = {path.parent.name for path in folder.glob("*/*/*.mhclo") if path.stem == path.parent.name}
+    return {name for name in names if not name.startswith("eyebrow") or name in (*WOMENS_BROWS, *MENS_BROWS)}
+
+
 def texture_name(path: pathlib.Path) -> str:
     """A texture's name in the pack: that of what wears it."""
     name = path.stem.replace("_diffuse", "")
@@ -255,12 +262,15 @@ def main(config: PackConfig) -> None:
             for name in target_names()
         ),
     ]
+    worn = worn_names(config.makehuman)
     for folder in sorted(path for kind in FOLDERS for path in (config.makehuman / kind).iterdir()):
-        if (folder / f"{folder.name}.mhclo").exists():
+        if folder.name in worn:
             members[f"proxies/{folder.name}.npz"] = _npz(pack_proxy(folder))
             origin = folder.relative_to(config.makehuman)
             sources.append((f"proxies/{folder.name}.npz", f"{github}{origin}/{folder.name}.{{obj,mhclo}}"))
     for path in sorted((config.makehuman / "textures").glob("*/*.png")):
+        if texture_name(path) not in worn and path.parent.name != "skins":
+            continue
         members[f"textures/{texture_name(path)}.webp"] = pack_texture(path)
         painted = ", logo painted over" if texture_name(path) in LOGOS else ""
         origin = path.relative_to(config.makehuman / "textures")

@@ -44,8 +44,8 @@ class Person:
         tails: (B, 3) float32 their tails.
         bones: (N, K) int32, the bones that move each base vertex, and
         weights: (N, K) float32, how much.
-        meshes: "body" (the base mesh's group of that name, on the first `NUM_SKIN_VERTICES` vertices), "eyes",
-            "brows", and where there are any "lashes", "hair" and "bun".
+        meshes: "body" (the group of that name, on the first `NUM_SKIN_VERTICES` vertices), "eyes", "brows",
+            and where there are any "lashes", "hair" and "bun".
     """
 
     figure: Figure

@@ -51,7 +51,7 @@ def test_one_bone_moves_rigidly():
 
 
 def test_a_bent_joint_keeps_its_thickness():
-    # A tube along x, bent by 120 degrees in its middle: half and half, a blend of matrices would halve it, and ours is between.
+    # A tube along x, twisted by 120 degrees in its middle: a blend of matrices would halve it there.
     heads = np.zeros((len(BONES), 3))
     turns = np.tile(np.eye(3), (len(BONES), 1, 1))
     turns[BONE["lowerarm01.L"]] = rotation((1, 0, 0), 120)
