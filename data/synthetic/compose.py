@@ -64,20 +64,16 @@ def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texe
 
 
 @njit
-def veil(order, seen, world, normals, triangles, uv, owner, cut, texels, places, values, strand_light, light,
-         occlusion, step, depth, ids, over, through):  # fmt: skip
+def veil(order, seen, triangles, uv, owner, cut, texels, places, values, vertex_light, depth, over, through):
     """Lay hair, lashes and lace over what is opaque, nearest first.
 
     Args:
         order: triangles to lay, nearest first.
-        seen, world, normals: (N, 3) vertices in samples with their depth, in the world, and their normals.
+        seen: (N, 3) vertices in samples, with their depth.
         triangles, uv, owner, cut: of the scene.
         texels, places, values: of its materials.
-        strand_light: (N, 5) of `light_strands`.
-        light: of the studio.
-        occlusion: of `passes.occlude`, every
-        step: samples.
-        depth, ids: of what is opaque at each sample.
+        vertex_light: (N, 5) of `shading.light_vertices`.
+        depth: (H, W) of what is opaque at each sample.
         over: (H, W, 3), receives the light of what is laid, and
         through: (H, W) how much of what is behind is seen.
 
@@ -87,8 +83,6 @@ def veil(order, seen, world, normals, triangles, uv, owner, cut, texels, places,
     """
     height, width = depth.shape
     color, spare = np.empty(CHANNELS, np.float32), np.empty(3, np.float32)
-    normal, view, frame = np.empty(3, np.float32), np.empty(3, np.float32), np.zeros((2, 3), np.float32)
-    scratch = np.empty((3, CHANNELS), np.float32)
     hit_depth = np.zeros((height, width), np.float32)
     hit_ids = np.full((height, width), -1, np.int32)
     hit_weights = np.zeros((height, width, 2), np.float32)
@@ -107,7 +101,7 @@ def veil(order, seen, world, normals, triangles, uv, owner, cut, texels, places,
             continue
         inverse = 1.0 / area
         number = owner[t]
-        strands = int(values[number, 0]) == STRANDS
+        gain = 1.25 if int(values[number, 0]) == STRANDS else 1.0
         scale, tiled = values[number, 2], values[number, 1] > 0.5
         size = uv_size(seen, uv, t, a, b, c)
         level = min(max(int(math.log2(max(size * values[number, 11], 1e-6)) + 0.4), 0), LEVELS - 1)
@@ -123,25 +117,18 @@ def veil(order, seen, world, normals, triangles, uv, owner, cut, texels, places,
                 z = w * seen[a, 2] + u * seen[b, 2] + v * seen[c, 2]
                 if z - NEAR > depth[y, x] or w * cut[a] + u * cut[b] + v * cut[c] <= 0.0:
                     continue
-                if strands:
-                    tu = (w * uv[t, 0, 0] + u * uv[t, 1, 0] + v * uv[t, 2, 0]) * scale
-                    tv = (w * uv[t, 0, 1] + u * uv[t, 1, 1] + v * uv[t, 2, 1]) * scale
-                    texel(texels, places, number, level, tiled, tu, tv, color)
-                    alpha = min(1.0, 1.25 * color[3])
-                    if alpha < 0.02:
-                        continue
-                    sharp = w * strand_light[a, 3] + u * strand_light[b, 3] + v * strand_light[c, 3]
-                    broad = w * strand_light[a, 4] + u * strand_light[b, 4] + v * strand_light[c, 4]
-                    grain = 0.4 + 0.6 * min(color[1] * 6.0, 1.6)
-                    for k in range(3):
-                        lit = w * strand_light[a, k] + u * strand_light[b, k] + v * strand_light[c, k]
-                        spare[k] = color[k] * (lit + 1.1 * broad) + 0.045 * sharp * grain
-                else:
-                    open_ = openness(occlusion, depth, step, y, x, depth[y, x])
-                    alpha = light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texels, places,
-                                        values, light, open_, normal, view, frame, scratch, spare)  # fmt: skip
-                    if alpha < 0.02:
-                        continue
+                tu = (w * uv[t, 0, 0] + u * uv[t, 1, 0] + v * uv[t, 2, 0]) * scale
+                tv = (w * uv[t, 0, 1] + u * uv[t, 1, 1] + v * uv[t, 2, 1]) * scale
+                texel(texels, places, number, level, tiled, tu, tv, color)
+                alpha = min(1.0, gain * color[3])
+                if alpha < 0.02:
+                    continue
+                sharp = w * vertex_light[a, 3] + u * vertex_light[b, 3] + v * vertex_light[c, 3]
+                broad = w * vertex_light[a, 4] + u * vertex_light[b, 4] + v * vertex_light[c, 4]
+                grain = 0.4 + 0.6 * min(color[1] * 6.0, 1.6)
+                for k in range(3):
+                    lit = w * vertex_light[a, k] + u * vertex_light[b, k] + v * vertex_light[c, k]
+                    spare[k] = color[k] * (lit + 1.1 * broad) + 0.045 * sharp * grain
                 share = through[y, x] * alpha
                 for k in range(3):
                     over[y, x, k] += share * spare[k]
@@ -164,7 +151,7 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
     Args:
         box: rows and columns, in samples, that may show the person.
         background: (H, W, 3) linear.
-        picture: (H, W, 3) float32, overwritten with linear light; the other arguments are those of `veil`.
+        picture: (H, W, 3) float32, overwritten with linear light.
     """
     normal, view, frame = np.empty(3, np.float32), np.empty(3, np.float32), np.zeros((2, 3), np.float32)
     scratch, lit = np.empty((3, CHANNELS), np.float32), np.empty(3, np.float32)
@@ -239,9 +226,9 @@ def develop(light, blur, saturation, curve, picture):
                 color[k] = (1.0 - 4.0 * blur) * light[row, column, k] + blur * around
             grey = 0.25 * color[0] + 0.65 * color[1] + 0.10 * color[2]
             for k in range(3):
-                value = max(grey + saturation * (color[k] - grey), 0.0)
-                place = int(value * ((WHITE - 1) / TONE_RANGE) + 0.5)
-                picture[row, column, k] = curve[k, min(place, WHITE - 1)]
+                value = grey + saturation * (color[k] - grey)
+                value = min(value, TONE_RANGE) if value > 0.0 else 0.0  # what is not a number, too
+                picture[row, column, k] = curve[k, int(value * ((WHITE - 1) / TONE_RANGE) + 0.5)]
 
 
 @njit

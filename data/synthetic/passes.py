@@ -218,6 +218,8 @@ def occlude(depth, box, step, focal, reach):
 @njit
 def openness(occlusion, depth, step, y, x, z):
     """The occlusion at a sample, between the grid's places that lie at about its depth."""
+    if z == np.inf:
+        return 1.0
     rows, columns = occlusion.shape
     row, column = y / step, x / step
     r0, c0 = int(row), int(column)

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.synthetic import compose, floor, passes
 from data.synthetic.mesh import Mesh
-from data.synthetic.shading import Materials, light_strands, pack_materials
+from data.synthetic.shading import Materials, light_vertices, pack_materials
 from data.synthetic.studio import Camera, Studio, backdrop, tone_curve
 
 OVERSAMPLING = 2
@@ -182,17 +182,20 @@ def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio:
     occlusion = passes.occlude(buffers.depth, box, step, np.float32(fine.focal), OCCLUSION_REACH)
     light = passes.Light(lights, ambient, light_view, shadow, radius, position)
     materials = scene.materials
-    strand_light = np.zeros((len(world), 5), np.float32)
-    for i in scene.strands:
-        own = slice(scene.starts[i], scene.starts[i + 1])
-        tris = slice(scene.firsts[i], scene.firsts[i + 1])
-        tangents = passes.strand_tangents(world[own], scene.triangles[tris] - scene.starts[i], scene.uv[tris])
-        light_strands(world[own], normals[own], tangents, in_light[own], shadow, radius, lights, ambient,
-                      position, strand_light[own])  # fmt: skip
+    vertex_light = np.zeros((len(world), 5), np.float32)
+    for i, mesh in enumerate(meshes):
+        if mesh.blended:
+            own = slice(scene.starts[i], scene.starts[i + 1])
+            tris = slice(scene.firsts[i], scene.firsts[i + 1])
+            tangents = passes.strand_tangents(
+                world[own], scene.triangles[tris] - np.int32(scene.starts[i]), scene.uv[tris]
+            )
+            light_vertices(world[own], normals[own], tangents, i in scene.strands, in_light[own], shadow, radius,
+                           lights, ambient, position, vertex_light[own])  # fmt: skip
     order = scene.blended[np.argsort(seen[scene.triangles[scene.blended], 2].sum(1), kind="stable")]
-    hit = compose.veil(order, seen, world, normals, scene.triangles, scene.uv, scene.owner, scene.cut,
-                       materials.texels, materials.places, materials.values, strand_light, light, occlusion,
-                       step, buffers.depth, buffers.ids, buffers.veil, buffers.through)  # fmt: skip
+    hit = compose.veil(order, seen, scene.triangles, scene.uv, scene.owner, scene.cut, materials.texels,
+                       materials.places, materials.values, vertex_light, buffers.depth, buffers.veil,
+                       buffers.through)  # fmt: skip
     background = np.array(backdrop(studio, camera))
     _shade_floor(background, scene, world, camera, studio)
     linear = np.empty((camera.height, camera.width, 3), np.float32)

@@ -229,6 +229,8 @@ def light_surface(kind, color, normal, view, value, shade, occlusion, lights, am
     blue = (ambient[2] * up + ambient[5] * (1.0 - up) + direct) * open2
     high = 0.0
     alpha2 = max(rough, 0.06) ** 4
+    if kind == CLOTH:
+        alpha2 = min(2.2 * alpha2 + 0.01, 1.0)
     for q in range(lights.shape[0]):
         lx, ly, lz = lights[q, 0], lights[q, 1], lights[q, 2]
         cosine = nx * lx + ny * ly + nz * lz
@@ -255,7 +257,11 @@ def light_surface(kind, color, normal, view, value, shade, occlusion, lights, am
     fresnel = specular + (1.0 - specular) * (1.0 - rough) * 0.6 * grazing**5
     twice = 2.0 * (nx * view[0] + ny * view[1] + nz * view[2])
     rx, ry, rz = twice * nx - view[0], twice * ny - view[1], twice * nz - view[2]
-    gloss = (1.0 - rough) if kind != SKIN else 0.25
+    gloss = 1.0 - rough
+    if kind == SKIN:
+        gloss = 0.25
+    elif kind == CLOTH:  # threads scatter what a smooth surface would mirror
+        gloss *= 0.45
     high += fresnel * gloss * 1.6 * mirror_light(rx, ry, rz, rough, lights, ambient) * (0.3 + 0.7 * occlusion)
     high *= glint
     sheen = value[6] * grazing**3 * occlusion * 0.9
@@ -281,16 +287,16 @@ def flake_glint(u, v, size, normal, view, lights, amount):
     total = 0.0
     step = max(0.035, 0.9 * size)
     i, j = int(math.floor(u / step)), int(math.floor(v / step))
-    tilt_x = (hash_cell(i, j, 1) - 0.5) * 0.75
-    tilt_y = (hash_cell(i, j, 2) - 0.5) * 0.75
+    tilt_x = (hash_cell(i, j, 1) - 0.5) * 0.9
+    tilt_y = (hash_cell(i, j, 2) - 0.5) * 0.9
     nx, ny, nz = normal[0] + tilt_x, normal[1] + tilt_y, normal[2] + 0.3 * (tilt_x - tilt_y)
     length = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz)
     for q in range(lights.shape[0]):
         hx, hy, hz = lights[q, 0] + view[0], lights[q, 1] + view[1], lights[q, 2] + view[2]
         half = length / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
         middle = max(0.0, (nx * hx + ny * hy + nz * hz) * half)
-        total += lights[q, 4] * middle ** (24.0 + 60.0 * (1.0 - lights[q, 6]))
-    return amount * total * (0.3 + 0.9 * hash_cell(i, j, 3))
+        total += lights[q, 4] * middle ** (14.0 + 50.0 * (1.0 - lights[q, 6]))
+    return amount * total * (0.2 + 1.5 * hash_cell(i, j, 3) ** 2)
 
 
 @njit
@@ -321,6 +327,8 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
     flash = 0.0
     if value[7] > 0.0:
         flash = flake_glint(u, v, size, normal, view, lights, value[7])
+        for k in range(3):  # what does not flash mirrors the dark
+            color[k] *= 1.0 - 0.45 * value[7] * (1.0 - min(flash, 1.0))
     facing = normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2]
     if facing < 0.05:  # the relief does not turn what is seen away from the viewer
         for k in range(3):
@@ -333,16 +341,18 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
     if flash > 0.0:
         flash *= 0.35 + 0.65 * shade
         for k in range(3):
-            out[k] += flash * (0.35 + 0.65 * color[k])
+            out[k] += flash * (0.25 + 0.75 * color[k])
     return color[3]
 
 
 @njit
-def light_strands(vertices, normals, tangents, light_points, shadow, radius, lights, ambient, camera, out):
-    """Light hair at its vertices.
+def light_vertices(vertices, normals, tangents, strands, light_points, shadow, radius, lights, ambient, camera,
+                   out):  # fmt: skip
+    """Light hair or lace at its vertices.
 
     Args:
         vertices, normals, tangents: (V, 3) in the world; tangents run along the strands.
+        strands: whether it is hair, which shines along its length.
         light_points: (V, 3) places in the shadow map.
         shadow: the map, and
         radius: of its softness in its pixels.
@@ -351,6 +361,7 @@ def light_strands(vertices, normals, tangents, light_points, shadow, radius, lig
         out: (V, 5): factors of the colour; white and tinted highlight.
     """
     view = np.empty(3, np.float32)
+    dim, wrap = (0.85, 0.3) if strands else (1.0, 0.12)
     for i in range(vertices.shape[0]):
         for k in range(3):
             view[k] = camera[k] - vertices[i, k]
@@ -360,20 +371,22 @@ def light_strands(vertices, normals, tangents, light_points, shadow, radius, lig
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
         inside = 1.0
         if nx * view[0] + ny * view[1] + nz * view[2] < 0:
-            nx, ny, nz, inside = -nx, -ny, -nz, 0.7
+            nx, ny, nz, inside = -nx, -ny, -nz, (0.7 if strands else 0.9)
         shade = shadow_at(shadow, light_points[i, 0], light_points[i, 1], light_points[i, 2], 0.25, radius)
         up = 0.5 + 0.5 * ny
         facing = max(nx * view[0] + ny * view[1] + nz * view[2], 0.0)
         around = ambient[6] * facing + ambient[7] * (1.0 - facing) ** 2
         for k in range(3):
-            out[i, k] = (ambient[k] * up + ambient[3 + k] * (1.0 - up) + around) * inside * 0.85
+            out[i, k] = (ambient[k] * up + ambient[3 + k] * (1.0 - up) + around) * inside * dim
         sharp, broad = 0.0, 0.0
         for q in range(lights.shape[0]):
             lx, ly, lz = lights[q, 0], lights[q, 1], lights[q, 2]
             cosine = nx * lx + ny * ly + nz * lz
             arrives = (shade if q == 0 else 0.8) * inside
             for k in range(3):
-                out[i, k] += lights[q, 3 + k] * max(0.0, (cosine + 0.3) / 1.3) * arrives * 0.85
+                out[i, k] += lights[q, 3 + k] * max(0.0, (cosine + wrap) / (1.0 + wrap)) * arrives * dim
+            if not strands:
+                continue
             hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
             length = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
             along = (tangents[i, 0] * hx + tangents[i, 1] * hy + tangents[i, 2] * hz) * length
