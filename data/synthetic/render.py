@@ -27,9 +27,13 @@ from data.synthetic.wordings import sample_wording
 from utils.pose_drawing import NUM_JOINTS, draw_pose
 
 SPLITS = ("train", "test")
-FPS = 12.0
+FPS = 10.0
 """Frames a second of the clips; cloth and steps are timed by it."""
-POINTS_FOR_CAMERA = 400
+NUM_OUTLINE_POINTS = 400
+AMPLITUDES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+"""How far a motion reaches; the first with which the person stays in the picture is taken."""
+SPARE = 0.01
+"""How near to the picture's border she may come, in picture heights."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,44 +90,63 @@ def sample_clip(
         draw: how often this clip was drawn before.
     """
     streams = np.random.SeedSequence([seed, SPLITS.index(split), index, draw]).spawn(7)
-    of_motions, of_person, of_outfit, of_studio, of_camera, of_motion, of_words = map(
-        np.random.default_rng, streams
-    )
+    of_motions, of_person, of_outfit, of_studio, of_camera, _, of_words = map(np.random.default_rng, streams)
     drawn = sample_motions(of_motions)
     motions = drawn if motions is None else motions
     person = sample_person(of_person)
     outfit = sample_outfit(of_outfit, person)
-    motion = perform(
-        of_motion,
-        person,
-        motions,
-        heel=outfit.heel,
-        sole=outfit.sole,
-        sections=outfit.sections,
-        num_frames=num_frames,
-        fps=FPS,
-    )
+    width = height // 2
+
+    def move(amplitude: float) -> Motion:
+        return perform(
+            np.random.default_rng(streams[5]),  # the same stance and timing every time
+            person,
+            motions,
+            heel=outfit.heel,
+            sole=outfit.sole,
+            sections=outfit.sections,
+            num_frames=num_frames,
+            fps=FPS,
+            amplitude=amplitude,
+        )
+
+    # The camera knows the first frame alone, so that the first picture does not tell what follows.
+    camera = fit_camera(of_camera, _outline(person, move(1.0).transforms[:1]), height, width)
+    for amplitude in AMPLITUDES:
+        motion = move(amplitude)
+        if _stays_inside(camera.project(_outline(person, motion.transforms)), height, width):
+            break
     return Clip(
         name=f"{split}_{index:05d}",
         person=person,
         outfit=outfit,
         studio=sample_studio(of_studio),
-        camera=fit_camera(of_camera, _outline(person, motion), height, height // 2),
+        camera=camera,
         motion=motion,
         motions=motions,
         text=sample_wording(motions, of_words, split, person.gender),
         height=height,
-        width=height // 2,
+        width=width,
         draw=draw,
     )
 
 
-def _outline(person: Person, motion: Motion) -> np.ndarray:
+def _outline(person: Person, transforms: np.ndarray) -> np.ndarray:
     """Points all over the body in every frame, (F, N, 3)."""
     body = person.meshes[0]
-    step = max(1, len(body.rest) // POINTS_FOR_CAMERA)
+    step = max(1, len(body.rest) // NUM_OUTLINE_POINTS)
     rest, bones, weights = body.rest[::step], body.bones[::step], body.weights[::step]
-    return np.stack([skin(rest, bones, weights, transforms) for transforms in motion.transforms])
+    return np.stack([skin(rest, bones, weights, of_frame) for of_frame in transforms])
+
+
+def _stays_inside(points: np.ndarray, height: int, width: int) -> bool:
+    """Whether points (F, N, >= 2) in pixels keep inside the picture, or as in the first frame."""
+    low, high = points[..., :2].min(axis=1), points[..., :2].max(axis=1)
+    spare = SPARE * height
+    return bool(
+        (low >= np.minimum(spare, low[0])).all()
+        and (high <= np.maximum(np.array([width, height]) - spare, high[0])).all()
+    )
 
 
 def track_clip(clip: Clip) -> list[np.ndarray]:
@@ -137,6 +160,8 @@ def _find_keypoints(clip: Clip, transforms: np.ndarray) -> np.ndarray:
     keypoints = np.empty((NUM_JOINTS, 3))
     keypoints[:, :2] = clip.camera.project(joints)[:, :2] - 0.5
     keypoints[:, 2] = visible_joints(transforms, joints, clip.outfit.sections, clip.camera)
+    x, y = keypoints[:, 0], keypoints[:, 1]
+    keypoints[:, 2] *= (x > -0.5) & (x < clip.width - 0.5) & (y > -0.5) & (y < clip.height - 0.5)
     return np.round(keypoints, 2)
 
 
@@ -196,8 +221,7 @@ def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Fr
             surface.add(scene.meshes, places, clip.camera, picture)
         keypoints = _find_keypoints(clip, clip.motion.transforms[number])
         check_joints(keypoints, picture.parts, number)
-        body = picture.surface.triangle[picture.surface.mesh == 0]
-        check_through(share_through(body, scene.covered, picture.parts), number)
+        check_through(share_through(picture.body_triangles, scene.covered, picture.parts), number)
         yield Frame(picture.picture, draw_pose(keypoints, clip.height, clip.width), picture.parts, keypoints)
 
 

@@ -73,7 +73,7 @@ def write_sampled_clip(
     raise RuntimeError("no draw passed the checks: " + "; ".join(rejected))
 
 
-def write_clip(output_dir: Path, split: str, clip: Clip, output: Output = Output()) -> None:  # noqa: B008
+def write_clip(output_dir: Path, split: str, clip: Clip, output: Output = Output()) -> None:
     """Render a clip and write its frames, skeletons, masks, JSON and, last, its annotation.
 
     Each folder is filled under a temporary name and then renamed, so that an interrupted run leaves no part
