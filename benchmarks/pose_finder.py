@@ -12,16 +12,15 @@ person's mask. Then the milliseconds a frame.
 """
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from evaluation.clips import Clip, list_clips, load_clip
 from evaluation.keypoints import PCK_TORSOS
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
+from utils.config import run_script
 from utils.errors import UserError
 from utils.pose_drawing import JOINT
 
@@ -179,8 +178,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main, Config, __doc__)

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +28,14 @@ SIZE = 256
 """Side of the crops that the network sees."""
 NUM_LANDMARKS, NUM_BODY = 39, 33
 # Its points that are our joints, in our order; the neck is the middle of both shoulders.
-LANDMARKS = ((0,), (11, 12), (12,), (14,), (16,), (11,), (13,), (15,), (24,), (26,), (28,), (23,), (25,), (27,),
-             (5,), (2,), (8,), (7,))  # fmt: skip
+LANDMARKS = (
+    (0,), (11, 12),
+    (12,), (14,), (16,),
+    (11,), (13,), (15,),
+    (24,), (26,), (28,),
+    (23,), (25,), (27,),
+    (5,), (2,), (8,), (7,),
+)  # fmt: skip
 DEPTH_SCALE = 0.25
 """Its depths in pixels of the crop: a shoulder girdle in profile is as deep as it is wide from the front."""
 
@@ -42,7 +47,8 @@ CROP_SETTLED, MOST_CROPS = 0.85, 4
 SEARCH_SIDES = (1.0, 0.6, 0.36)
 """Crops that are searched where the whole picture shows nobody, in shorter sides of the picture."""
 LEAST_PRESENCE = 0.5
-LEAST_VISIBILITY = 0.5
+LEAST_VISIBILITY = 0.3
+"""Of elbows and wrists; arms seen from behind often get 0.4."""
 CUT_MARGIN, CUT_VISIBILITY = 0.25, 0.6
 """Legs that the picture cuts off are placed within so many torsos of its lower edge, with less than this."""
 SEARCH_EVERY = 10
@@ -157,8 +163,8 @@ class PoseFinder:
             ) from error
         if hashlib.sha256(weights).hexdigest() != WEIGHTS_SHA256:
             raise UserError(
-                f"{path} is damaged ({len(weights)} bytes with another SHA-256 than {WEIGHTS_SHA256[:12]}...); "
-                f"pretrained_model/pose_finder/README.md says how to get it again"
+                f"{path} is damaged ({len(weights)} bytes, SHA-256 not {WEIGHTS_SHA256[:12]}...); "
+                "pretrained_model/pose_finder/README.md says how to get it again"
             )
         return cls(weights, num_threads)
 
