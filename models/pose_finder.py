@@ -44,8 +44,9 @@ CROP_SCALE = 1.25
 """Side of the crop, in extents of the points that were found in the one before."""
 CROP_SETTLED, MOST_CROPS = 0.85, 4
 """Crops are refined until two overlap so far, or so many were tried."""
-SEARCH_SIDES = (1.0, 0.6, 0.36)
-"""Crops that are searched where the whole picture shows nobody, in shorter sides of the picture."""
+SEARCH_SIDES, LEAST_SEARCH_SIDE = (1.0, 0.6, 0.36), 48
+"""Crops that are searched where the whole picture shows nobody, in shorter sides of the picture, and how many
+pixels a side they have at least."""
 LEAST_PRESENCE = 0.5
 LEAST_VISIBILITY = 0.3
 """Of elbows and wrists; arms seen from behind often get 0.4."""
@@ -245,7 +246,7 @@ class PoseFinder:
         side = max(height, width)
         best = self._close_in(picture, _Crop((width - side) // 2, (height - side) // 2, side))
         for share in SEARCH_SIDES if thorough else ():
-            if best.score >= LEAST_SCORE:
+            if best.score >= LEAST_SCORE or min(height, width) * share < LEAST_SEARCH_SIDE:
                 break
             sights = [self._look(picture, crop) for crop in _tiles(height, width, share)]
             for sight in sorted(sights, key=lambda sight: -sight.score)[:2]:

@@ -19,6 +19,8 @@ RIGHT = {group: [JOINT[f"right_{part}"] for part in parts] for group, parts in G
 
 SWAP_COST = 0.02
 """Of saying that a group changed sides in a frame, where a joint that moves by a torso costs 1."""
+DEPTH_SHARE = 0.3
+"""How much motion in depth counts; a network that takes a front for a back also mirrors its depths."""
 DISAGREEMENT_COST = 0.15
 """Of two groups that face opposite ways in a frame."""
 WINDOW_S, LEAST_JUMP = 0.17, 0.12
@@ -106,8 +108,9 @@ def find_swaps(points: np.ndarray, frames: np.ndarray | None = None) -> np.ndarr
     count = len(points)
     times = np.arange(count) if frames is None else np.asarray(frames)
     unit = points / torso_length(points)
+    places = unit * [1, 1, DEPTH_SHARE]
     states = np.array(list(itertools.product((0, 1), repeat=len(GROUPS))))  # (8, 3)
-    stay, change = _motion_costs(unit, times)
+    stay, change = _motion_costs(places, times)
     differs = states[:, None] != states[None]  # (8, 8, 3)
     alone = _frame_costs(unit, states)
 
@@ -124,12 +127,12 @@ def find_swaps(points: np.ndarray, frames: np.ndarray | None = None) -> np.ndarr
     return states[path].astype(bool)
 
 
-def _motion_costs(unit: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _motion_costs(places: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each step if a group keeps its sides, and if it changes them: (F - 1, 3) each."""
     gap = np.diff(times)[:, None]
     stay, change = [], []
     for group in GROUPS:
-        left, right = unit[:, LEFT[group]], unit[:, RIGHT[group]]
+        left, right = places[:, LEFT[group]], places[:, RIGHT[group]]
         costs = []
         for a, b in ((left, right), (right, left)):
             moved = [
