@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from models.pose_tracking import LONGEST_GAP_S, SIDES, PoseTrack, follow, runs, torso_length
+from models.pose_tracking import PoseTrack, make_track, seen_joints
 from utils.errors import UserError
-from utils.pose_drawing import JOINT, NUM_JOINTS
+from utils.pose_drawing import NUM_JOINTS
 
 SHIPPED_FINDER = Path(__file__).resolve().parents[1] / "pretrained_model/pose_finder"
 WEIGHTS_NAME = "pose_landmark_full.tflite"
@@ -48,10 +48,6 @@ SEARCH_SIDES, LEAST_SEARCH_SIDE = (1.0, 0.6, 0.36), 48
 """Crops that are searched where the whole picture shows nobody, in shorter sides of the picture, and how many
 pixels a side they have at least."""
 LEAST_PRESENCE = 0.5
-LEAST_VISIBILITY = 0.3
-"""Of elbows and wrists; arms seen from behind often get 0.4."""
-CUT_MARGIN, CUT_VISIBILITY = 0.25, 0.6
-"""Legs that the picture cuts off are placed within so many torsos of its lower edge, with less than this."""
 SEARCH_EVERY = 10
 """Frames between two thorough searches for somebody who is gone from a video."""
 
@@ -221,11 +217,12 @@ class PoseFinder:
             sight, lost = (sight, 0) if found else (None, lost + 1)
             if progress is not None:
                 progress(1)
-        empty = np.zeros((0, NUM_JOINTS, 3))
-        return _make_track(
-            np.array(points or empty),
-            np.array(confidence or empty[..., 0]),
-            np.array(scores),
+        shape, score = (len(scores), NUM_JOINTS, 3), np.array(scores)
+        return make_track(
+            np.reshape(points, shape),
+            np.reshape(confidence, shape[:2]),
+            score,
+            score >= LEAST_SCORE,
             masks,
             size,
             fps,
@@ -281,83 +278,6 @@ class PoseFinder:
         landmarks[:, 2] *= DEPTH_SCALE * scale
         landmarks[:, 3:] = _sigmoid(landmarks[:, 3:])
         return _Sight(landmarks, float(score.item()), mask[0, :, :, 0], crop)
-
-
-def seen_joints(points: np.ndarray, confidence: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Which joints our skeletons show: the rule of the synthetic dataset (`data/synthetic/render.py`).
-
-    The network places the face even from behind, so the face goes by where the head looks: nose and eyes are
-    gone from behind, the far eye in profile, and each ear as its side turns away. Elbows and wrists are gone
-    where the body hides them. Shoulders, hips, knees and ankles are always shown, except that a doubtful knee
-    or ankle at the picture's lower edge is cut off by it. Nothing is shown outside the picture.
-
-    Args:
-        points: (F, 18, 3) x, y and depth in pixels.
-        confidence: (F, 18) in [0, 1].
-        size: height and width of the picture.
-
-    Returns:
-        (F, 18) bool.
-    """
-    height, width = size
-    x, y = points[..., 0], points[..., 1]
-    seen = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
-    across = (points[:, JOINT["left_ear"]] - points[:, JOINT["right_ear"]])[:, [0, 2]]
-    across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-    facing = across[:, 0]
-    seen[:, JOINT["nose"]] &= facing > -0.15
-    for name, sign in zip(SIDES, (-1, 1), strict=True):
-        toward = sign * across[:, 1]
-        seen[:, JOINT[f"{name}_eye"]] &= (facing > -0.10) & (toward > -0.80)
-        seen[:, JOINT[f"{name}_ear"]] &= (facing > -0.45) & (toward > -0.55)
-        for part in ("elbow", "wrist"):
-            seen[:, JOINT[f"{name}_{part}"]] &= confidence[:, JOINT[f"{name}_{part}"]] > LEAST_VISIBILITY
-        for part in ("knee", "ankle"):
-            joint = JOINT[f"{name}_{part}"]
-            inside = y[:, joint] < height - CUT_MARGIN * torso_length(points)
-            seen[:, joint] &= inside | (confidence[:, joint] > CUT_VISIBILITY)
-    return seen
-
-
-def _make_track(
-    points: np.ndarray,
-    confidence: np.ndarray,
-    scores: np.ndarray,
-    masks: list[np.ndarray | None],
-    size: tuple[int, int],
-    fps: float,
-) -> PoseTrack:
-    """Put together what was found in each frame."""
-    found = scores >= LEAST_SCORE
-    keypoints = np.zeros(points.shape, np.float32)
-    gaps = [(a, b) for a, b in runs(~found) if b - a > LONGEST_GAP_S * fps or a == 0 or b == len(found)]
-    mended: list[int] = []
-    dropped = 0
-    if found.any():
-        # Whether an arm is hidden must not flicker: it is judged by the neighbours' mean too.
-        points, weights, mended, dropped = follow(points, confidence, found, fps)
-        steady = _mean_over_neighbours(weights)
-        keypoints[..., :2] = points[..., :2]
-        keypoints[..., 2] = seen_joints(points, steady, size)
-        confidence = weights
-    for start, stop in gaps:
-        keypoints[start:stop, :, 2] = 0
-    missing = np.flatnonzero(~found).tolist()
-    return PoseTrack(keypoints, confidence, scores, missing, gaps, mended, dropped, masks)
-
-
-def _mean_over_neighbours(weights: np.ndarray) -> np.ndarray:
-    """Over five frames; what was filled in (0) counts as its neighbours do."""
-    padded = np.pad(weights, ((2, 2), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=0)
-    count = (windows > 0).sum(axis=-1)
-    near = windows.sum(axis=-1) / np.maximum(count, 1)
-    frames = np.arange(len(weights))
-    for joint in range(weights.shape[1]):
-        there = np.flatnonzero(count[:, joint])
-        if len(there):
-            near[:, joint] = np.interp(frames, there, near[there, joint])
-    return near
 
 
 def _joints(sight: _Sight) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,11 @@ SMOOTHING_S = 0.06
 LONGEST_GAP_S = 0.35
 """Shorter gaps are filled from both sides; in longer ones nothing is seen."""
 
+LEAST_VISIBILITY = 0.3
+"""Of elbows and wrists; arms seen from behind often get 0.4."""
+CUT_MARGIN, CUT_VISIBILITY = 0.4, 0.6
+"""Legs that the picture cuts off are placed within so many torsos of its lower edge, with less than this."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PoseTrack:
@@ -50,6 +55,96 @@ class PoseTrack:
     """How many joints in all had jumped and were filled in."""
     masks: list[np.ndarray | None]
     """The person in each frame, (H, W) float32 in [0, 1]; None where not asked for or not found."""
+
+
+def make_track(
+    points: np.ndarray,
+    confidence: np.ndarray,
+    score: np.ndarray,
+    found: np.ndarray,
+    masks: list[np.ndarray | None],
+    size: tuple[int, int],
+    fps: float,
+) -> PoseTrack:
+    """Put together what was found frame by frame.
+
+    Args:
+        points: (F, 18, 3) x, y and depth in pixels; depths are 0 where they are not known.
+        confidence: (F, 18) in [0, 1].
+        score: (F,) in [0, 1].
+        found: (F,) bool, the frames in which there was a person.
+        masks: of each frame, or None.
+        size: height and width of the frames.
+        fps: frames per second.
+
+    Returns:
+        The mended and smoothed track; F may be 0.
+    """
+    keypoints = np.zeros(points.shape, np.float32)
+    gaps = [(a, b) for a, b in runs(~found) if b - a > LONGEST_GAP_S * fps or a == 0 or b == len(found)]
+    mended: list[int] = []
+    dropped = 0
+    if found.any():
+        # Whether an arm is hidden must not flicker: it is judged by the neighbours' mean too.
+        points, weights, mended, dropped = follow(points, confidence, found, fps)
+        steady = _mean_over_neighbours(weights)
+        keypoints[..., :2] = points[..., :2]
+        keypoints[..., 2] = seen_joints(points, steady, size)
+        confidence = weights
+    for start, stop in gaps:
+        keypoints[start:stop, :, 2] = 0
+    missing = np.flatnonzero(~found).tolist()
+    return PoseTrack(keypoints, confidence, score, missing, gaps, mended, dropped, masks)
+
+
+def _mean_over_neighbours(weights: np.ndarray) -> np.ndarray:
+    """Over five frames; what was filled in (0) counts as its neighbours do."""
+    padded = np.pad(weights, ((2, 2), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=0)
+    count = (windows > 0).sum(axis=-1)
+    near = windows.sum(axis=-1) / np.maximum(count, 1)
+    frames = np.arange(len(weights))
+    for joint in range(weights.shape[1]):
+        there = np.flatnonzero(count[:, joint])
+        if len(there):
+            near[:, joint] = np.interp(frames, there, near[there, joint])
+    return near
+
+
+def seen_joints(points: np.ndarray, confidence: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which joints our skeletons show: the rule of the synthetic dataset (`data/synthetic/render.py`).
+
+    The network places the face even from behind, so the face goes by where the head looks: nose and eyes are
+    gone from behind, the far eye in profile, and each ear as its side turns away. Elbows and wrists are gone
+    where the body hides them. Shoulders, hips, knees and ankles are always shown, except that a doubtful knee
+    or ankle at the picture's lower edge is cut off by it. Nothing is shown outside the picture.
+
+    Args:
+        points: (F, 18, 3) x, y and depth in pixels.
+        confidence: (F, 18) in [0, 1].
+        size: height and width of the picture.
+
+    Returns:
+        (F, 18) bool.
+    """
+    height, width = size
+    x, y = points[..., 0], points[..., 1]
+    seen = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    across = (points[:, JOINT["left_ear"]] - points[:, JOINT["right_ear"]])[:, [0, 2]]
+    across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    facing = across[:, 0]
+    seen[:, JOINT["nose"]] &= facing > -0.15
+    for name, sign in zip(SIDES, (-1, 1), strict=True):
+        toward = sign * across[:, 1]
+        seen[:, JOINT[f"{name}_eye"]] &= (facing > -0.10) & (toward > -0.80)
+        seen[:, JOINT[f"{name}_ear"]] &= (facing > -0.45) & (toward > -0.55)
+        for part in ("elbow", "wrist"):
+            seen[:, JOINT[f"{name}_{part}"]] &= confidence[:, JOINT[f"{name}_{part}"]] > LEAST_VISIBILITY
+        for part in ("knee", "ankle"):
+            joint = JOINT[f"{name}_{part}"]
+            inside = y[:, joint] < height - CUT_MARGIN * torso_length(points)
+            seen[:, joint] &= inside | (confidence[:, joint] > CUT_VISIBILITY)
+    return seen
 
 
 def follow(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.pose_finder import SHIPPED_FINDER, WEIGHTS_NAME, WEIGHTS_SHA256, Pose, PoseFinder, seen_joints
+from models.pose_finder import SHIPPED_FINDER, WEIGHTS_NAME, WEIGHTS_SHA256, Pose, PoseFinder
 from models.pose_tracking import (
     GROUPS,
     PoseTrack,
@@ -20,6 +20,7 @@ from models.pose_tracking import (
     find_swaps,
     follow,
     runs,
+    seen_joints,
     smooth,
     swap_sides,
     torso_length,
