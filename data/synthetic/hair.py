@@ -14,7 +14,7 @@ from data.synthetic.rig import BONE, BONES
 COLORS = {
     "black": (0.016, 0.013, 0.012), "dark brown": (0.040, 0.024, 0.016), "brown": (0.095, 0.052, 0.030),
     "light brown": (0.19, 0.115, 0.065), "auburn": (0.15, 0.052, 0.024), "dark blond": (0.27, 0.18, 0.10),
-    "blond": (0.37, 0.265, 0.155), "light blond": (0.47, 0.365, 0.235), "grey": (0.36, 0.35, 0.34),
+    "blond": (0.37, 0.265, 0.155), "light blond": (0.47, 0.365, 0.235), "grey": (0.27, 0.262, 0.255),
 }  # fmt: skip
 COLOR_ODDS = {
     "caucasian": (0.08, 0.2, 0.22, 0.14, 0.07, 0.13, 0.11, 0.05, 0.0),
@@ -133,6 +133,7 @@ class Hair:
         meshes = []
         if style.bun:
             kept = haircut.without_tail(proxy, points, head)
+            points[:, 2] = np.maximum(points[:, 2], head.eyes[2] - 1.68)  # where the tail began
             meshes.append(self._bun(head))
         points = haircut.fluff(points, head, self.fluff)
         if style.parting is not None:
@@ -145,14 +146,14 @@ class Hair:
         if self.waves:
             points = haircut.wave(points, head, self.waves, 0.9 + 3 * self.waves, self.phase)
         if style.proxy in TAIL:
-            points = haircut.off_shoulders(points, head, 0.12)
+            points = haircut.off_back(points, head, vertices, 0.2)
         bones, weights = _hanging(style.proxy)
         texture = paint_strands(style.proxy, self.color, style.contrast, style.opacity)
         hair = SkinnedMesh(
             name="hair",
             triangles=proxy.triangles[kept],
             uv=proxy.uv[kept],
-            material=Material(kind="strands", texture=texture, roughness=0.35, specular=0.05),
+            material=Material(kind="strands", texture=texture, roughness=0.35, specular=0.035),
             parts=np.full(int(kept.sum()), PARTS["hair"], np.uint8),
             rest=points.astype(np.float32),
             bones=bones,

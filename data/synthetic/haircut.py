@@ -71,12 +71,26 @@ def fluff(points: np.ndarray, head: Head, amount: float) -> np.ndarray:
     return points + (points - middle) * amount * np.array((1, 0.7, 1))
 
 
-def off_shoulders(points: np.ndarray, head: Head, gap: float) -> np.ndarray:
-    """Hair behind the shoulders leaves `gap` dm for clothes."""
+def off_back(points: np.ndarray, head: Head, body: np.ndarray, gap: float) -> np.ndarray:
+    """Hair hangs at least `gap` dm behind the back, where clothes will be.
+
+    Args:
+        points: of the hair.
+        head: where the neck begins.
+        body: (N, 3) rest vertices of the base mesh.
+        gap: in dm.
+    """
+    neck = head.eyes[1] - 1.3
+    trunk = body[:13380]
+    trunk = trunk[(trunk[:, 1] < neck + 0.3) & (trunk[:, 1] > neck - 6) & (np.abs(trunk[:, 0]) < 2.2)]
+    hanging = np.flatnonzero((points[:, 1] < neck) & (points[:, 2] < head.eyes[2] - 0.8))
+    if not len(hanging):
+        return points
+    near = np.abs(points[hanging, None, :2] - trunk[None, :, :2]).max(2) < 0.22
+    back = np.where(near, trunk[None, :, 2], np.inf).min(1)
     points = points.copy()
-    points[:, 2] -= (
-        gap * smooth(-1.2, -2.2, points[:, 1] - head.eyes[1]) * (points[:, 2] < head.eyes[2] - 0.7)
-    )
+    wanted = np.minimum(points[hanging, 2], back - gap)
+    points[hanging, 2] += (wanted - points[hanging, 2]) * smooth(neck, neck - 0.5, points[hanging, 1])
     return points
 
 
@@ -110,7 +124,7 @@ def whole(before: np.ndarray, after: np.ndarray, triangles: np.ndarray) -> np.nd
         for points in (before, after)
     )
     old, new = lengths
-    return (new < 2.5 * old + 0.25).all(0)
+    return np.asarray((new < 2.5 * old + 0.25).all(0))
 
 
 def lift(points: np.ndarray, head: Head) -> np.ndarray:

@@ -189,7 +189,7 @@ def sample_figure(rng: np.random.Generator, gender: str) -> Figure:
     height = float(
         np.clip(rng.normal(*((171, 6) if female else (182, 6))), *((157, 184) if female else (168, 196)))
     )
-    weight = float(np.clip(rng.normal(-0.42 if female else -0.2, 0.3) + (age - 30) * 0.006, -0.85, 0.6))
+    weight = float(np.clip(rng.normal(-0.52 if female else -0.25, 0.28) + (age - 30) * 0.006, -0.85, 0.6))
     muscle = float(np.clip(rng.normal(-0.02 if female else 0.15, 0.22), -0.5, 0.6))
     shares = dict(zip(ANCESTRIES, (float(x) for x in rng.dirichlet((0.42, 0.3, 0.34))), strict=True))
 

@@ -99,7 +99,7 @@ class Person:
             "gender": figure.gender,
             "age": round(figure.age),
             "height_cm": round(figure.height_cm),
-            "build": words[int(np.searchsorted((-0.6, -0.2, 0.25, 0.5), figure.weight))],
+            "build": words[int(np.searchsorted((-0.7, -0.3, 0.1, 0.35), figure.weight))],
             "ancestry": {name: round(share, 2) for name, share in figure.ancestry.items()},
             "skin": srgb_ints(self.complexion.color),
             "hair": {
