@@ -334,7 +334,7 @@ class _Check:
                 self.warning_kinds["shape of videos"].append(
                     f"{len(unlike)} of {len(video_sizes)} videos have another aspect ratio than "
                     f"{first_video} ({_show(first)}), the first: {unlike[0][0]} ({_show(unlike[0][1])}); "
-                    "projection stretches all to one size: crop them alike"
+                    "projection fits all into one size, with a border: crop them alike"
                 )
 
     def joints(self) -> None:
