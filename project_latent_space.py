@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from data.annotations import SPLITS, read_annotation_file
 from data.frames import count_frames, frame_paths, read_pictures
-from data.latents import LatentVideo, model_sha256, write_latent_video
+from data.latents import is_finished, model_sha256, write_latent_video
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images, load_vae, spatial_factor
@@ -179,14 +179,6 @@ def _pictures_beside(frames: Sequence[Path], folder: Path, kind: str) -> list[Pa
     if (number := count_frames(folder)) != len(frames):
         raise UserError(f"{folder} has {number} {kind} for {len(frames)} frames; each frame needs its own")
     return frame_paths(folder)
-
-
-def is_finished(path: Path, metadata: dict[str, str]) -> bool:
-    """Whether `path` is a projected video that was made from the same things."""
-    try:
-        return metadata.items() <= LatentVideo(path).metadata.items()
-    except UserError:
-        return False
 
 
 @dataclasses.dataclass(frozen=True)
