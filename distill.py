@@ -9,6 +9,7 @@ Run train.py first. The same command again goes on where the last checkpoint sta
 the student: python inference.py --pretrained_model checkpoint/denoiser --scheduler ddim.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -55,6 +56,7 @@ from utils.checkpoint import list_checkpoints
 from utils.config import check_minimum, run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
+from utils.files import locked_folder
 from utils.precision import autocast
 
 # What a resumed run must agree on, besides its teacher and what the package `training` says.
@@ -373,7 +375,9 @@ def main(config: Config, world: World) -> None:
 def launch(config: Config) -> None:
     """Join the other processes of the run, if there are any, and distill."""
     with distributed_world(config.device) as world:
-        main(config, world)
+        checkpoint_dir = config.output_dir / "checkpoint"
+        with locked_folder(checkpoint_dir) if world.is_main else contextlib.nullcontext():
+            main(config, world)
 
 
 if __name__ == "__main__":
