@@ -2,7 +2,7 @@
 
 Try it, for a few steps, then in earnest (some minutes on a CPU):
 
-    python train_keypoint_detector.py --output_path runs/detector.safetensors --max_train_steps 20
+    python train_keypoint_detector.py --output_path runs/tried.safetensors --max_train_steps 20
     python train_keypoint_detector.py --dataset DATASET
 
 DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. Its
@@ -55,8 +55,8 @@ class Config:
 
     dataset: Path = Path("fashion_dataset")
     """Synthetic dataset: frames in fashion_crop, joints in fashion_poses/NAME.json."""
-    output_path: Path = Path("pretrained_model/keypoint_detector.safetensors")
-    """Gets the weights."""
+    output_path: Path = Path("runs/keypoint_detector.safetensors")
+    """Gets the weights; a file that exists is refused."""
     init_from: Path | None = None
     """Weights to begin from, as this script writes them."""
     frames_per_clip: int = 6
@@ -286,6 +286,8 @@ def main(config: Config) -> None:
         raise UserError(f"--turned_share {config.turned_share} must be 0 to 1")
     if not 0 <= config.ema_decay < 1:
         raise UserError(f"--ema_decay {config.ema_decay} must be at least 0 and below 1")
+    if config.output_path.exists():
+        raise UserError(f"{config.output_path} exists; give another --output_path, or remove it first")
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
