@@ -113,7 +113,7 @@ class Config(RunSettings, StudentSettings):
     weight_decay: float = 0.0
     ema_decay: float = 0.99
     """Decay a step of the moving average of the weights: it is what is sampled, what a consistent student
-    is pulled to, and what takes the exposure's steps."""
+    is pulled to, and what takes the exposure's steps. It grows to this from 0.1."""
     drop_image: float = 0.05
     """Probability that a sample loses the photo (and the warp), for student and teacher alike, so that the
     student can still be guided; each condition is dropped by itself."""

@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from data.annotations import load_annotations
@@ -36,6 +35,7 @@ from evaluation.keypoint_detector import (
     save_detector,
 )
 from evaluation.keypoints import joint_errors
+from training.averaging import averaged_copy
 from utils.config import run_script, settings_as_json
 from utils.errors import UserError
 from utils.files import write_json
@@ -70,7 +70,7 @@ class Config:
     learning_rate: float = 2e-3
     """AdamW's learning rate at its peak; warms up, then falls as a cosine to zero."""
     ema_decay: float = 0.995
-    """Of the running mean of the weights; the mean is what is written."""
+    """Decay a step of the averaged weights, which are what is written; it grows to this from 0.1."""
     save_steps: int = 500
     """Write and measure the weights after every so many steps, and at the end."""
     seed: int = 0
@@ -300,8 +300,8 @@ def main(config: Config) -> None:
         detector = KeypointDetector().to(device)
     if config.init_from is not None:
         detector.load_state_dict(load_detector(config.init_from).state_dict())
-    ema = AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    averaged = cast(KeypointDetector, ema.module.eval().requires_grad_(False))
+    ema = averaged_copy(detector, config.ema_decay)
+    averaged = cast(KeypointDetector, ema.module)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -323,8 +323,6 @@ def main(config: Config) -> None:
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step <= schedule.total_steps * WARMUP_SHARE:
-            ema.n_averaged.zero_()  # the mean begins where the weights have left their start behind
         ema.update_parameters(detector)
         if step % 20 == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
