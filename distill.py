@@ -87,12 +87,12 @@ class StudentSettings:
     latents, as sampling shows them, instead of on noised data. Each costs a prediction. For progressive
     only, 1 by default."""
     image_guidance_scale: float = 1.0
-    """The teacher's guidance by the photo, which the student learns to do without; 1 is none and costs
-    nothing, others cost a prediction a teacher's step."""
+    """The teacher's guidance by the photo, which the student learns to do without. 1 is none and costs
+    nothing; another value costs two more predictions in each of the teacher's steps."""
     pose_guidance_scale: float = 1.0
-    """The same by the poses."""
+    """The teacher's guidance by the poses; a value other than 1 costs two more predictions as well."""
     text_guidance_scale: float = 1.0
-    """The same by the sentence."""
+    """The teacher's guidance by the sentence; a value other than 1 costs one more prediction."""
     huber_c: float = 0.0
     """0 squares the errors of latents (whose deviation is 1); above 0, those much larger than it count
     linearly, so that a few cannot lead."""

@@ -46,7 +46,7 @@ class Config:
     max_clips: int | None = None
     """Sample only the first so many videos."""
     scheduler: Literal["default", *SAMPLERS] = "default"  # type: ignore[valid-type]
-    """Sampler; by default the model folder's own."""
+    """Sampler; by default the model folder's own, and dpmsolver++ for a denoiser's folder."""
     num_inference_steps: int | None = None
     """Denoising steps; by default 2 for a model that predicts clean latents, as the shipped one, else 25."""
     seed: int = 0
