@@ -113,7 +113,7 @@ class Config(RunSettings, StudentSettings):
     weight_decay: float = 0.0
     ema_decay: float = 0.99
     """Decay a step of the moving average of the weights: it is what is sampled, what a consistent student
-    is pulled to, and what takes the exposure's steps. It grows to this from 0.1."""
+    is pulled to, and what takes the exposure's steps."""
     drop_image: float = 0.05
     """Probability that a sample loses the photo (and the warp), for student and teacher alike, so that the
     student can still be guided; each condition is dropped by itself."""
@@ -290,7 +290,10 @@ def main(config: Config, world: World) -> None:
     # Weights, their average, the optimizer: new, or as the last checkpoint has them.
     if config.gradient_checkpointing:
         student.enable_gradient_checkpointing()
-    optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
+    # The student begins trained, and learns from its average, which must not follow it too soon.
+    optimizer = OptimizerSettings(
+        weight_decay=config.weight_decay, ema_decay=config.ema_decay, ema_grows=False
+    )
     state = TrainingState(student, optimizer, world, "ddp")
     checkpoint_dir = config.output_dir / "checkpoint"
     settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256)
