@@ -134,6 +134,14 @@ def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metad
             ) from error
 
 
+def is_finished(path: Path, metadata: dict[str, str]) -> bool:
+    """Whether `path` is a projected video that was made from the same things."""
+    try:
+        return metadata.items() <= LatentVideo(path).metadata.items()
+    except UserError:
+        return False
+
+
 def model_sha256(model: Any) -> str:
     """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved."""
     config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from training.averaging import averaged_copy
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.precision import autocast
@@ -44,7 +44,7 @@ class TrainingSettings(Protocol):
 
     @property
     def ema_decay(self) -> float:
-        """Of the averaged weights."""
+        """Of the averaged weights, once it has grown."""
         ...
 
     @property
@@ -120,7 +120,7 @@ def fit(
     Raises:
         UserError: the folder holds a run of other settings, or the loss is not finite.
     """
-    ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
+    ema = averaged_copy(vae, config.ema_decay)
     averaged = cast(VAE, ema.module)
     trained = [p for p in vae.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
