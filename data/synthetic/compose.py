@@ -23,8 +23,8 @@ def uv_size(seen, uv, t, a, b, c):
 
 @njit
 def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texels, places, values, light, open_,
-                normal, view, frame, scratch, out):  # fmt: skip
-    """Light one point of triangle `t`; returns its opacity."""
+                normal, view, frame, color, spare, out):  # fmt: skip
+    """Light one point of triangle `t`."""
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
     w = 1.0 - u - v
     px = w * world[a, 0] + u * world[b, 0] + v * world[c, 0]
@@ -58,9 +58,9 @@ def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texe
     tu = w * uv[t, 0, 0] + u * uv[t, 1, 0] + v * uv[t, 2, 0]
     tv = w * uv[t, 0, 1] + u * uv[t, 1, 1] + v * uv[t, 2, 1]
     if values[number, 3] > 0.0 or values[number, 8] > 0.0:
-        surface_frame(world[a], world[b], world[c], uv[t, 0], uv[t, 1], uv[t, 2], frame)
-    return paint(texels, places, values, number, tu, tv, size, normal, view, frame, shade, open_, light.lamps,
-                 light.ambient, scratch, out)  # fmt: skip
+        surface_frame(world, a, b, c, uv, t, frame)
+    paint(texels, places, values, number, tu, tv, size, normal, view, frame, shade, open_, light.lamps,
+                 light.ambient, color, spare, out)  # fmt: skip
 
 
 @njit
@@ -119,7 +119,7 @@ def veil(order, seen, triangles, uv, owner, cut, texels, places, values, vertex_
                     continue
                 tu = (w * uv[t, 0, 0] + u * uv[t, 1, 0] + v * uv[t, 2, 0]) * scale
                 tv = (w * uv[t, 0, 1] + u * uv[t, 1, 1] + v * uv[t, 2, 1]) * scale
-                texel(texels, places, number, level, tiled, tu, tv, color)
+                texel(texels, places, number, level, tiled, tu, tv, 0, 4, color)
                 alpha = min(1.0, gain * color[3])
                 if alpha < 0.02:
                     continue
@@ -154,7 +154,8 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
         picture: (H, W, 3) float32, overwritten with linear light.
     """
     normal, view, frame = np.empty(3, np.float32), np.empty(3, np.float32), np.zeros((2, 3), np.float32)
-    scratch, lit = np.empty((3, CHANNELS), np.float32), np.empty(3, np.float32)
+    color, spare = np.empty(CHANNELS, np.float32), np.empty(CHANNELS, np.float32)
+    lit = np.empty(3, np.float32)
     total = np.empty(3)
     height, width = picture.shape[0], picture.shape[1]
     for row in range(height):
@@ -196,7 +197,7 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
                 size = 2.0 * uv_size(seen, uv, t, triangles[t, 0], triangles[t, 1], triangles[t, 2])
                 open_ = openness(occlusion, depth, step, y, x, z)
                 light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, owner[t], texels,
-                            places, values, light, open_, normal, view, frame, scratch, lit)  # fmt: skip
+                            places, values, light, open_, normal, view, frame, color, spare, lit)  # fmt: skip
                 for k in range(3):
                     total[k] += clear * min(lit[k], 1.6)
             for k in range(3):

@@ -57,7 +57,7 @@ def strand_tangents(points, triangles, uv):
     frame = np.zeros((2, 3), np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        surface_frame(points[a], points[b], points[c], uv[t, 0], uv[t, 1], uv[t, 2], frame)
+        surface_frame(points, a, b, c, uv, t, frame)
         for corner in (a, b, c):
             for k in range(3):
                 out[corner, k] += frame[1, k]
@@ -160,7 +160,7 @@ def occlude(depth, box, step, focal, reach):
     out = np.ones((rows, columns), np.float32)
     first_row, last_row = box[0] // step, min(rows, box[1] // step + 1)
     first_column, last_column = box[2] // step, min(columns, box[3] // step + 1)
-    cosines, sines, radii = np.empty(TAPS), np.empty(TAPS), np.empty(TAPS)
+    radii = np.empty(TAPS)
     for k in range(TAPS):
         radii[k] = reach * math.sqrt((k + 0.5) / TAPS)
     for row in range(first_row, last_row):
@@ -223,14 +223,14 @@ def openness(occlusion, depth, step, y, x, z):
     rows, columns = occlusion.shape
     row, column = y / step, x / step
     r0, c0 = int(row), int(column)
-    total, weight = 0.0, 0.0
+    fy, fx = row - r0, column - c0
+    total, weight = 0.0, 1e-9
     for j in range(2):
         for i in range(2):
             r, c = min(r0 + j, rows - 1), min(c0 + i, columns - 1)
-            near = 1.0 / (
-                0.02 + abs(depth[min(r * step, depth.shape[0] - 1), min(c * step, depth.shape[1] - 1)] - z)
-            )
-            share = (1.0 - abs(row - r0 - j)) * (1.0 - abs(column - c0 - i)) * near + 1e-9
+            apart = abs(depth[min(r * step, depth.shape[0] - 1), min(c * step, depth.shape[1] - 1)] - z)
+            share = (fy if j else 1.0 - fy) * (fx if i else 1.0 - fx) + 1e-4
+            share = share if apart < 0.3 else 1e-6
             total += share * occlusion[r, c]
             weight += share
     return total / weight

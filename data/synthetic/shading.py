@@ -68,8 +68,8 @@ def _halve(texture: np.ndarray) -> np.ndarray:
 
 
 @njit
-def texel(texels, places, number, level, tiled, u, v, out):
-    """Bilinear sample of one size of a texture; v grows upward."""
+def texel(texels, places, number, level, tiled, u, v, first_channel, last_channel, out):
+    """Bilinear sample of one size of a texture, some channels of it; v grows upward."""
     first, height, width = places[number, level, 0], places[number, level, 1], places[number, level, 2]
     x = u * width - 0.5
     y = (1.0 - v) * height - 0.5
@@ -84,27 +84,44 @@ def texel(texels, places, number, level, tiled, u, v, out):
         y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 0), height - 1)
     a, b = first + y0 * width + x0, first + y0 * width + x1
     c, d = first + y1 * width + x0, first + y1 * width + x1
-    for k in range(CHANNELS):
+    for k in range(first_channel, last_channel):
         top = texels[a, k] * (1.0 - fx) + texels[b, k] * fx
         bottom = texels[c, k] * (1.0 - fx) + texels[d, k] * fx
         out[k] = top * (1.0 - fy) + bottom * fy
 
 
 @njit
-def sample_texture(texels, places, values, number, size, u, v, out, spare):
-    """Sample a texture at the size that suits `size`, uv units a pixel, into `out` (5,)."""
+def sample_color(texels, places, values, number, size, u, v, out, spare):
+    """Red, green and blue of a texture at the size that suits `size`, uv units a pixel, into `out`."""
     tiled = values[number, 1] > 0.5
     scale = values[number, 2]
-    u, v = u * scale, v * scale
     detail = math.log2(max(size * values[number, 11], 1e-6))
     detail = min(max(detail, 0.0), LEVELS - 1.001)
     level = int(detail)
     part = detail - level
-    texel(texels, places, number, level, tiled, u, v, out)
+    texel(texels, places, number, level, tiled, u * scale, v * scale, 0, 3, out)
     if part > 0.1:
-        texel(texels, places, number, level + 1, tiled, u, v, spare)
-        for k in range(CHANNELS):
+        texel(texels, places, number, level + 1, tiled, u * scale, v * scale, 0, 3, spare)
+        for k in range(3):
             out[k] += part * (spare[k] - out[k])
+
+
+@njit
+def relief(texels, places, values, number, size, u, v, spare):
+    """How much the height of a texture changes along u and v, over about a pixel."""
+    tiled = values[number, 1] > 0.5
+    scale = values[number, 2]
+    detail = math.log2(max(size * values[number, 11], 1e-6))
+    if detail > 3.0:  # finer than what is seen
+        return 0.0, 0.0
+    level = max(0, int(detail + 0.5))
+    step = 0.5 * size + 0.5 / values[number, 11]
+    texel(texels, places, number, level, tiled, u * scale, v * scale, 4, 5, spare)
+    here = spare[4]
+    texel(texels, places, number, level, tiled, (u + step) * scale, v * scale, 4, 5, spare)
+    du = spare[4] - here
+    texel(texels, places, number, level, tiled, u * scale, (v + step) * scale, 4, 5, spare)
+    return du, spare[4] - here
 
 
 @njit
@@ -147,20 +164,23 @@ def bend_normal(normal, frame, du, dv):
 
 
 @njit
-def surface_frame(a, b, c, ta, tb, tc, frame):
-    """Unit directions in which u and v grow on a triangle with corners a, b, c into `frame` (2, 3)."""
-    du1, dv1, du2, dv2 = tb[0] - ta[0], tb[1] - ta[1], tc[0] - ta[0], tc[1] - ta[1]
+def surface_frame(points, a, b, c, uv, t, frame):
+    """Unit directions in which u and v grow on triangle `t` with corners a, b, c into `frame` (2, 3)."""
+    du1, dv1 = uv[t, 1, 0] - uv[t, 0, 0], uv[t, 1, 1] - uv[t, 0, 1]
+    du2, dv2 = uv[t, 2, 0] - uv[t, 0, 0], uv[t, 2, 1] - uv[t, 0, 1]
     det = du1 * dv2 - du2 * dv1
     if abs(det) < 1e-12:
         frame[0, 0], frame[0, 1], frame[0, 2] = 1.0, 0.0, 0.0
         frame[1, 0], frame[1, 1], frame[1, 2] = 0.0, 1.0, 0.0
         return
+    sign = 1.0 if det > 0.0 else -1.0
     for row in range(2):
-        length = 1e-12
+        length = 1e-20
         for k in range(3):
-            e1, e2 = b[k] - a[k], c[k] - a[k]
-            frame[row, k] = ((dv2 * e1 - dv1 * e2) if row == 0 else (du1 * e2 - du2 * e1)) / det
-            length += frame[row, k] ** 2
+            e1, e2 = points[b, k] - points[a, k], points[c, k] - points[a, k]
+            along = sign * ((dv2 * e1 - dv1 * e2) if row == 0 else (du1 * e2 - du2 * e1))
+            frame[row, k] = along
+            length += along * along
         length = 1.0 / math.sqrt(length)
         for k in range(3):
             frame[row, k] *= length
@@ -171,6 +191,7 @@ def shadow_at(shadow, x, y, depth, bias, radius):
     """How much of the key light arrives: share of 16 places of the shadow map that are not nearer to it."""
     height, width = shadow.shape
     lit = 0.0
+    inverse, start = 1.0 / bias, 1.5 - depth / bias
     for j in range(4):
         for i in range(4):
             column = int(x + (i - 1.5) * radius)
@@ -179,7 +200,7 @@ def shadow_at(shadow, x, y, depth, bias, radius):
                 lit += 1.0
             else:
                 # Soft in depth too, so that no band shows where a surface turns away.
-                lit += min(max((shadow[row, column] - depth + bias) / bias + 0.5, 0.0), 1.0)
+                lit += min(max(shadow[row, column] * inverse + start, 0.0), 1.0)
     return lit / 16.0
 
 
@@ -190,19 +211,19 @@ def mirror_light(rx, ry, rz, rough, lights, ambient):
     room = (0.55 + 0.6 * up) * (ambient[1] + ambient[6])
     strip = math.exp(-(((abs(rx) - 0.72) / (0.16 + 0.3 * rough)) ** 2)) * (0.5 + 0.5 * rz)
     dark = math.exp(-(((abs(rx) - 0.35) / 0.22) ** 2)) * (1.0 - rough)
-    value = room * (1.0 - 0.45 * dark) + 0.9 * strip * lights[0, 4]
-    return value
+    return room * (1.0 - 0.45 * dark) + 0.9 * strip * lights[0, 4]
 
 
 @njit
-def light_surface(kind, color, normal, view, value, shade, occlusion, lights, ambient, glint, out):
+def light_surface(kind, color, normal, view, values, number, shade, occlusion, lights, ambient, glint, out):
     """Light one point.
 
     Args:
         kind: number of `KINDS`.
         color: (5,) texture there.
         normal, view: (3,) unit vectors, the normal toward the viewer.
-        value: (12,) the material's values.
+        values: (M, 12) of the materials, and
+        number: which it is.
         shade: how much of the key light arrives.
         occlusion: how open the surroundings are, 0..1.
         lights, ambient: tables of the studio.
@@ -211,7 +232,7 @@ def light_surface(kind, color, normal, view, value, shade, occlusion, lights, am
     """
     nx, ny, nz = normal[0], normal[1], normal[2]
     facing = max(nx * view[0] + ny * view[1] + nz * view[2], 0.0)
-    rough, specular = value[4], value[5]
+    rough, specular = values[number, 4], values[number, 5]
     wrap0, wrap1, wrap2 = 0.06, 0.06, 0.06
     if kind == SKIN:
         wrap0, wrap1, wrap2 = 0.34, 0.17, 0.12
@@ -223,7 +244,8 @@ def light_surface(kind, color, normal, view, value, shade, occlusion, lights, am
     direct = ambient[6] * facing + edge
     open0, open1, open2 = occlusion, occlusion, occlusion
     if kind == SKIN:  # light that went through skin fills its creases with red
-        open0, open2 = occlusion**0.72, occlusion**1.06
+        open0 = occlusion * (1.3 - 0.3 * occlusion)
+        open2 = occlusion * (0.95 + 0.05 * occlusion)
     red = (ambient[0] * up + ambient[3] * (1.0 - up) + direct) * open0
     green = (ambient[1] * up + ambient[4] * (1.0 - up) + direct) * open1
     blue = (ambient[2] * up + ambient[5] * (1.0 - up) + direct) * open2
@@ -236,10 +258,12 @@ def light_surface(kind, color, normal, view, value, shade, occlusion, lights, am
         cosine = nx * lx + ny * ly + nz * lz
         arrives = shade if q == 0 else 0.4 + 0.6 * occlusion
         soft = 0.35 * lights[q, 6]  # a large lamp reaches round the form
-        r = max(0.0, (cosine + wrap0 + soft) / (1.0 + wrap0 + soft))
         g = max(0.0, (cosine + wrap1 + soft) / (1.0 + wrap1 + soft))
-        b = max(0.0, (cosine + wrap2 + soft) / (1.0 + wrap2 + soft))
-        shade_red = arrives if kind != SKIN else arrives**0.8
+        r, b = g, g
+        if kind == SKIN:
+            r = max(0.0, (cosine + wrap0 + soft) / (1.0 + wrap0 + soft))
+            b = max(0.0, (cosine + wrap2 + soft) / (1.0 + wrap2 + soft))
+        shade_red = arrives if kind != SKIN else arrives * (1.22 - 0.22 * arrives)
         red += lights[q, 3] * r * shade_red
         green += lights[q, 4] * g * arrives
         blue += lights[q, 5] * b * arrives
@@ -264,7 +288,7 @@ def light_surface(kind, color, normal, view, value, shade, occlusion, lights, am
         gloss *= 0.45
     high += fresnel * gloss * 1.6 * mirror_light(rx, ry, rz, rough, lights, ambient) * (0.3 + 0.7 * occlusion)
     high *= glint
-    sheen = value[6] * grazing**3 * occlusion * 0.9
+    sheen = values[number, 6] * grazing**3 * occlusion * 0.9
     out[0] = color[0] * (red + sheen) + high + 0.15 * sheen * red
     out[1] = color[1] * (green + sheen) + high + 0.15 * sheen * green
     out[2] = color[2] * (blue + sheen) + high + 0.15 * sheen * blue
@@ -296,53 +320,47 @@ def flake_glint(u, v, size, normal, view, lights, amount):
         half = length / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
         middle = max(0.0, (nx * hx + ny * hy + nz * hz) * half)
         total += lights[q, 4] * middle ** (14.0 + 50.0 * (1.0 - lights[q, 6]))
-    return amount * total * (0.2 + 1.5 * hash_cell(i, j, 3) ** 2)
+    return amount * total * (0.15 + 4.0 * hash_cell(i, j, 3) ** 4)
 
 
 @njit
 def paint(texels, places, values, number, u, v, size, normal, view, frame, shade, occlusion, lights, ambient,
-          scratch, out):  # fmt: skip
+          color, spare, out):  # fmt: skip
     """Colour of one point of a surface that is not hair.
 
     `u`, `v` are the surface's coordinates, `size` how much they change from pixel to pixel; `frame` (2, 3)
-    has the directions of u and v; `scratch` (3, 5) is overwritten. Returns the opacity.
+    has the directions of u and v; `color` and `spare` (5,) are overwritten.
     """
-    color, spare, other = scratch[0], scratch[1], scratch[2]
-    value = values[number]
-    kind = int(value[0])
-    sample_texture(texels, places, values, number, size, u, v, color, spare)
-    if value[3] > 0.0:
-        step = 0.5 * size + 0.5 / value[11]
-        sample_texture(texels, places, values, number, size, u + step, v, other, spare)
-        du = other[4] - color[4]
-        sample_texture(texels, places, values, number, size, u, v + step, other, spare)
-        bend_normal(normal, frame, value[3] * du, value[3] * (other[4] - color[4]))
-    if value[8] > 0.0:
-        here = fold_height(u, v, value[9], value[10])
-        du = fold_height(u + 0.04, v, value[9], value[10]) - here
-        dv = fold_height(u, v + 0.04, value[9], value[10]) - here
-        bend_normal(normal, frame, value[8] * 2.2 * du, value[8] * 2.2 * dv)
-        occlusion *= 1.0 - 0.22 * value[8] * (1.0 - here)
+    kind = int(values[number, 0])
+    sample_color(texels, places, values, number, size, u, v, color, spare)
+    if values[number, 3] > 0.0:
+        du, dv = relief(texels, places, values, number, size, u, v, spare)
+        bend_normal(normal, frame, values[number, 3] * du, values[number, 3] * dv)
+    if values[number, 8] > 0.0:
+        here = fold_height(u, v, values[number, 9], values[number, 10])
+        du = fold_height(u + 0.04, v, values[number, 9], values[number, 10]) - here
+        dv = fold_height(u, v + 0.04, values[number, 9], values[number, 10]) - here
+        bend_normal(normal, frame, values[number, 8] * 2.2 * du, values[number, 8] * 2.2 * dv)
+        occlusion *= 1.0 - 0.22 * values[number, 8] * (1.0 - here)
     glint = 1.0
     flash = 0.0
-    if value[7] > 0.0:
-        flash = flake_glint(u, v, size, normal, view, lights, value[7])
+    if values[number, 7] > 0.0:
+        flash = flake_glint(u, v, size, normal, view, lights, values[number, 7])
         for k in range(3):  # what does not flash mirrors the dark
-            color[k] *= 1.0 - 0.45 * value[7] * (1.0 - min(flash, 1.0))
+            color[k] *= 1.0 - 0.45 * values[number, 7] * (1.0 - min(flash, 1.0))
     facing = normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2]
     if facing < 0.05:  # the relief does not turn what is seen away from the viewer
         for k in range(3):
             normal[k] += (0.05 - facing) * view[k]
     if kind == EYE:  # lids and lashes keep light off it
         shade, occlusion = 0.6 * shade, 0.6 * occlusion
-    light_surface(kind, color, normal, view, value, shade, occlusion, lights, ambient, glint, out)
+    light_surface(kind, color, normal, view, values, number, shade, occlusion, lights, ambient, glint, out)
     if kind == EYE:
         eye_glint(normal, view, lights, out)
     if flash > 0.0:
         flash *= 0.35 + 0.65 * shade
         for k in range(3):
             out[k] += flash * (0.25 + 0.75 * color[k])
-    return color[3]
 
 
 @njit
