@@ -227,7 +227,8 @@ def paint_strands(name: str, color: np.ndarray, contrast: float, opacity: float)
         if painted.shape[2] == 4
         else np.ones((512, 512, 1), np.float32)
     )
-    light = linear(painted[..., :3]) @ np.array((0.3, 0.6, 0.1), np.float32)
+    red, green, blue = np.moveaxis(linear(painted[..., :3]), 2, 0)
+    light = 0.3 * red + 0.6 * green + 0.1 * blue
     opaque = alpha[..., 0] > 0.3
     light = np.clip(light / max(float(light[opaque].mean()), 1e-4), 0.4, 1.8)
     light = np.where(opaque, light, 1)[..., None] ** (np.float32(contrast) * SHADES)
