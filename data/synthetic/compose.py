@@ -1,4 +1,4 @@
-"""What lies over what: hair and lace by opacity, then light on all that is opaque, then the picture's pixels."""
+"""What lies over what: hair and lace by opacity, light on all that is opaque, the picture's pixels."""
 
 import math
 
@@ -22,8 +22,8 @@ def uv_size(seen, uv, t, a, b, c):
 
 
 @njit
-def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texels, places, values, light, open_,
-                normal, view, frame, color, spare, out):  # fmt: skip
+def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texels, places, values, light,
+                open_, normal, view, frame, color, spare, out):  # fmt: skip
     """Light one point of triangle `t`."""
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
     w = 1.0 - u - v
@@ -67,15 +67,10 @@ def light_point(t, u, v, size, seen, world, normals, triangles, uv, number, texe
 def veil(order, seen, triangles, uv, owner, cut, texels, places, values, vertex_light, depth, over, through):
     """Lay hair, lashes and lace over what is opaque, nearest first.
 
-    Args:
-        order: triangles to lay, nearest first.
-        seen: (N, 3) vertices in samples, with their depth.
-        triangles, uv, owner, cut: of the scene.
-        texels, places, values: of its materials.
-        vertex_light: (N, 5) of `shading.light_vertices`.
-        depth: (H, W) of what is opaque at each sample.
-        over: (H, W, 3), receives the light of what is laid, and
-        through: (H, W) how much of what is behind is seen.
+    `order` has the triangles to lay, nearest first; `seen` (N, 3) the vertices in samples, with their depth;
+    `vertex_light` (N, 5) comes from `shading.light_vertices`; `depth` (H, W) is that of what is opaque.
+    `over` (H, W, 3) receives the light of what is laid and `through` (H, W) how much of what is behind is
+    seen. The other arguments are the scene's and its materials'.
 
     Returns:
         Depth, triangle (-1 for none) and barycentric weights, at each sample, of the surface at which the
@@ -148,10 +143,9 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
 
     The four samples of a pixel that show the same surface at about the same depth are lit once.
 
-    Args:
-        box: rows and columns, in samples, that may show the person.
-        background: (H, W, 3) linear.
-        picture: (H, W, 3) float32, overwritten with linear light.
+    `box` has the rows and columns, in samples, that may show the person; `background` and `picture` (H, W, 3)
+    are linear, and `picture` is overwritten. The other arguments are the scene's, the light's and what `veil`
+    and the earlier passes left.
     """
     normal, view, frame = np.empty(3, np.float32), np.empty(3, np.float32), np.zeros((2, 3), np.float32)
     color, spare = np.empty(CHANNELS, np.float32), np.empty(CHANNELS, np.float32)
@@ -196,8 +190,9 @@ def resolve(box, seen, world, normals, triangles, uv, owner, texels, places, val
                     continue
                 size = 2.0 * uv_size(seen, uv, t, triangles[t, 0], triangles[t, 1], triangles[t, 2])
                 open_ = openness(occlusion, depth, step, y, x, z)
-                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, owner[t], texels,
-                            places, values, light, open_, normal, view, frame, color, spare, lit)  # fmt: skip
+                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, owner[t],
+                            texels, places, values, light, open_, normal, view, frame, color, spare,
+                            lit)  # fmt: skip
                 for k in range(3):
                     total[k] += clear * min(lit[k], 1.6)
             for k in range(3):
@@ -251,12 +246,9 @@ def vote(
 ):
     """What each pixel shows: the most common part of its samples; the person wins over the background.
 
-    Args:
-        box: rows and columns, in samples, that may show the person.
-        depth, ids, weights: of what is opaque at each sample.
-        parts: (T,) part of each triangle.
-        hit_depth, hit_ids, hit_weights: of hair and lace with an opacity above one half, ids -1 where none is.
-        part, out_depth, out_ids, out_weights: of each pixel, overwritten inside the box.
+    `box` has the rows and columns, in samples, that may show the person; `seen` the vertices in samples;
+    `depth`, `ids` and `weights` belong to what is opaque, those with `hit_` to hair and lace (ids are -1
+    where there is none); `parts` (T,) are the triangles'. `part` and those with `out_` are overwritten.
     """
     shown = np.empty(4, np.int32)
     for row in range(box[0] // 2, box[1] // 2):

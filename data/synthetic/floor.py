@@ -1,4 +1,4 @@
-"""What the person does to the floor: a shadow that is firm under the shoes and soft away from them, a mirror image."""
+"""What the person does to the floor: a shadow, firm under the shoes and soft farther off, a mirror image."""
 
 import math
 
@@ -39,7 +39,8 @@ def floor_darkness(world, triangles, corner, cell, rows, columns, layers, toward
         triangles: (T, 3).
         corner: x and z of the first cell.
         cell: decimetres a side.
-        rows, columns: cells.
+        rows: cells in depth, and
+        columns: across.
         layers: (L,) upper heights.
         toward: (3,) the key light's direction.
         softness: of the key light.
@@ -137,12 +138,8 @@ def darken_floor(background, dark, corner, cell, focal, position, center):
 def mirror_feet(background, world, triangles, owner, colors, focal, position, center, strength):
     """Mix the mirror image of what is lowest into the floor of the empty studio (H, W, 3).
 
-    Args:
-        background: changed in place.
-        world, triangles, owner: vertices, triangles and the mesh of each.
-        colors: (M, 3) a colour for each mesh.
-        focal, position, center: the camera's.
-        strength: 0 to 0.1, at the floor; it fades with the height above it.
+    `colors` (M, 3) has a colour for each mesh, `owner` the mesh of each triangle; `focal`, `position` and
+    `center` are the camera's. `strength`, 0 to 0.1, is that at the floor; it fades with the height above it.
     """
     height, width = background.shape[0], background.shape[1]
     reach = 3.0

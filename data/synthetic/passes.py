@@ -72,14 +72,9 @@ def strand_tangents(points, triangles, uv):
 def rasterize(points, triangles, first, cut, has_cut, cull, depth, ids, weights):
     """Put triangles into the depth buffer.
 
-    Args:
-        points: (N, 3) x, y in samples, depth.
-        triangles: (T, 3), numbered from
-        first: on.
-        cut: (N,) the surface is where the interpolated value is above 0, if
-        has_cut: is set.
-        cull: leave out triangles seen from behind.
-        depth, ids, weights: the buffers (H, W), (H, W), (H, W, 2).
+    `points` (N, 3) are x and y in samples and the depth; `triangles` (T, 3) are numbered from `first` on.
+    With `has_cut` the surface is where the interpolated `cut` (N,) is above 0; with `cull` triangles
+    seen from behind are left out. `depth`, `ids` (H, W) and `weights` (H, W, 2) are overwritten.
     """
     height, width = depth.shape
     for t in range(triangles.shape[0]):

@@ -34,8 +34,8 @@ class Seen:
     Attributes:
         mesh: (H, W) int16, index into the meshes, -1 where there is only background.
         triangle: (H, W) int32, index into that mesh's triangles.
-        weights: (H, W, 2) float32, barycentric weights of the triangle's second and third corner at the pixel's
-            middle, which may lie a little outside the triangle: -0.5 to 1.5.
+        weights: (H, W, 2) float32, barycentric weights of the triangle's second and third corner at the
+            pixel's middle, which may lie a little outside the triangle: -0.5 to 1.5.
     """
 
     mesh: np.ndarray
@@ -145,8 +145,8 @@ def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio:
     """Draw one frame.
 
     Args:
-        meshes: the person's surfaces, the body first; keep the same objects over a clip, for what is worked out
-            from them is kept.
+        meshes: the person's surfaces, the body first; keep the same objects over a clip, for what is
+            worked out from them is kept.
         vertices: (V, 3) world coordinates of each mesh's vertices, decimetres.
         camera: where the picture is taken from; its size is the picture's, both sides even.
         studio: light and background.
@@ -185,13 +185,13 @@ def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio:
     vertex_light = np.zeros((len(world), 5), np.float32)
     for i, mesh in enumerate(meshes):
         if mesh.blended:
-            own = slice(scene.starts[i], scene.starts[i + 1])
+            span = slice(scene.starts[i], scene.starts[i + 1])
             tris = slice(scene.firsts[i], scene.firsts[i + 1])
             tangents = passes.strand_tangents(
-                world[own], scene.triangles[tris] - np.int32(scene.starts[i]), scene.uv[tris]
+                world[span], scene.triangles[tris] - np.int32(scene.starts[i]), scene.uv[tris]
             )
-            light_vertices(world[own], normals[own], tangents, i in scene.strands, in_light[own], shadow, radius,
-                           lights, ambient, position, vertex_light[own])  # fmt: skip
+            light_vertices(world[span], normals[span], tangents, i in scene.strands, in_light[span], shadow,
+                           radius, lights, ambient, position, vertex_light[span])  # fmt: skip
     order = scene.blended[np.argsort(seen[scene.triangles[scene.blended], 2].sum(1), kind="stable")]
     hit = compose.veil(order, seen, scene.triangles, scene.uv, scene.owner, scene.cut, materials.texels,
                        materials.places, materials.values, vertex_light, buffers.depth, buffers.veil,

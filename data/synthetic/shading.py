@@ -1,4 +1,4 @@
-"""From a point of a surface to its colour: textures, relief and folds, light on skin, cloth, leather and hair."""
+"""From a point of a surface to its colour: textures, relief, folds, light on skin, cloth and hair."""
 
 import dataclasses
 import math
@@ -218,17 +218,10 @@ def mirror_light(rx, ry, rz, rough, lights, ambient):
 def light_surface(kind, color, normal, view, values, number, shade, occlusion, lights, ambient, glint, out):
     """Light one point.
 
-    Args:
-        kind: number of `KINDS`.
-        color: (5,) texture there.
-        normal, view: (3,) unit vectors, the normal toward the viewer.
-        values: (M, 12) of the materials, and
-        number: which it is.
-        shade: how much of the key light arrives.
-        occlusion: how open the surroundings are, 0..1.
-        lights, ambient: tables of the studio.
-        glint: factor on the highlights.
-        out: (3,) linear colour.
+    `kind` is a number of `KINDS`, `color` the texture's there; `normal` and `view` (3,) are unit vectors, the
+    normal toward the viewer; `values[number]` belongs to the material. `shade` says how much of the key light
+    arrives, `occlusion` how open the surroundings are, `glint` scales highlights. `out` (3,) receives the
+    linear colour.
     """
     nx, ny, nz = normal[0], normal[1], normal[2]
     facing = max(nx * view[0] + ny * view[1] + nz * view[2], 0.0)
@@ -364,19 +357,14 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
 
 
 @njit
-def light_vertices(vertices, normals, tangents, strands, light_points, shadow, radius, lights, ambient, camera,
-                   out):  # fmt: skip
+def light_vertices(vertices, normals, tangents, strands, light_points, shadow, radius, lights, ambient,
+                   camera, out):  # fmt: skip
     """Light hair or lace at its vertices.
 
-    Args:
-        vertices, normals, tangents: (V, 3) in the world; tangents run along the strands.
-        strands: whether it is hair, which shines along its length.
-        light_points: (V, 3) places in the shadow map.
-        shadow: the map, and
-        radius: of its softness in its pixels.
-        lights, ambient: tables of the studio.
-        camera: (3,) its position.
-        out: (V, 5): factors of the colour; white and tinted highlight.
+    `vertices`, `normals` and `tangents` (V, 3) are in the world, tangents along the strands; with `strands`
+    it is hair, which shines along its length. `light_points` (V, 3) are places in the map `shadow`, `radius`
+    that of its softness in its pixels; `camera` (3,) is the camera's position. `out` (V, 5) receives the
+    factors of the colour and a white and a tinted highlight.
     """
     view = np.empty(3, np.float32)
     dim, wrap = (0.85, 0.3) if strands else (1.0, 0.12)

@@ -1,4 +1,4 @@
-"""Where a clip is filmed: the camera, the lights, the seamless backdrop and how the photographer exposes it."""
+"""Where a clip is filmed: the camera, the lights, the seamless backdrop, and how it is exposed."""
 
 import dataclasses
 import functools
@@ -243,7 +243,8 @@ def fit_camera(rng: np.random.Generator, points: np.ndarray, height: int, width:
         rng: what is drawn.
         points: (F, N, 3) points of the person in all frames (vertices, or joints with the top of the head
             and the soles), decimetres.
-        height, width: of the picture in pixels.
+        height: of the picture in pixels, and
+        width: of it.
     """
     points = np.asarray(points, np.float32)
     low, high = float(points[..., 1].min()), float(points[..., 1].max())
@@ -310,7 +311,7 @@ def tone_curve(studio: Studio) -> np.ndarray:
         value = light * gain * studio.exposure
         knee, room = 0.55, 0.45
         value = np.where(value > knee, knee + room * (1 - np.exp(-(value - knee) / room)), value)
-        # The shoulder reaches 1 at 1.8, where walls are.
+        # The shoulder reaches 1 at 1.6, where walls are.
         value = np.minimum(value / (knee + room * (1 - math.exp(-(1.6 - knee) / room))), 1.0)
         coded = np.where(
             value > 0.0031308, 1.055 * np.maximum(value, 1e-9) ** (1 / 2.4) - 0.055, 12.92 * value
