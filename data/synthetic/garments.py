@@ -6,13 +6,24 @@ import numpy as np
 
 from data.synthetic.mesh import PARTS, Material, SkinnedMesh
 from data.synthetic.person import Person
-from data.synthetic.tights import Trunk, base_heads, head_of, tights, vertex_normals
+from data.synthetic.tights import (
+    Places,
+    Tights,
+    Trunk,
+    base_heads,
+    head_of,
+    nearest_skin,
+    tights,
+    vertex_normals,
+)
 
 NECKLINES = ("round", "v", "square", "boat", "high", "strapless")
 SLEEVES = {"none": -0.05, "cap": 0.22, "short": 0.5, "elbow": 0.95, "three_quarter": 1.45, "long": 1.93}
 """Sleeve -> where it ends along the arm."""
 SHOULDER_TIP = 1.32
 """Half width of a sleeveless garment at the shoulder on the base mesh, in dm."""
+CLEARANCE = 0.05
+"""How far cloth stays from the skin at least, in dm."""
 NECK_FRONT, NECK_SIDE = 5.15, 5.75
 """Heights on the base mesh where the neck begins, in front and at its sides."""
 
@@ -43,16 +54,19 @@ class Fit:
         widen: how much wider, dm a dm, the cloth gets below the bust.
     """
 
-    offset: float = 0.02
+    offset: float = -0.03
     hang: float = 0.0
     sleeve_ease: float = 0.06
     widen: float = 0.0
 
 
-def cut_top(front: Neckline, back: Neckline, sleeve: float, strap: float, hem: float) -> np.ndarray:
-    """Where a top is: above 0 on the tights' vertices.
+def cut_top(
+    on: Tights | Places, front: Neckline, back: Neckline, sleeve: float, strap: float, hem: float
+) -> np.ndarray:
+    """Where a top is: above 0 on the tights' vertices, or the skin's.
 
     Args:
+        on: the vertices.
         front: neckline in front.
         back: and behind.
         sleeve: where sleeves end along the arm, of `SLEEVES`.
@@ -62,46 +76,56 @@ def cut_top(front: Neckline, back: Neckline, sleeve: float, strap: float, hem: f
     Returns:
         (V,) float32, about the distance in dm from the nearest edge.
     """
-    shell = tights()
-    x, y, z = np.abs(shell.base[:, 0]), shell.base[:, 1], shell.base[:, 2]
+    x, y, z = np.abs(on.base[:, 0]), on.base[:, 1], on.base[:, 2]
     field = np.minimum(y - hem, 9)
-    on_arm = shell.arm > 0.5
     if sleeve < 0.1:
-        armhole = strap + 1.5 * np.clip(4.0 - y, 0, None) + 0.1 * np.clip(4.6 - y, 0, 0.6)
-        edge = np.where(on_arm, -0.6 * (shell.along + 0.12), armhole - x)
-        edge = np.where((y < 2.8) & ~on_arm, 9, edge)
+        armhole = strap + 1.6 * np.clip(4.05 - y, 0, None) - 0.12 * np.clip(1 - np.abs(y - 4.5) / 0.5, 0, 1)
+        edge = np.where((y < 2.6) & (on.arm < 0.5), 9, armhole - x)
     else:
-        edge = np.where(on_arm, (sleeve - shell.along) * 2.3, 9)
+        edge = np.where(on.arm > 0.3, (sleeve - on.along) * 2.3, 9)
     field = np.minimum(field, edge)
     forward = np.clip((z + 0.3) / 0.35, 0, 1)
     neck = _opening(front, x, y) * forward + _opening(back, x, y) * (1 - forward)
-    if front.shape != "high":
-        neck = np.minimum(neck, NECK_SIDE + 0.05 - y)
-    return shell.smooth(np.minimum(field, neck)[:, None], 1)[:, 0]
+    return np.minimum(field, neck).astype(np.float32)
+
+
+def _outline(neckline: Neckline) -> np.ndarray:
+    """(n, 2) half width and height along a neckline, from its middle up to the side of the neck."""
+    bottom, top, width = NECK_FRONT - neckline.depth, NECK_SIDE, neckline.width
+    turn = np.linspace(0, np.pi / 2, 24)
+    if neckline.shape == "high":
+        return np.array([[0.0, 6.0], [3.0, 6.0]])
+    if neckline.shape == "strapless":
+        across = np.linspace(0, 2.2, 24)
+        return np.stack(
+            [across, 4.0 + 0.15 * np.cos(3 * np.clip(across - 0.65, -0.65, 0.65)) - 0.1 * across], 1
+        )
+    if neckline.shape == "v":
+        return np.array([[0.0, bottom], [width, top]])
+    if neckline.shape == "square":
+        return np.array([[0.0, bottom], [0.9 * width, bottom], [width, top]])
+    return np.stack([width * np.sin(turn), top - (top - bottom) * np.cos(turn)], axis=1)
 
 
 def _opening(neckline: Neckline, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance outward from a neckline, at half widths and heights of the base mesh."""
-    if neckline.shape == "high":
-        return 6.02 - y
-    if neckline.shape == "strapless":
-        return 3.95 - 0.1 * x - y - 0.12 * np.cos(np.clip(x - 0.7, -0.7, 0.7) * 3) + 0.12
-    bottom = NECK_FRONT - neckline.depth
-    up = np.clip((y - bottom) / max(neckline.depth + 0.25, 0.1), 0, 1)
-    if neckline.shape == "v":
-        width = neckline.width * up
-    elif neckline.shape == "square":
-        width = neckline.width * np.clip(up * 12, 0, 1)
-    else:
-        width = neckline.width * np.sqrt(np.clip(1 - (1 - up) ** 2, 0, 1))
-    return np.where(y < bottom, np.hypot(np.maximum(x - 0.05, 0) * 0.2, bottom - y), x - width)
+    line = _outline(neckline)
+    points = np.stack([x, y], axis=1)
+    nearest = np.full(len(x), np.inf)
+    for a, b in zip(line[:-1], line[1:], strict=True):
+        along = np.clip(((points - a) @ (b - a)) / max(((b - a) ** 2).sum(), 1e-9), 0, 1)
+        nearest = np.minimum(nearest, np.linalg.norm(points - a - along[:, None] * (b - a), axis=1))
+    across, height = line[:, 0], line[:, 1]
+    inside = np.where(
+        x < across[-1], y > np.interp(x, across + 1e-6 * np.arange(len(across)), height), y > height[-1] + 9
+    )
+    return np.where(inside, -nearest, nearest)
 
 
-def cut_trousers(waist: float, cuff: float) -> np.ndarray:
+def cut_trousers(on: Tights | Places, waist: float, cuff: float) -> np.ndarray:
     """Where trousers are: (V,) float32, above 0 between two heights on the base mesh."""
-    shell = tights()
-    y = shell.base[:, 1]
-    return np.where(shell.arm > 0.3, -1, np.minimum(waist - y, y - cuff)).astype(np.float32)
+    y = on.base[:, 1]
+    return np.where(on.arm > 0.3, -1, np.minimum(waist - y, y - cuff)).astype(np.float32)
 
 
 def top_shape(person: Person, trunk: Trunk, fit: Fit) -> np.ndarray:
@@ -109,29 +133,59 @@ def top_shape(person: Person, trunk: Trunk, fit: Fit) -> np.ndarray:
     shell = tights()
     placed = shell.place(person.vertices)
     normals = vertex_normals(placed, shell.triangles)
-    shape = placed + fit.offset * normals
+    # Shoulders and upper arms lie close, or they look padded.
+    close = (
+        np.clip(1.4 - shell.along, 0, 1) * np.clip((shell.along + 0.6) / 0.5, 0, 1) * (shell.base[:, 1] > 4)
+    )
+    offset = fit.offset + (np.minimum(fit.offset, -0.04) - fit.offset) * close
+    shape = placed + offset[:, None] * normals
     shape = _widen_sleeves(shape, person, fit.sleeve_ease)
     shape = _hang(shape, person, trunk, fit)
-    smooth = shell.smooth(shape, 3 if fit.hang < 0.3 else 6)
+    smooth = _smoothed(shape, normals, 3 if fit.hang < 0.3 else 6)
     out = ((smooth - placed) * normals).sum(1)
-    least = np.where(shell.along > -0.2, 0.6 * fit.offset, fit.offset)
-    return (smooth + np.maximum(least - out, 0)[:, None] * normals).astype(np.float32)
+    smooth += np.maximum(offset - 0.01 - out, 0)[:, None] * normals
+    return clear_of_skin(smooth, person, max(CLEARANCE, fit.offset))
 
 
-def _hang(shape: np.ndarray, person: Person, trunk: Trunk, fit: Fit) -> np.ndarray:
+def _smoothed(shape: np.ndarray, normals: np.ndarray, rounds: int) -> np.ndarray:
+    """Even out a shape along its normals alone: sideways, edges would lose their line."""
+    moved = ((tights().smooth(shape, rounds) - shape) * normals).sum(1)
+    return shape + moved[:, None] * normals
+
+
+def clear_of_skin(shape: np.ndarray, person: Person, clearance: float) -> np.ndarray:
+    """(V, 3) float32 vertices on the tights, moved out to a distance from the skin in dm."""
+    body = person.meshes[0]
+    near = nearest_skin()
+    normals = vertex_normals(np.ascontiguousarray(body.rest), body.triangles)[near]
+    out = ((shape - body.rest[near]) * normals).sum(1)
+    return (shape + np.maximum(clearance - out, 0)[:, None] * normals).astype(np.float32)
+
+
+def _bust(person: Person) -> float:
+    return float(head_of("spine02", person.heads)[1]) + 1.1
+
+
+def hung_trunk(trunk: Trunk, person: Person, hang: float) -> Trunk:
+    """The outline of cloth that follows the trunk (`hang` 0) or falls straight from bust to hips (1)."""
+    hips = float(head_of("upperleg01.L", person.heads)[1])
+    loose = trunk.draped(_bust(person), hips - 0.8)
+    return dataclasses.replace(trunk, radius=trunk.radius * (1 - hang) + loose.radius * hang)
+
+
+def _hang(shape: np.ndarray, person: Person, trunk: Trunk, fit: Fit, around_legs: bool = False) -> np.ndarray:
     """Draw the trunk's cloth straight across hollows, and let it hang from what juts out."""
     shell = tights()
-    bust = float(head_of("spine02", person.heads)[1]) + 1.1
+    bust = _bust(person)
     hips = float(head_of("upperleg01.L", person.heads)[1])
     angles, distance = trunk.polar(shape)
     y = shape[:, 1]
-    draped = trunk.draped(bust, hips - 0.8)
-    tight = trunk.at(y, angles)
-    loose = draped.at(y, angles) + fit.widen * np.clip(bust - y, 0, None)
-    target = tight * (1 - fit.hang) + np.maximum(loose, tight) * fit.hang + fit.offset
-    on_trunk = np.clip((0.25 - shell.arm) / 0.2, 0, 1) * np.clip((bust + 0.9 - y) / 0.9, 0, 1)
-    on_trunk = on_trunk * np.where(shell.leg > 0.6, np.clip((y - hips + 0.9) / 0.4, 0, 1), 1)
-    factor = 1 + on_trunk * np.clip(target / np.maximum(distance, 0.1) - 1, 0, 1.5)
+    target = hung_trunk(trunk, person, fit.hang).at(y, angles) + fit.offset
+    target += fit.widen * np.clip(bust - y, 0, None)
+    on_trunk = np.clip((0.25 - shell.arm) / 0.2, 0, 1) * np.clip((bust + 0.35 - y) / 0.5, 0, 1)
+    if around_legs:
+        on_trunk *= np.where(shell.leg > 0.6, np.clip((y - hips + 0.9) / 0.4, 0, 1), 1)
+    factor = 1 + on_trunk * np.clip(target / np.maximum(distance, 0.1) - 1, 0, 1.5 if around_legs else 9)
     depth = np.interp(y, trunk.heights, trunk.depth)
     hung = shape.copy()
     hung[:, 0] *= factor
@@ -171,7 +225,7 @@ def trousers_shape(person: Person, trunk: Trunk, cut: str, offset: float) -> np.
     placed = shell.place(person.vertices)
     normals = vertex_normals(placed, shell.triangles)
     shape = placed + offset * normals
-    shape = _hang(shape, person, trunk, Fit(offset=offset))
+    shape = _hang(shape, person, trunk, Fit(offset=offset), around_legs=True)
     knee_ease, ankle_ease = LEG_CUTS[cut]
     for side, sign in (("L", 1), ("R", -1)):
         hip, knee, ankle = (
@@ -186,16 +240,16 @@ def trousers_shape(person: Person, trunk: Trunk, cut: str, offset: float) -> np.
         down = np.clip((hip[1] - 0.4 - points[:, 1]) / (hip[1] - 0.4 - knee[1]), 0, 1)
         low = np.clip((knee[1] - points[:, 1]) / (knee[1] - ankle[1]), 0, 1)
         ease = knee_ease * down + (ankle_ease - knee_ease) * low
-        calf, thigh = _ring_radius(placed, shell.side == sign, knee[1], knee), 0.0
+        calf = _ring_radius(placed, shell.side == sign, knee[1], knee)
         wide = np.maximum(radius, (calf + ease) * np.minimum(1, down * 1.2))
         wide = np.maximum(wide, radius + 0.6 * ease * down)
         if ankle_ease == 0:
             wide = radius
         shape[leg] = points + away * (wide / np.maximum(radius, 1e-3) - 1)[:, None]
-        del thigh
-    smooth = shell.smooth(shape, 3)
+    smooth = _smoothed(shape, normals, 3)
     out = ((smooth - placed) * normals).sum(1)
-    return (smooth + np.maximum(offset - out, 0)[:, None] * normals).astype(np.float32)
+    smooth += np.maximum(offset - out, 0)[:, None] * normals
+    return clear_of_skin(smooth, person, CLEARANCE)
 
 
 def _leg_axis(hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, heights: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What is worn: a dress, or a top with trousers or a skirt, and shoes; in a fashion shop's proportions."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from data.synthetic.garments import (
     cut_top,
     cut_trousers,
     fabric_coordinates,
+    hung_trunk,
     person_height,
     top_shape,
     trousers_shape,
@@ -24,12 +26,14 @@ from data.synthetic.person import Person
 from data.synthetic.rig import BONE
 from data.synthetic.shoes import Shoes, sample_shoes
 from data.synthetic.skirt import Skirt
-from data.synthetic.tights import Trunk, measure_trunk, tights
+from data.synthetic.tights import Places, Tights, measure_trunk, on_skin, tights, vertex_normals
 
 KINDS = {
     "woman": {"dress": 5.5, "top_skirt": 1.5, "top_trousers": 3.0},
     "man": {"top_trousers": 1.0},
 }
+EDGE, PRESS = 0.12, 0.09
+"""How far the skin reaches under the edges of cloth, and how deep cloth presses into it, in dm."""
 DRESS_CUTS = {
     "sheath": dict(flare=0.0, fullness=1.02, taper=0.06), "shift": dict(flare=0.05, fullness=1.02, taper=0.0),
     "a_line": dict(flare=0.22, fullness=1.06, taper=0.0), "flared": dict(flare=0.42, fullness=1.25, taper=0.0),
@@ -52,6 +56,8 @@ class Outfit:
         skirts: what is simulated.
         hidden: (T,) bool, triangles of the body that need not be drawn.
         covered: (T,) bool, triangles of the body that must not be seen.
+        body_rest: (V, 3) float32 rest vertices of the body: a little slimmer under cloth, so that skin never comes
+            through it.
         sections: (n, 3) rest height, half width and half depth of the dressed trunk, heights rising, in dm.
     """
 
@@ -62,6 +68,7 @@ class Outfit:
     skirts: list[Skirt]
     hidden: np.ndarray
     covered: np.ndarray
+    body_rest: np.ndarray
     sections: np.ndarray
 
     def description(self) -> dict[str, dict]:
@@ -82,15 +89,18 @@ class _Wardrobe:
         self.parts: dict[str, dict] = {}
         self.meshes: list[SkinnedMesh] = []
         self.skirts: list[Skirt] = []
-        self.over: list[tuple[np.ndarray, float]] = []
+        self.under = np.full(len(person.meshes[0].rest), -9.0, np.float32)
         self.shoes: Shoes
 
-    def shell(self, part: str, shape: np.ndarray, cut: np.ndarray, cloth: Cloth) -> None:
+    def shell(
+        self, part: str, shape: np.ndarray, cut: Callable[[Tights | Places], np.ndarray], cloth: Cloth
+    ) -> None:
+        """Put on a garment with the shape of the tights, cut as `cut` says."""
         uv = fabric_coordinates(shape, self.person, self.trunk)
-        mesh = cut_mesh(part, part, shape, cut, uv, cloth.material())
+        mesh = cut_mesh(part, part, shape, cut(tights()), uv, cloth.material())
         self.meshes.append(mesh)
         if not mesh.blended:
-            self.over.append((cut, 0.0))
+            self.under = np.maximum(self.under, cut(on_skin()))
 
     def dress(self) -> None:
         rng = self.rng
@@ -102,9 +112,12 @@ class _Wardrobe:
         fit = Fit(
             offset=0.02, hang=0.9 if cut == "shift" else 0.0, sleeve_ease=float(rng.uniform(0.02, 0.25))
         )
-        field = cut_top(neckline, back, SLEEVES[sleeve], strap, waist - 0.25)
-        self.shell("dress", top_shape(self.person, self.trunk, fit), field, cloth)
-        self._skirt("dress", "dress_skirt", cloth, cut, waist, LENGTHS[length], fit.offset)
+
+        def cut_bodice(on: Tights | Places) -> np.ndarray:
+            return cut_top(on, neckline, back, SLEEVES[sleeve], strap, waist - 0.25)
+
+        self.shell("dress", top_shape(self.person, self.trunk, fit), cut_bodice, cloth)
+        self._skirt("dress", "dress_skirt", cloth, cut, waist, LENGTHS[length], fit)
         self.parts["dress"] = {
             "kind": "dress", **cloth.description(), "cut": cut, "length": length, "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
@@ -117,8 +130,8 @@ class _Wardrobe:
         cloth = sample_cloth(rng, SKIRT_FABRICS, plain=0.6)
         length = choose(rng, {"mini": 1.5, "above_knee": 3, "knee": 3, "midi": 2, "maxi": 1})
         waist = float(rng.uniform(1.9, 2.5))
-        self._top(hem=waist - 0.4, fit=Fit(offset=0.015))
-        self._skirt("lower", "skirt", cloth, cut, waist, LENGTHS[length], 0.06)
+        self._top(hem=waist - 0.4, fit=Fit())
+        self._skirt("lower", "skirt", cloth, cut, waist, LENGTHS[length], Fit(offset=0.02))
         self.parts["lower"] = {"kind": "skirt", **cloth.description(), "cut": cut, "length": length}
         self.shoes = sample_shoes(rng, self.person, dressy=True)
 
@@ -131,22 +144,25 @@ class _Wardrobe:
         waist = float(rng.uniform(1.2, 2.2) if self.woman else rng.uniform(1.0, 1.5))
         cuff = float(rng.choice([-7.75, -7.5, -7.0, -3.0], p=[0.5, 0.3, 0.15, 0.05]))
         tucked = rng.random() < 0.35
-        legs = trousers_shape(self.person, self.trunk, cut, 0.02)
-        self.shell("lower", legs, cut_trousers(waist, cuff), cloth)
+        legs = trousers_shape(self.person, self.trunk, cut, -0.02)
+        self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
         if tucked:
-            self._top(hem=waist - 0.3, fit=Fit(offset=0.012))
+            self._top(hem=waist - 0.3, fit=Fit())
         else:
             hang = float(rng.uniform(0.3, 1.0))
-            fit = Fit(offset=0.07, hang=hang, sleeve_ease=float(rng.uniform(0.05, 0.35)), widen=0.03 * hang)
-            self._top(hem=float(rng.uniform(-0.6, 0.7)), fit=fit)
+            fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
+            self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit)
         self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
         self.shoes = sample_shoes(rng, self.person, dressy=False)
 
     def _top(self, hem: float, fit: Fit) -> None:
         cloth = sample_cloth(self.rng, TOP_FABRICS, plain=0.55)
         neckline, back, sleeve, strap = self._neck()
-        field = cut_top(neckline, back, SLEEVES[sleeve], strap, hem)
-        self.shell("top", top_shape(self.person, self.trunk, fit), field, cloth)
+
+        def cut(on: Tights | Places) -> np.ndarray:
+            return cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
+
+        self.shell("top", top_shape(self.person, self.trunk, fit), cut, cloth)
         self.parts["top"] = {
             "kind": "top", **cloth.description(), "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
@@ -194,7 +210,7 @@ class _Wardrobe:
         return Neckline(shape=shape, depth=depth, width=width), behind, sleeve, strap
 
     def _skirt(
-        self, part: str, name: str, cloth: Cloth, cut: str, waist: float, hem: float, offset: float
+        self, part: str, name: str, cloth: Cloth, cut: str, waist: float, hem: float, fit: Fit
     ) -> None:
         rng = self.rng
         shape = DRESS_CUTS[cut]
@@ -202,7 +218,7 @@ class _Wardrobe:
         lower = person_height(hem + float(rng.uniform(-0.2, 0.2)), self.person)
         skirt = Skirt(
             self.person,
-            self.trunk,
+            hung_trunk(self.trunk, self.person, fit.hang),
             name=name,
             part=part,
             material=cloth.material(),
@@ -212,41 +228,43 @@ class _Wardrobe:
             fullness=shape["fullness"],
             taper=shape["taper"],
             stiffness=soft.get(cloth.fabric, 0.35),
-            offset=offset + 0.01,
+            offset=max(fit.offset, 0) + 0.03,
             rng=rng,
         )
         self.skirts.append(skirt)
 
     def finish(self) -> Outfit:
         body = self.person.meshes[0]
-        covered = self._covered()
-        hidden = covered & (body.parts != 0)
+        under = np.maximum(self.under, self._skirts_cover())
         self.parts["shoes"] = self.shoes.description()
+        inside = (under[body.triangles] > EDGE).all(1)
         return Outfit(
             parts=self.parts,
             heel=self.shoes.heel,
             sole=self.shoes.sole,
             meshes=[*self.meshes, *self.shoes.meshes],
             skirts=self.skirts,
-            hidden=hidden | self.shoes.covered,
-            covered=covered,
+            hidden=inside | self.shoes.covered,
+            covered=inside | self.shoes.covered,
+            body_rest=self._pressed(under),
             sections=self._sections(),
         )
 
-    def _covered(self) -> np.ndarray:
-        """Body triangles whose corners are well inside a garment."""
-        shell = tights()
+    def _pressed(self, under: np.ndarray) -> np.ndarray:
         body = self.person.meshes[0]
-        inside = np.zeros(len(body.rest), bool)
-        near = nearest_on_tights()
-        for cut, _ in self.over:
-            inside |= cut[near] > 0.22
+        normals = vertex_normals(np.ascontiguousarray(body.rest), body.triangles)
+        depth = PRESS * np.clip(under / 0.25 + 0.7, 0, 1)
+        return (body.rest - depth[:, None] * normals).astype(np.float32)
+
+    def _skirts_cover(self) -> np.ndarray:
+        """(V,) how far inside skirts the skin's vertices are."""
+        y = self.person.meshes[0].rest[:, 1]
+        depth = np.full(len(y), -9.0, np.float32)
         for skirt in self.skirts:
             if not skirt.mesh.blended:
-                y = body.rest[:, 1]
-                top = float(skirt.rest[0, 0, 1])
-                inside |= (shell.arm[near] < 0.1) & (y < top - 0.15) & (y > skirt.hem + 1.0)
-        return inside[body.triangles].all(1)
+                inside = np.minimum(float(skirt.rest[0, 0, 1]) - y, y - skirt.hem - 1.0)
+                depth = np.maximum(depth, np.where(on_skin().arm < 0.1, inside, -9))
+        return depth
 
     def _sections(self) -> np.ndarray:
         """Half width and depth of the trunk and what hangs around it."""
@@ -296,26 +314,6 @@ def sample_trouser_cloth(rng: np.random.Generator) -> Cloth:
         return cloth
     plain = 0.88
     return sample_cloth(rng, {"cotton": 3, "crepe": 2, "wool": 1, "linen": 1, "leather": 0.4}, plain=plain)
-
-
-_NEAREST: list[np.ndarray] = []
-
-
-def nearest_on_tights() -> np.ndarray:
-    """(V,) the tights' vertex nearest to each vertex of the body, on the base mesh."""
-    if not _NEAREST:
-        from data.synthetic import assets
-
-        body = assets.base()
-        points = body.vertices[: int(body.triangles["body"].max()) + 1]
-        shell = tights().base
-        best = np.empty(len(points), np.int64)
-        for start in range(0, len(points), 512):
-            block = points[start : start + 512]
-            best[start : start + 512] = ((block[:, None] - shell[None]) ** 2).sum(2).argmin(1)
-        # Hands, feet and heads are not near the shell at all.
-        _NEAREST.append(best)
-    return _NEAREST[0]
 
 
 def sample_outfit(rng: np.random.Generator, person: Person) -> Outfit:

@@ -138,11 +138,11 @@ def _painted(texture: np.ndarray, color: Rgb, keep: bool) -> np.ndarray:
     """(h, w, 5) the texture in another colour; `keep` tints it instead."""
     picture = (texture[..., :3].astype(np.float64) / 255) ** 2.2
     shade = picture @ np.array([0.3, 0.6, 0.1])
-    painted = np.median(shade[shade > 0.004])
+    painted = np.median(shade[shade > 0.0008])
     if keep:
         light = 0.5 * picture + 0.5 * shade[..., None] * linear(color) / max(linear(color).mean(), 0.05)
     else:
-        detail = np.clip(shade / painted, 0.05, 3) ** 0.45
+        detail = np.clip(shade / painted, 0.1, 1.3) ** 0.4
         light = detail[..., None] * linear(color)
     result = np.ones((*texture.shape[:2], 5), np.float32)
     result[..., :3] = np.clip(light, 0, 1)

@@ -5,6 +5,7 @@ Extended position-based dynamics with many small steps (Macklin et al., "Small S
 
 import numpy as np
 
+from data.synthetic.assets import heaviest
 from data.synthetic.compiled import njit
 from data.synthetic.mesh import PARTS, Material, Mesh
 from data.synthetic.person import Person
@@ -69,7 +70,6 @@ class Skirt:
         self.hem = hem
         self.stiffness = stiffness
         hips = float(head_of("upperleg01.L", person.heads)[1]) - 0.25
-        self.crotch = hips - 0.3
         count = max(8, round((waist - hem) / ROW_HEIGHT) + 1)
         heights = np.linspace(waist, hem, count)
         self.angles = np.arange(NUM_COLUMNS) * (2 * np.pi / NUM_COLUMNS)
@@ -94,9 +94,13 @@ class Skirt:
         self.full = 1 + (fullness - 1) * gather * np.ones_like(radius)
         self.folds = self._draw_folds(fullness, rng) * gather
         self._measure(radius)
-        self._hang(heights)
+        firm = heights >= hips - 0.3
+        self._hang(heights, int(firm.sum()))
+        body = np.stack([draped.at(np.full(NUM_COLUMNS, y), self.angles) for y in rows[firm]]) + 0.01
+        scale = (body / radius[firm])[..., None]
+        axis = np.stack([0 * rows[firm], heights[firm], depth[firm]], axis=-1)[:, None]
+        self.floor = axis + (self.rest[firm] - axis) * scale
         self._colliders = _leg_colliders(person)
-        self._trunk = trunk
         self.mesh = self._surface(name, part, material, waist)
         self.places = self.velocities = np.zeros(0)
 
@@ -119,21 +123,20 @@ class Skirt:
         self.shear = np.sqrt(middle**2 + np.maximum(self.warp**2 - slant**2, 1e-6))
         self.hang = np.concatenate([np.zeros((1, NUM_COLUMNS)), np.cumsum(self.warp, axis=0)])
 
-    def _hang(self, heights: np.ndarray) -> None:
-        """Which bones hold the waist: those of the trunk beside it; the hem follows the pelvis."""
+    def _hang(self, heights: np.ndarray, num_firm: int) -> None:
+        """Which bones carry each row: those of the trunk at its height; below the hips, the pelvis."""
         shell = tights()
-        trunk = np.flatnonzero(shell.arm < 0.1)
-        points = shell.place(self.person.vertices)[trunk]
-        flat = self.rest.reshape(-1, 3)
-        top = np.flatnonzero(np.arange(len(flat)) < 2 * NUM_COLUMNS)
-        near = np.array([trunk[((points - p) ** 2).sum(1).argmin()] for p in flat[top]])
-        bones = np.zeros((len(flat), shell.bones.shape[1]), np.int32)
-        weights = np.zeros_like(bones, dtype=np.float32)
-        bones[:] = BONE["root"]
-        weights[:, 0] = 1
-        bones[top], weights[top] = shell.bones[near], _without_legs(shell.bones[near], shell.weights[near])
-        # Neighbours around the waist move alike.
-        self.bones, self.weights = bones, weights
+        trunk = shell.arm < 0.05
+        points = shell.place(self.person.vertices)
+        legs = [number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg"))]
+        dense = np.zeros((len(heights), len(BONE)), np.float32)
+        for row, height in enumerate(heights[:num_firm]):
+            ring = trunk & (np.abs(points[:, 1] - height) < 0.2)
+            np.add.at(dense[row], shell.bones[ring].ravel(), shell.weights[ring].ravel())
+        dense[:, BONE["root"]] += dense[:, legs].sum(1) + 1e-3
+        dense[:, legs] = 0
+        bones, weights = heaviest(dense)
+        self.bones, self.weights = (np.repeat(a, NUM_COLUMNS, axis=0) for a in (bones, weights))
 
     def _surface(self, name: str, part: str, material: Material, waist: float) -> Mesh:
         count = len(self.rest)
@@ -166,9 +169,11 @@ class Skirt:
             blended=bool((material.texture[..., 3] < 0.99).any()),
         )
 
-    def _carried(self, transforms: np.ndarray) -> np.ndarray:
-        flat = self.rest.reshape(-1, 3).astype(np.float32)
-        return skin(flat, self.bones, self.weights, transforms).astype(np.float64).reshape(self.rest.shape)
+    def _carried(self, rest: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+        """Rows of the skirt, from the waist down, moved with the trunk alone."""
+        flat = rest.reshape(-1, 3).astype(np.float32)
+        moved = skin(flat, self.bones[: len(flat)], self.weights[: len(flat)], transforms)
+        return moved.astype(np.float64).reshape(rest.shape)
 
     def _capsules(self, transforms: np.ndarray) -> np.ndarray:
         """(C, 8): two ends, two radii."""
@@ -181,23 +186,6 @@ class Skirt:
                 rows.append([*places[i], *places[i + 1], radii[i], radii[i + 1]])
         return np.array(rows, np.float64)
 
-    def _hands(self, transforms: np.ndarray) -> np.ndarray:
-        """(C, 8) capsules of the forearms and hands."""
-        rows = []
-        for side in "LR":
-            ends = [
-                transforms[BONE[f"{bone}.{side}"]]
-                for bone in ("lowerarm01", "wrist", "finger3-1", "finger3-3")
-            ]
-            heads = [
-                head_of(f"{bone}.{side}", self.person.heads)
-                for bone in ("lowerarm01", "wrist", "finger3-1", "finger3-3")
-            ]
-            places = [m[:, :3] @ h + m[:, 3] for m, h in zip(ends, heads, strict=True)]
-            for i, (a, b) in enumerate(((0.42, 0.3), (0.32, 0.36), (0.36, 0.16))):
-                rows.append([*places[i], *places[i + 1], a, b])
-        return np.array(rows, np.float64)
-
     def settle(self, transforms: np.ndarray) -> np.ndarray:
         """Let it hang still in the first frame.
 
@@ -207,11 +195,13 @@ class Skirt:
         Returns:
             (V, 3) float32 vertices in the world.
         """
-        x = self._carried(transforms)
+        x = self._carried(self.rest, transforms)
         center = x.mean(1, keepdims=True)
         away = x - center
         away[..., 1] = 0
-        x[2:] += (away * self.folds[..., None])[2:]
+        # Wide enough at first to have both legs inside, whatever the pose.
+        wide = 0.9 * np.linspace(0, 1, len(x)) ** 0.7
+        x[2:] += (away * (self.folds + wide[:, None])[..., None])[2:]
         self.places, self.velocities = x, np.zeros_like(x)
         self.before = self._state(transforms)
         for _ in range(round(SETTLE_SECONDS * 15)):
@@ -235,26 +225,17 @@ class Skirt:
         return self.places.reshape(-1, 3).astype(np.float32)
 
     def _state(self, transforms: np.ndarray) -> tuple[np.ndarray, ...]:
-        root = transforms[BONE["root"]].astype(np.float64)
-        return self._carried(transforms), self._capsules(transforms), self._hands(transforms), root
+        carried, floor = (self._carried(rest, transforms) for rest in (self.rest, self.floor))
+        return carried, self._capsules(transforms), floor
 
     def _advance(self, after: tuple[np.ndarray, ...], seconds: float, drag: float) -> None:
         steps = max(4, round(SUBSTEPS * seconds * 15))
         _simulate(
             self.places, self.velocities, self.before[0], after[0], self.before[1], after[1],
-            self.before[2], after[2], self.before[3], after[3],
-            self._trunk.heights, self._trunk.depth, self._trunk.radius, self.crotch,
+            self.before[2], after[2],
             self.weft, self.warp, self.shear, self.hang, self.stiffness, drag, steps, seconds / steps,
         )  # fmt: skip
         self.before = after
-
-
-def _without_legs(bones: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    legs = [number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg"))]
-    kept = np.where(np.isin(bones, legs), 0, weights)
-    empty = kept.sum(1) < 1e-3
-    kept[empty, 0] = 1
-    return (kept / kept.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _leg_colliders(person: Person) -> list[tuple[list[int], list[np.ndarray], list[float]]]:
@@ -277,31 +258,29 @@ def _leg_colliders(person: Person) -> list[tuple[list[int], list[np.ndarray], li
             middle = (low + high) / 2
             bones.append(BONE[f"upperleg01.{side}"] if place <= 1 else BONE[f"lowerleg01.{side}"])
             middles.append(np.array([middle[0], axis[1], middle[1]]))
-            radii.append(float(np.percentile(np.hypot(*(slab - middle).T), 80)))
+            radius = float(np.percentile(np.hypot(*(slab - middle).T), 80))
+            radii.append(min(radius, (high[0] - low[0]) / 2) if place < 1 else radius)
         chains.append((bones, middles, radii))
     return chains
 
 
 @njit()
 def _simulate(
-    x, v, pins0, pins1, legs0, legs1, hands0, hands1, root0, root1, heights, depth, radius, crotch,
-    weft, warp, shear, hang, stiffness, drag, steps, dt,
+    x, v, pins0, pins1, legs0, legs1, floor0, floor1, weft, warp, shear, hang, stiffness, drag, steps, dt
 ):  # fmt: skip
     rows, columns = x.shape[0], x.shape[1]
     before = np.empty_like(x)
-    legs, hands, root, turn = legs0.copy(), hands0.copy(), root0.copy(), np.zeros((3, 3))
+    legs, floor = legs0.copy(), floor0.copy()
     keep = np.exp(-drag * dt)
     for step in range(steps):
         share = (step + 1) / steps
         for i in range(legs.shape[0]):
             for k in range(8):
                 legs[i, k] = legs0[i, k] * (1 - share) + legs1[i, k] * share
-        for i in range(hands.shape[0]):
-            for k in range(8):
-                hands[i, k] = hands0[i, k] * (1 - share) + hands1[i, k] * share
-        for i in range(3):
-            for k in range(4):
-                root[i, k] = root0[i, k] * (1 - share) + root1[i, k] * share
+        for i in range(floor.shape[0]):
+            for j in range(columns):
+                for k in range(3):
+                    floor[i, j, k] = floor0[i, j, k] * (1 - share) + floor1[i, j, k] * share
         for i in range(rows):
             for j in range(columns):
                 for k in range(3):
@@ -317,7 +296,7 @@ def _simulate(
                         v[i, j, k] = air + (v[i, j, k] - air) * keep
                         x[i, j, k] += v[i, j, k] * dt
         _threads(x, weft, warp, shear, stiffness)
-        _keep_off(x, legs, hands, root, heights, depth, radius, crotch)
+        _keep_off(x, legs, floor)
         for i in range(2, rows):
             for j in range(columns):
                 # Never farther from the waist than the cloth is long.
@@ -374,27 +353,10 @@ def _threads(x, weft, warp, shear, stiffness):
 
 
 @njit()
-def _keep_off(x, legs, hands, root, heights, depth, radius, crotch):
-    rows, columns, angles = x.shape[0], x.shape[1], radius.shape[1]
-    spacing = heights[1] - heights[0]
-    scale = angles / (2 * np.pi)
+def _keep_off(x, legs, floor):
+    rows, columns = x.shape[0], x.shape[1]
     for i in range(2, rows):
         for j in range(columns):
-            # Hands press the cloth toward the body.
-            for c in range(hands.shape[0]):
-                ax, ay, az = hands[c, 3] - hands[c, 0], hands[c, 4] - hands[c, 1], hands[c, 5] - hands[c, 2]
-                qx, qy, qz = x[i, j, 0] - hands[c, 0], x[i, j, 1] - hands[c, 1], x[i, j, 2] - hands[c, 2]
-                if qx * qx + qy * qy + qz * qz > 9.0:
-                    continue
-                t = min(1.0, max(0.0, (qx * ax + qy * ay + qz * az) / (ax * ax + ay * ay + az * az)))
-                qx, qy, qz = qx - t * ax, qy - t * ay, qz - t * az
-                length = np.sqrt(qx * qx + qy * qy + qz * qz)
-                gap = hands[c, 6] + (hands[c, 7] - hands[c, 6]) * t + THICKNESS - length
-                if gap > 0:
-                    ix, iz = root[0, 3] - x[i, j, 0], root[2, 3] - x[i, j, 2]
-                    f = 0.3 * gap / (np.sqrt(ix * ix + iz * iz) + 1e-9)
-                    x[i, j, 0] += ix * f
-                    x[i, j, 2] += iz * f
             for c in range(legs.shape[0]):
                 ax, ay, az = legs[c, 3] - legs[c, 0], legs[c, 4] - legs[c, 1], legs[c, 5] - legs[c, 2]
                 qx, qy, qz = x[i, j, 0] - legs[c, 0], x[i, j, 1] - legs[c, 1], x[i, j, 2] - legs[c, 2]
@@ -407,28 +369,18 @@ def _keep_off(x, legs, hands, root, heights, depth, radius, crotch):
                     x[i, j, 0] += qx * f
                     x[i, j, 1] += qy * f
                     x[i, j, 2] += qz * f
-            # Around the hips: the point in the pelvis' own coordinates against the trunk's outline.
-            px, py, pz = x[i, j, 0] - root[0, 3], x[i, j, 1] - root[1, 3], x[i, j, 2] - root[2, 3]
-            rx = root[0, 0] * px + root[1, 0] * py + root[2, 0] * pz
-            ry = root[0, 1] * px + root[1, 1] * py + root[2, 1] * pz
-            rz = root[0, 2] * px + root[1, 2] * py + root[2, 2] * pz
-            if ry < crotch:
-                continue
-            row = min(len(heights) - 1.001, max(0.0, (ry - heights[0]) / spacing))
-            r0 = int(row)
-            fr = row - r0
-            rz -= depth[r0] * (1 - fr) + depth[r0 + 1] * fr
-            column = np.arctan2(rx, rz) * scale % angles
-            c0 = int(column) % angles
-            fc = column - int(column)
-            c1 = (c0 + 1) % angles
-            near = (radius[r0, c0] * (1 - fc) + radius[r0, c1] * fc) * (1 - fr)
-            near += (radius[r0 + 1, c0] * (1 - fc) + radius[r0 + 1, c1] * fc) * fr
-            length = np.sqrt(rx * rx + rz * rz) + 1e-9
-            needed = near + 0.4 * THICKNESS
-            if length < needed:
-                f = (needed - length) / length
-                rx, rz = rx * f, rz * f
-                x[i, j, 0] += root[0, 0] * rx + root[0, 2] * rz
-                x[i, j, 1] += root[1, 0] * rx + root[1, 2] * rz
-                x[i, j, 2] += root[2, 0] * rx + root[2, 2] * rz
+    # Around the hips no point comes nearer to the axis than the trunk's outline.
+    for i in range(2, floor.shape[0]):
+        cx, cy, cz = 0.0, 0.0, 0.0
+        for j in range(columns):
+            cx, cy, cz = cx + floor[i, j, 0], cy + floor[i, j, 1], cz + floor[i, j, 2]
+        cx, cy, cz = cx / columns, cy / columns, cz / columns
+        for j in range(columns):
+            nx, ny, nz = floor[i, j, 0] - cx, floor[i, j, 1] - cy, floor[i, j, 2] - cz
+            length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+            nx, ny, nz = nx / length, ny / length, nz / length
+            gap = length - ((x[i, j, 0] - cx) * nx + (x[i, j, 1] - cy) * ny + (x[i, j, 2] - cz) * nz)
+            if gap > 0:
+                x[i, j, 0] += nx * gap
+                x[i, j, 1] += ny * gap
+                x[i, j, 2] += nz * gap

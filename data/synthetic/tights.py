@@ -55,9 +55,7 @@ class Tights:
 
     def smooth(self, values: np.ndarray, rounds: int, strength: float = 0.5) -> np.ndarray:
         """Average (V, C) values with their neighbours'."""
-        return _smooth(np.ascontiguousarray(values, np.float64), self.edges, rounds, strength).astype(
-            np.float32
-        )
+        return _smooth(np.array(values, np.float64), self.edges, rounds, strength).astype(np.float32)
 
 
 def _with_midpoints(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -126,12 +124,10 @@ def tights() -> Tights:
         [np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
     )
     edges = np.unique(np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
-    dense = np.zeros((len(sources), len(BONES)), np.float32)
-    for k in range(body.bones.shape[1]):
-        np.add.at(dense, (np.arange(len(sources)), body.bones[sources, k]), body.weights[sources, k])
-    dense = _with_midpoints(dense, pairs)
-    bones, weights = assets.heaviest(dense)
     base = _with_midpoints(body.vertices[sources], pairs).astype(np.float32)
+    # Cloth moves as the skin below it does.
+    dense = _smooth(_dense_weights()[_nearest(base, _base_skin())], edges.astype(np.int32), 3, 0.5)
+    bones, weights = assets.heaviest(dense)
     side = np.where(base[:, 0] < 0, -1, 1).astype(np.float32)
     return Tights(
         sources=sources.astype(np.int32),
@@ -143,9 +139,71 @@ def tights() -> Tights:
         weights=weights,
         arm=_share(dense, ARM_BONES),
         leg=_share(dense, LEG_BONES),
-        along=along_arm(base * np.stack([side, np.ones_like(side), np.ones_like(side)], 1), base_heads()),
+        along=along_arm(base),
         side=side,
     )
+
+
+@njit()
+def _nearest(points, others):
+    found = np.empty(len(points), np.int32)
+    for i in range(len(points)):
+        best = np.inf
+        for j in range(len(others)):
+            x, y, z = points[i, 0] - others[j, 0], points[i, 1] - others[j, 1], points[i, 2] - others[j, 2]
+            distance = x * x + y * y + z * z
+            if distance < best:
+                best, found[i] = distance, j
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def nearest_skin() -> np.ndarray:
+    """(V,) int32 the skin's vertex nearest to each vertex of the tights, on the base mesh."""
+    return _nearest(tights().base, _base_skin())
+
+
+@functools.lru_cache(maxsize=1)
+def nearest_on_tights() -> np.ndarray:
+    """(n,) int32 the tights' vertex nearest to each vertex of the skin, on the base mesh."""
+    return _nearest(_base_skin(), tights().base)
+
+
+def _base_skin() -> np.ndarray:
+    body = assets.base()
+    return body.vertices[: int(body.triangles["body"].max()) + 1]
+
+
+def _dense_weights() -> np.ndarray:
+    """(n, B) float64 how much each bone moves each vertex of the skin."""
+    body = assets.base()
+    count = len(_base_skin())
+    dense = np.zeros((count, len(BONES)))
+    for k in range(body.bones.shape[1]):
+        np.add.at(dense, (np.arange(count), body.bones[:count, k]), body.weights[:count, k])
+    return dense
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Places:
+    """Points on the base mesh that garments are cut on: the tights' vertices, or the skin's.
+
+    Attributes:
+        base: (n, 3) places on the unmorphed base mesh.
+        arm: (n,) how much the arms move each.
+        along: (n,) place along the arm: 0 at the shoulder, 1 at the elbow, 2 at the wrist.
+    """
+
+    base: np.ndarray
+    arm: np.ndarray
+    along: np.ndarray
+
+
+@functools.lru_cache(maxsize=1)
+def on_skin() -> Places:
+    """The skin's vertices."""
+    base = _base_skin()
+    return Places(base=base, arm=_share(_dense_weights(), ARM_BONES), along=along_arm(base))
 
 
 def _share(dense: np.ndarray, parts: tuple[str, ...]) -> np.ndarray:
@@ -153,8 +211,9 @@ def _share(dense: np.ndarray, parts: tuple[str, ...]) -> np.ndarray:
     return dense[:, columns].sum(1).astype(np.float32)
 
 
-def along_arm(points: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """(n,) place of (n, 3) points of the left side along the arm: shoulder 0, elbow 1, wrist 2."""
+def along_arm(base: np.ndarray) -> np.ndarray:
+    """(n,) place of (n, 3) points on the base mesh along the arm: shoulder 0, elbow 1, wrist 2."""
+    points, heads = np.abs(base) * np.array([1, 0, 0]) + base * np.array([0, 1, 1]), base_heads()
     shoulder, elbow, wrist = (head_of(f"{name}.L", heads) for name in ("upperarm01", "lowerarm01", "wrist"))
     upper, lower = elbow - shoulder, wrist - elbow
     first = ((points - shoulder) * upper).sum(1) / (upper**2).sum()
