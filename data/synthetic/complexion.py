@@ -83,13 +83,13 @@ def sample_complexion(rng: np.random.Generator, figure: Figure) -> Complexion:
     eyes = list(IRISES)[rng.choice(len(IRISES), p=odds / odds.sum())]
     female = figure.gender == "woman"
     lipstick = list(LIPSTICKS)[rng.choice(len(LIPSTICKS), p=(0.34, 0.12, 0.1, 0.28, 0.16))]
-    strength = float(rng.uniform(0.1, 0.75)) if female else 0.0
+    strength = float(rng.uniform(0.1, 0.75 - 0.25 * tone)) if female else 0.0
     return Complexion(
         tone=tone,
         color=color,
         skins=(_skin_name(rng, figure, "light"), _skin_name(rng, figure, "dark")),
         eyes=eyes,
-        lips=np.array(LIPSTICKS[lipstick]) * (1 - 0.45 * tone),
+        lips=np.array(LIPSTICKS[lipstick]) * (1 - 0.62 * tone),
         lip_strength=strength,
         shadow=float(rng.uniform(0, 0.5)) if female else 0.0,
         brow=str(rng.choice(WOMENS_BROWS if female else MENS_BROWS)),
@@ -145,7 +145,9 @@ def _contrast(name: str) -> np.ndarray:
     """(512, 512, 3) float32: a skin against its own chest's colour, without the hair of its head."""
     skin = linear(assets.texture(name)[..., :3])
     ratio = skin / np.median(skin[60:200, 80:230].reshape(-1, 3), axis=0)
-    return np.clip(ratio, 0.15, 2.2).astype(np.float32)
+    grey = np.maximum(ratio.mean(2, keepdims=True), 0.01)
+    calm = grey * (ratio / grey) ** np.float32(0.6)  # photographs' pink knees and knuckles, toned down
+    return np.clip(calm, 0.15, 2.2).astype(np.float32)
 
 
 def paint_skin(

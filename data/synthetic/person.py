@@ -130,7 +130,7 @@ def sample_person(rng: np.random.Generator, gender: str | None = None) -> Person
     meshes = [_body(vertices, skin), _eyes(vertices, paint_eye(complexion.eyes, rng))]
     brow_color = hair.color * 0.5 if hair.color_name != "grey" else hair.color * 0.8
     meshes.append(
-        _worn("brows", complexion.brow, vertices, paint_strands(complexion.brow, brow_color, 0.3, 1.0))
+        _worn("brows", complexion.brow, vertices, paint_strands(complexion.brow, brow_color, 0.3, 1.3))
     )
     if complexion.lashes:
         lashes = paint_strands(complexion.lashes, np.full(3, 0.012), 0.2, 1.0 if gender == "woman" else 0.5)
