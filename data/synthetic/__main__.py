@@ -18,8 +18,7 @@ from typing import Any, Literal
 import cv2
 from tqdm import tqdm
 
-from data.synthetic.render import SPLITS
-from data.synthetic.write import FOLDERS, Output, is_finished, write_sampled_clip
+from data.synthetic.layout import FOLDERS, SPLITS, Output, is_finished
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json, write_json
@@ -109,6 +108,8 @@ def _settings(config: Config) -> dict[str, Any]:
 def main(config: Config) -> None:
     """Render the clips that are not there yet."""
     check(config)
+    from data.synthetic.write import write_sampled_clip  # needs numba, which --help does not
+
     counts = {"train": config.num_train, "test": config.num_test}
     wanted = [(split, index) for split in SPLITS for index in range(counts[split])]
     missing = [(s, i) for s, i in wanted if not is_finished(config.output_dir, s, f"{s}_{i:05d}")]

@@ -14,6 +14,7 @@ from data.synthetic.checks import (
     longest_edge,
     share_through,
 )
+from data.synthetic.layout import SPLITS
 from data.synthetic.mesh import PARTS, Mesh, SkinnedMesh
 from data.synthetic.motion import Motion, perform, sample_motions
 from data.synthetic.outfit import Outfit, sample_outfit
@@ -26,7 +27,6 @@ from data.synthetic.visibility import visible_joints
 from data.synthetic.wordings import sample_wording
 from utils.pose_drawing import NUM_JOINTS, draw_pose
 
-SPLITS = ("train", "test")
 FPS = 10.0
 """Frames a second of the clips; cloth and steps are timed by it."""
 NUM_OUTLINE_POINTS = 400

@@ -1,6 +1,5 @@
 """Clips to files in the dataset's layout, each whole or absent."""
 
-import dataclasses
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,41 +9,16 @@ import numpy as np
 from PIL import Image
 
 from data.synthetic.checks import RejectedError
+from data.synthetic.layout import FOLDERS, SURFACE_FOLDER, Output
 from data.synthetic.mesh import PART_COLORS
 from data.synthetic.render import Clip, Frame, describe, render_clip, sample_clip, track_clip
 from data.synthetic.surface import SurfaceWriter
 from utils.errors import UserError
 from utils.files import write_json, write_text
 
-FOLDERS = {"picture": "fashion_crop", "pose": "fashion_poses", "mask": "fashion_masks"}
-SURFACE_FOLDER = "fashion_surface"
 PALETTE = bytes(value for color in PART_COLORS for value in color)
 MAX_DRAWS = 8
 """How often a clip is drawn before the renderer is declared broken."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Output:
-    """What is written of a clip, and how.
-
-    Attributes:
-        picture_format: "png" or "jpg", of the frames; skeletons and masks are PNG always.
-        png_compression: 0 to 9.
-        jpg_quality: 1 to 100.
-        surface: also write `fashion_surface/NAME.npz`.
-        poses_only: only annotation and joints.
-    """
-
-    picture_format: str = "png"
-    png_compression: int = 2
-    jpg_quality: int = 95
-    surface: bool = False
-    poses_only: bool = False
-
-
-def is_finished(output_dir: Path, split: str, name: str) -> bool:
-    """Whether a clip is on disk: its annotation is written last."""
-    return (output_dir / split / f"{name}.txt").is_file()
 
 
 def write_sampled_clip(
@@ -73,7 +47,7 @@ def write_sampled_clip(
     raise RuntimeError("no draw passed the checks: " + "; ".join(rejected))
 
 
-def write_clip(output_dir: Path, split: str, clip: Clip, output: Output = Output()) -> None:
+def write_clip(output_dir: Path, split: str, clip: Clip, output: Output | None = None) -> None:
     """Render a clip and write its frames, skeletons, masks, JSON and, last, its annotation.
 
     Each folder is filled under a temporary name and then renamed, so that an interrupted run leaves no part
@@ -83,6 +57,7 @@ def write_clip(output_dir: Path, split: str, clip: Clip, output: Output = Output
         RejectedError: a check found the clip broken; nothing of it is left.
         UserError: the folder cannot be written.
     """
+    output = output or Output()
     try:
         keypoints = track_clip(clip) if output.poses_only else _write_folders(output_dir, clip, output)
     except OSError as error:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from data.synthetic import __main__ as script
 from data.synthetic.checks import RejectedError, check_joints, check_through, check_vertices, share_through
+from data.synthetic.layout import Output
 from data.synthetic.mesh import PARTS
 from data.synthetic.render import describe, render_clip, sample_clip, track_clip
 from data.synthetic.wordings import MOTIONS, WORDINGS, sample_wording
-from data.synthetic.write import Output, write_sampled_clip
+from data.synthetic.write import write_sampled_clip
 from utils.errors import UserError
 from utils.files import read_json
 from utils.pose_drawing import JOINT, draw_pose
@@ -109,7 +110,7 @@ def test_the_same_command_again_adds_only_what_is_missing(tmp_path):
         ({"num_train": -1}, "--num_train -1"),
         ({"num_train": 0, "num_test": 0}, "at least one"),
         ({"num_frames": 1}, "--num_frames 1"),
-        ({"height": 100}, "--height 96"),
+        ({"height": 200}, "--height 192"),
         ({"height": 64}, "--height 64"),
         ({"seed": -5}, "--seed -5"),
         ({"num_workers": -1}, "--num_workers -1"),
@@ -132,6 +133,19 @@ def test_the_command_line_reports_in_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: --height 70")
     assert done.stderr.count("\n") == 1
+
+
+def test_without_numba_one_line_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['numba'] = None; import runpy; "
+        f"sys.argv = ['data.synthetic', '--output_dir', {str(tmp_path / 'd')!r}, '--num_train', '1']; "
+        "runpy.run_module('data.synthetic', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install -r requirements-render.txt" in done.stderr
+    assert not (tmp_path / "d").exists()
 
 
 def test_train_and_test_show_different_people():
