@@ -245,7 +245,7 @@ def light_surface(kind, color, normal, view, values, number, shade, occlusion, l
     high = 0.0
     alpha2 = max(rough, 0.06) ** 4
     if kind == CLOTH:
-        alpha2 = min(2.2 * alpha2 + 0.01, 1.0)
+        alpha2 = min(3.0 * alpha2 + 0.01, 1.0)
     for q in range(lights.shape[0]):
         lx, ly, lz = lights[q, 0], lights[q, 1], lights[q, 2]
         cosine = nx * lx + ny * ly + nz * lz
@@ -278,7 +278,7 @@ def light_surface(kind, color, normal, view, values, number, shade, occlusion, l
     if kind == SKIN:
         gloss = 0.25
     elif kind == CLOTH:  # threads scatter what a smooth surface would mirror
-        gloss *= 0.45
+        gloss *= 0.32
     high += fresnel * gloss * 1.6 * mirror_light(rx, ry, rz, rough, lights, ambient) * (0.3 + 0.7 * occlusion)
     high *= glint
     sheen = values[number, 6] * grazing**3 * occlusion * 0.9
