@@ -14,20 +14,20 @@ from data.synthetic.patterns import paint_pattern, periodic_noise
 Rgb = tuple[int, int, int]
 
 FABRICS = {
-    "cotton": dict(roughness=0.65, specular=0.025, sheen=0.06, wrinkles=0.45, wrinkle_scale=(0.7, 0.9)),
-    "crepe": dict(roughness=0.72, specular=0.02, sheen=0.08, wrinkles=0.25, wrinkle_scale=(0.6, 0.6)),
-    "jersey": dict(roughness=0.7, specular=0.02, sheen=0.1, wrinkles=0.35, wrinkle_scale=(0.6, 1.0)),
-    "linen": dict(roughness=0.75, specular=0.02, sheen=0.04, wrinkles=0.65, wrinkle_scale=(0.9, 1.1)),
-    "chiffon": dict(roughness=0.6, specular=0.025, sheen=0.15, wrinkles=0.4, wrinkle_scale=(1.2, 0.5)),
-    "satin": dict(roughness=0.42, specular=0.04, sheen=0.05, wrinkles=0.5, wrinkle_scale=(0.6, 0.6)),
-    "velvet": dict(roughness=0.85, specular=0.02, sheen=0.55, wrinkles=0.25, wrinkle_scale=(0.5, 0.6)),
-    "wool": dict(roughness=0.85, specular=0.02, sheen=0.2, wrinkles=0.2, wrinkle_scale=(0.5, 0.5)),
-    "tweed": dict(roughness=0.85, specular=0.02, sheen=0.15, wrinkles=0.15, wrinkle_scale=(0.5, 0.5)),
-    "knit": dict(roughness=0.85, specular=0.02, sheen=0.2, wrinkles=0.3, wrinkle_scale=(0.5, 0.8)),
-    "denim": dict(roughness=0.75, specular=0.025, sheen=0.08, wrinkles=0.6, wrinkle_scale=(0.7, 1.4)),
-    "leather": dict(roughness=0.45, specular=0.045, sheen=0.0, wrinkles=0.5, wrinkle_scale=(0.8, 0.8)),
-    "sequins": dict(roughness=0.3, specular=0.08, sheen=0.0, wrinkles=0.2, wrinkle_scale=(0.5, 0.5)),
-    "lace": dict(roughness=0.7, specular=0.02, sheen=0.05, wrinkles=0.1, wrinkle_scale=(0.5, 0.5)),
+    "cotton": dict(roughness=0.65, specular=0.025, sheen=0.06, wrinkles=0.23, wrinkle_scale=(0.7, 0.9)),
+    "crepe": dict(roughness=0.72, specular=0.02, sheen=0.08, wrinkles=0.12, wrinkle_scale=(0.6, 0.6)),
+    "jersey": dict(roughness=0.7, specular=0.02, sheen=0.1, wrinkles=0.17, wrinkle_scale=(0.6, 1.0)),
+    "linen": dict(roughness=0.75, specular=0.02, sheen=0.04, wrinkles=0.33, wrinkle_scale=(0.9, 1.1)),
+    "chiffon": dict(roughness=0.6, specular=0.025, sheen=0.15, wrinkles=0.2, wrinkle_scale=(1.2, 0.5)),
+    "satin": dict(roughness=0.42, specular=0.04, sheen=0.05, wrinkles=0.25, wrinkle_scale=(0.6, 0.6)),
+    "velvet": dict(roughness=0.85, specular=0.02, sheen=0.55, wrinkles=0.12, wrinkle_scale=(0.5, 0.6)),
+    "wool": dict(roughness=0.85, specular=0.02, sheen=0.2, wrinkles=0.1, wrinkle_scale=(0.5, 0.5)),
+    "tweed": dict(roughness=0.85, specular=0.02, sheen=0.15, wrinkles=0.075, wrinkle_scale=(0.5, 0.5)),
+    "knit": dict(roughness=0.85, specular=0.02, sheen=0.2, wrinkles=0.15, wrinkle_scale=(0.5, 0.8)),
+    "denim": dict(roughness=0.75, specular=0.025, sheen=0.08, wrinkles=0.3, wrinkle_scale=(0.7, 1.4)),
+    "leather": dict(roughness=0.45, specular=0.045, sheen=0.0, wrinkles=0.25, wrinkle_scale=(0.8, 0.8)),
+    "sequins": dict(roughness=0.3, specular=0.08, sheen=0.0, wrinkles=0.1, wrinkle_scale=(0.5, 0.5)),
+    "lace": dict(roughness=0.7, specular=0.02, sheen=0.05, wrinkles=0.05, wrinkle_scale=(0.5, 0.5)),
 }  # fmt: skip
 """Fabric -> how it is lit, as in `Material`."""
 

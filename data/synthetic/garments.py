@@ -249,7 +249,7 @@ def trousers_shape(person: Person, trunk: Trunk, cut: str, offset: float) -> np.
     smooth = _smoothed(shape, normals, 3)
     out = ((smooth - placed) * normals).sum(1)
     smooth += np.maximum(offset - out, 0)[:, None] * normals
-    return clear_of_skin(smooth, person, CLEARANCE)
+    return clear_of_skin(smooth, person, CLEARANCE + 0.04)
 
 
 def _leg_axis(hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, heights: np.ndarray) -> np.ndarray:

@@ -140,9 +140,11 @@ class _Wardrobe:
         cuts = {"skinny": 3, "slim": 2, "straight": 2, "bootcut": 1, "wide": 1.5} if self.woman else {
             "slim": 3, "straight": 3, "skinny": 0.7}  # fmt: skip
         cut = choose(rng, cuts)
-        cloth = sample_trouser_cloth(rng)
+        cloth = sample_trouser_cloth(rng, self.woman)
         waist = float(rng.uniform(1.2, 2.2) if self.woman else rng.uniform(1.0, 1.5))
-        cuff = float(rng.choice([-7.75, -7.5, -7.0, -3.0], p=[0.5, 0.3, 0.15, 0.05]))
+        cuff = float(rng.uniform(-7.2, -6.9) if cut in ("skinny", "slim") else rng.uniform(-7.45, -7.3))
+        if rng.random() < 0.06:
+            cuff = float(rng.uniform(-3.4, -2.6))
         tucked = rng.random() < 0.35
         legs = trousers_shape(self.person, self.trunk, cut, -0.02)
         self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
@@ -156,7 +158,12 @@ class _Wardrobe:
         self.shoes = sample_shoes(rng, self.person, dressy=False)
 
     def _top(self, hem: float, fit: Fit) -> None:
-        cloth = sample_cloth(self.rng, TOP_FABRICS, plain=0.55)
+        cloth = sample_cloth(
+            self.rng,
+            TOP_FABRICS if self.woman else {"cotton": 4, "jersey": 3, "knit": 1.5, "linen": 0.6},
+            plain=0.55,
+            patterns=None if self.woman else MEN_PATTERNS,
+        )
         neckline, back, sleeve, strap = self._neck()
 
         def cut(on: Tights | Places) -> np.ndarray:
@@ -303,7 +310,14 @@ TOP_FABRICS = {
 SKIRT_FABRICS = {"cotton": 3, "crepe": 3, "denim": 1.2, "wool": 1, "tweed": 0.7, "satin": 0.8, "leather": 0.6}
 
 
-def sample_trouser_cloth(rng: np.random.Generator) -> Cloth:
+TROUSER_COLORS = (
+    "black", "white", "ivory", "navy", "grey", "charcoal", "burgundy", "olive", "cobalt", "red", "mustard", "teal",
+)  # fmt: skip
+"""Of `fabrics.PALETTE`; none that looks like skin."""
+MEN_PATTERNS = {"horizontal_stripes": 3, "vertical_stripes": 1, "plaid": 3, "check": 2}
+
+
+def sample_trouser_cloth(rng: np.random.Generator, woman: bool) -> Cloth:
     """Draw the cloth of trousers: denim most of all, hardly ever printed."""
     if rng.random() < 0.45:
         colors = ("navy", "navy", "black", "charcoal", "sky", "white", "grey")
@@ -312,8 +326,12 @@ def sample_trouser_cloth(rng: np.random.Generator) -> Cloth:
             blue = tuple(int(v) for v in np.array([70, 95, 140]) * rng.uniform(0.5, 1.6))
             cloth = dataclasses.replace(cloth, color=blue)
         return cloth
-    plain = 0.88
-    return sample_cloth(rng, {"cotton": 3, "crepe": 2, "wool": 1, "linen": 1, "leather": 0.4}, plain=plain)
+    shares = (
+        {"cotton": 3, "crepe": 2, "wool": 1, "linen": 1, "leather": 0.4}
+        if woman
+        else {"cotton": 3, "wool": 1}
+    )
+    return sample_cloth(rng, shares, plain=0.88 if woman else 1.0, colors=TROUSER_COLORS)
 
 
 def sample_outfit(rng: np.random.Generator, person: Person) -> Outfit:

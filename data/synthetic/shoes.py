@@ -11,14 +11,22 @@ from data.synthetic.mesh import PARTS, Material, SkinnedMesh
 from data.synthetic.person import Person
 from data.synthetic.posing import foot_pitch, measure
 from data.synthetic.rig import BONE
+from data.synthetic.tights import tights, vertex_normals
 
 MODELS = {
     "oxfords": ("shoes01", "shoes03", "shoes04"), "boots": ("shoes02",), "trainers": ("shoes05", "shoes06"),
-    "pumps": ("shoes03",), "flats": ("shoes03",), "ankle_boots": ("shoes03",),
+    "pumps": (), "flats": (), "sandals": (), "ankle_boots": (), "tall_boots": (),
 }  # fmt: skip
-"""Kind -> what it is made from."""
+"""Kind -> what it is made from; the others are cut from the tights' feet."""
 KINDS = {
-    "woman": {"pumps": 5.0, "flats": 2.5, "ankle_boots": 1.0, "trainers": 1.0},
+    "woman": {
+        "pumps": 4.0,
+        "flats": 2.0,
+        "sandals": 3.0,
+        "ankle_boots": 1.0,
+        "tall_boots": 0.5,
+        "trainers": 1.0,
+    },
     "man": {"oxfords": 3.0, "boots": 1.5, "trainers": 2.0},
 }
 COLORS = ("black", "black", "ivory", "beige", "camel", "brown", "red", "navy", "blush", "white", "grey")
@@ -69,34 +77,34 @@ def sample_shoes(rng: np.random.Generator, person: Person, dressy: bool) -> Shoe
         shares["trainers"] *= 0.3
     kind = choose(rng, shares)
     color = sample_color(rng, COLORS)
-    heel = float(rng.uniform(0.45, 0.95)) if kind == "pumps" else 0.0
-    if kind == "ankle_boots":
+    heel = 0.0
+    if kind in ("pumps", "sandals"):
+        heel = float(rng.uniform(0.45, 0.95)) if kind == "pumps" or rng.random() < 0.7 else 0.0
+    if kind in ("ankle_boots", "tall_boots"):
         heel = float(rng.choice([0.0, 0.35, 0.6]))
-    return make_shoes(
-        person, kind, str(rng.choice(MODELS[kind])), color, heel, thin=bool(rng.random() < 0.65)
-    )
+    thin = kind in ("pumps", "sandals") and bool(rng.random() < 0.7)
+    if not MODELS[kind]:
+        return cut_shoes(person, kind, color, heel, thin, pointed=float(rng.uniform(0.0, 0.3)))
+    return make_shoes(person, kind, str(rng.choice(MODELS[kind])), color)
 
 
-def make_shoes(person: Person, kind: str, model: str, color: Rgb, heel: float, thin: bool) -> Shoes:
-    """Put shoes on.
+def make_shoes(person: Person, kind: str, model: str, color: Rgb) -> Shoes:
+    """Put on one of MakeHuman's shoes.
 
     Args:
         person: who wears them.
         kind: of `MODELS`.
         model: the mesh they are made from.
         color: sRGB of the upper.
-        heel: height above the ball of the foot in dm.
-        thin: a thin heel rather than a block.
     """
     proxy = assets.proxy(model)
     rest = person.fit(proxy)
     floor, ground = float(person.meshes[0].rest[:, 1].min()), float(rest[:, 1].min())
-    top = _top_line(kind, rest, person)
     material = Material(
         kind="leather",
         texture=_painted(assets.texture(model), color, keep=kind == "trainers" and luminance(color) > 0.3),
-        roughness=0.3 if kind in ("pumps", "flats", "oxfords") else 0.5,
-        specular=0.05,
+        roughness=0.5,
+        specular=0.04,
     )
     upper = SkinnedMesh(
         name="shoes",
@@ -104,34 +112,100 @@ def make_shoes(person: Person, kind: str, model: str, color: Rgb, heel: float, t
         uv=proxy.uv,
         material=material,
         parts=np.full(len(proxy.triangles), PARTS["shoes"], np.uint8),
-        cut=(top - rest[:, 1]).astype(np.float32),
+        cut=(_top_line(kind, rest, person) - rest[:, 1]).astype(np.float32),
         rest=rest,
         bones=proxy.bones,
         weights=proxy.weights,
     )
-    sole = max(floor - ground, 0.02)
+    body = person.meshes[0]
+    inside = body.rest[:, 1] < _top_line(kind, body.rest, person) - 0.12
+    return Shoes(
+        kind=kind,
+        color=color,
+        heel=0.0,
+        sole=max(floor - ground, 0.02),
+        meshes=[upper],
+        covered=inside[body.triangles].all(1),
+    )
+
+
+def cut_shoes(person: Person, kind: str, color: Rgb, heel: float, thin: bool, pointed: float) -> Shoes:
+    """Cut shoes from the tights' feet, and put them on heels.
+
+    Args:
+        person: who wears them.
+        kind: of `MODELS`.
+        color: sRGB.
+        heel: height above the ball of the foot in dm.
+        thin: a thin heel rather than a block.
+        pointed: how far the tip is drawn out, in dm.
+    """
+    shell = tights()
+    placed = shell.place(person.vertices)
+    normals = vertex_normals(placed, shell.triangles)
+    rest = placed + 0.02 * normals
+    body = person.meshes[0]
+    floor = float(body.rest[:, 1].min())
+    sole = 0.12 if heel == 0 else 0.08
+    tip, ball = float(rest[rest[:, 1] < floor + 1][:, 2].max()), float(person.heads[BONE["toe1-1.L"]][2])
+    forward = np.clip((rest[:, 2] - ball) / (tip - ball), 0, 1) * (rest[:, 1] < floor + 1.0)
+    middle = float(person.heads[BONE["toe3-1.L"]][0]) * shell.side
+    if kind != "sandals":
+        rest[:, 2] += pointed * forward**2
+        rest[:, 0] += (middle - rest[:, 0]) * (0.25 + pointed) * forward**2
+    under = np.clip((floor + 0.12 - rest[:, 1]) / 0.1, 0, 1) * (normals[:, 1] < -0.3)
+    rest[:, 1] -= under * (rest[:, 1] - (floor - sole)) * 0.98
+    top = _top_line(kind, placed, person)
+    cut = np.where(shell.arm > 0.1, -1, top - placed[:, 1])
+    if kind == "sandals":
+        cut = np.maximum(cut, _straps(placed, person, floor))
+    texture = np.ones((2, 2, 5), np.float32)
+    texture[..., :3] = linear(color)
+    kept = (cut[shell.triangles] > 0).any(1)
+    used, triangles = np.unique(shell.triangles[kept], return_inverse=True)
+    triangles = triangles.reshape(-1, 3).astype(np.int32)
+    upper = SkinnedMesh(
+        name="shoes",
+        triangles=triangles,
+        uv=np.full((len(triangles), 3, 2), 0.5, np.float32),
+        material=Material(kind="leather", texture=texture, roughness=0.38, specular=0.05),
+        parts=np.full(len(triangles), PARTS["shoes"], np.uint8),
+        cut=cut[used].astype(np.float32),
+        rest=rest[used].astype(np.float32),
+        bones=shell.bones[used],
+        weights=shell.weights[used],
+    )
     meshes = [upper]
     if heel > 0:
-        meshes.append(_heels(person, rest, heel, sole, color, thin))
-    body = person.meshes[0]
-    feet = body.rest[body.triangles].mean(1)
-    inside = feet[:, 1] < _top_line(kind, feet, person) - 0.12
-    return Shoes(kind=kind, color=color, heel=heel, sole=sole, meshes=meshes, covered=inside)
+        meshes.append(_heels(person, rest[used], heel, sole, color, thin))
+    inside = body.rest[:, 1] < _top_line(kind, body.rest, person) - 0.1
+    if kind == "sandals":
+        inside[:] = False
+    return Shoes(
+        kind=kind, color=color, heel=heel, sole=sole, meshes=meshes, covered=inside[body.triangles].all(1)
+    )
+
+
+def _straps(points: np.ndarray, person: Person, floor: float) -> np.ndarray:
+    """(n,) above 0 on a strap over the toes and one around the ankle."""
+    ankle, toes = person.heads[BONE["foot.L"]], person.heads[BONE["toe3-1.L"]]
+    over = 0.13 - np.abs(points[:, 2] - (toes[2] - 0.05))
+    around = 0.07 - np.abs(points[:, 1] - (ankle[1] + 0.05) - 0.25 * (points[:, 2] - ankle[2]))
+    return np.maximum(np.where(points[:, 1] < floor + 0.9, over, -1), around)
 
 
 def _top_line(kind: str, points: np.ndarray, person: Person) -> np.ndarray:
     """(n,) rest height where the shoe ends, at points of the foot."""
     ankle = float(person.heads[BONE["foot.L"]][1])
     floor = float(person.meshes[0].rest[:, 1].min())
+    behind = points[:, 2] - person.heads[BONE["foot.L"]][2]
     if kind in ("pumps", "flats"):
-        heel = points[:, 2] - person.heads[BONE["foot.L"]][2]
-        low = np.interp(
-            heel, [-0.6, -0.35, 0.1, 0.7, 1.05, 1.3, 1.45], [0.62, 0.6, 0.42, 0.36, 0.4, 0.6, 2.0]
-        )
-        return floor + low
-    return np.full(
-        len(points), ankle + {"boots": 1.2, "ankle_boots": 1.25, "oxfords": 0.15, "trainers": 0.1}[kind]
-    )
+        places = [-0.6, -0.35, 0.1, 0.7, 1.0, 1.2, 1.4]
+        return floor + np.interp(behind, places, [0.62, 0.58, 0.38, 0.3, 0.36, 0.6, 2.0])
+    if kind == "sandals":
+        return np.full(len(points), floor + 0.07)
+    above = {"boots": 1.2, "ankle_boots": 0.9, "tall_boots": 3.2, "oxfords": 0.15, "trainers": 0.1}
+    return np.full(len(points), ankle + above[kind])
 
 
 def _painted(texture: np.ndarray, color: Rgb, keep: bool) -> np.ndarray:

@@ -18,6 +18,8 @@ SUBSTEPS = 14
 SETTLE_SECONDS = 1.2
 THICKNESS = 0.06
 GRAVITY = 98.0
+STRIDE = 0.15
+"""How far a point of the cloth moves in one small step at most, in dm."""
 LEG_PLACES = (0.12, 0.5, 1.0, 1.35, 2.0)
 """Where the colliders of a leg are measured: 0 is the hip, 1 the knee, 2 the ankle."""
 
@@ -199,9 +201,20 @@ class Skirt:
         center = x.mean(1, keepdims=True)
         away = x - center
         away[..., 1] = 0
+        x[2:] += (away * self.folds[..., None])[2:]
         # Wide enough at first to have both legs inside, whatever the pose.
-        wide = 0.9 * np.linspace(0, 1, len(x)) ** 0.7
-        x[2:] += (away * (self.folds + wide[:, None])[..., None])[2:]
+        length = np.linalg.norm(away, axis=-1) + 1e-9
+        outward = away / length[..., None]
+        ends = self._capsules(transforms)
+        share = np.linspace(0, 1, 8)[:, None, None]
+        points = (ends[None, :, :3] * (1 - share) + ends[None, :, 3:6] * share).reshape(-1, 3)
+        radii = (ends[None, :, 6] * (1 - share[..., 0]) + ends[None, :, 7] * share[..., 0]).reshape(-1)
+        for row in range(2, len(x)):
+            near = np.abs(points[:, 1] - center[row, 0, 1]) < 0.7
+            reach = (outward[row] @ (points[near] - center[row]).T + radii[near]).max(
+                1, initial=0
+            ) + 2 * THICKNESS
+            x[row] += outward[row] * np.maximum(reach - length[row], 0)[:, None]
         self.places, self.velocities = x, np.zeros_like(x)
         self.before = self._state(transforms)
         for _ in range(round(SETTLE_SECONDS * 15)):
@@ -296,6 +309,19 @@ def _simulate(
                         v[i, j, k] = air + (v[i, j, k] - air) * keep
                         x[i, j, k] += v[i, j, k] * dt
         _threads(x, weft, warp, shear, stiffness)
+        # No thread pulls a point through a leg in one go.
+        for i in range(2, rows):
+            for j in range(columns):
+                dx, dy, dz = (
+                    x[i, j, 0] - before[i, j, 0],
+                    x[i, j, 1] - before[i, j, 1],
+                    x[i, j, 2] - before[i, j, 2],
+                )
+                f = STRIDE / (np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9)
+                if f < 1:
+                    x[i, j, 0] = before[i, j, 0] + dx * f
+                    x[i, j, 1] = before[i, j, 1] + dy * f
+                    x[i, j, 2] = before[i, j, 2] + dz * f
         _keep_off(x, legs, floor)
         for i in range(2, rows):
             for j in range(columns):
