@@ -34,7 +34,15 @@ IRISES = {
 }  # fmt: skip
 SHADES = np.array((0.85, 1.0, 1.1), np.float32)
 """Contrast of red, green and blue in hair: its shades are warmer than its lights."""
-WOMENS_BROWS = ("eyebrow001", "eyebrow001", "eyebrow006", "eyebrow008", "eyebrow010")
+WOMENS_BROWS = (
+    "eyebrow001",
+    "eyebrow001",
+    "eyebrow006",
+    "eyebrow006",
+    "eyebrow008",
+    "eyebrow010",
+    "eyebrow010",
+)
 MENS_BROWS = ("eyebrow001", "eyebrow009", "eyebrow009", "eyebrow010")
 """Those that look friendly."""
 LIPSTICKS = {

@@ -21,7 +21,7 @@ MODIFIERS: dict[str, tuple[str, str, float]] = {
     "forehead/forehead-temple": ("decr", "incr", 0.3),
     "forehead/forehead-nubian": ("decr", "incr", 0.2),
     "forehead/forehead-trans": ("backward", "forward", 0.2),
-    "eyebrows/eyebrows-angle": ("down", "up", 0.25),
+    "eyebrows/eyebrows-angle": ("down", "up", 0.12),
     "eyebrows/eyebrows-trans": ("down", "up", 0.25),
     "eyes/*-eye-scale": ("decr", "incr", 0.25),
     "eyes/*-eye-corner1": ("down", "up", 0.25),
