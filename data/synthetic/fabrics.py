@@ -150,7 +150,7 @@ def _weave(fabric: str, size: int, tile: float, rng: np.random.Generator) -> tup
             shade = shade + 0.02 * fine + 0.03 * coarse
     elif fabric == "denim":
         slub = periodic_noise(size, size // 3, 1, rng, squeeze=8)
-        shade = 1 + 0.07 * fine + 0.08 * slub + 0.05 * coarse
+        shade = 1 + 0.05 * fine + 0.05 * slub + 0.02 * coarse
         relief = 0.5 + 0.2 * slub
     elif fabric in ("linen", "tweed"):
         across = periodic_noise(size, size // 3, 1, rng, squeeze=10)

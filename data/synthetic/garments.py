@@ -86,7 +86,7 @@ def cut_top(
     field = np.minimum(field, edge)
     forward = np.clip((z + 0.3) / 0.35, 0, 1)
     neck = _opening(front, x, y) * forward + _opening(back, x, y) * (1 - forward)
-    return np.minimum(field, neck).astype(np.float32)
+    return np.minimum(np.minimum(field, neck), 6.12 - y).astype(np.float32)
 
 
 def _outline(neckline: Neckline) -> np.ndarray:

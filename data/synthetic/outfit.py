@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data.synthetic import fabrics
+from data.synthetic.accessories import belt, collar
 from data.synthetic.fabrics import Cloth, choose, sample_cloth
 from data.synthetic.garments import (
     SHOULDER_TIP,
@@ -122,6 +123,8 @@ class _Wardrobe:
             "kind": "dress", **cloth.description(), "cut": cut, "length": length, "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
         }  # fmt: skip
+        if cut != "shift" and rng.random() < 0.3:
+            self._belt(waist, fit, cloth.color)
         self.shoes = sample_shoes(rng, self.person, dressy=True)
 
     def top_skirt(self) -> None:
@@ -131,6 +134,8 @@ class _Wardrobe:
         length = choose(rng, {"mini": 1.5, "above_knee": 3, "knee": 3, "midi": 2, "maxi": 1})
         waist = float(rng.uniform(1.9, 2.5))
         self._top(hem=waist - 0.4, fit=Fit())
+        if rng.random() < 0.3:
+            self._belt(waist - 0.1, Fit(offset=0.02), cloth.color)
         self._skirt("lower", "skirt", cloth, cut, waist, LENGTHS[length], Fit(offset=0.02))
         self.parts["lower"] = {"kind": "skirt", **cloth.description(), "cut": cut, "length": length}
         self.shoes = sample_shoes(rng, self.person, dressy=True)
@@ -148,16 +153,21 @@ class _Wardrobe:
         tucked = rng.random() < 0.35
         legs = trousers_shape(self.person, self.trunk, cut, -0.02)
         self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
+        jacket = rng.random() < 0.3
+        if jacket:
+            self._jacket()
         if tucked:
-            self._top(hem=waist - 0.3, fit=Fit())
+            self._top(hem=waist - 0.3, fit=Fit(), under=jacket)
+            if rng.random() < 0.5:
+                self._belt(waist - 0.14, Fit(offset=0.03), cloth.color)
         else:
-            hang = float(rng.uniform(0.3, 1.0))
+            hang = float(rng.uniform(0.3, 0.5 if jacket else 1.0))
             fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
-            self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit)
+            self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit, under=jacket)
         self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
         self.shoes = sample_shoes(rng, self.person, dressy=False)
 
-    def _top(self, hem: float, fit: Fit) -> None:
+    def _top(self, hem: float, fit: Fit, under: bool = False) -> None:
         cloth = sample_cloth(
             self.rng,
             TOP_FABRICS if self.woman else {"cotton": 4, "jersey": 3, "knit": 1.5, "linen": 0.6},
@@ -165,15 +175,55 @@ class _Wardrobe:
             patterns=None if self.woman else MEN_PATTERNS,
         )
         neckline, back, sleeve, strap = self._neck()
+        shirt = (
+            not under and cloth.fabric in ("cotton", "linen", "crepe", "chiffon") and self.rng.random() < 0.4
+        )
+        if shirt:
+            neckline = Neckline(shape="v", depth=float(self.rng.uniform(0.0, 0.9)), width=0.62)
+            back = Neckline(shape="round", depth=-0.45, width=0.62)
+            sleeve = choose(self.rng, {"short": 1, "three_quarter": 1, "long": 3})
+        if under:
+            sleeve, fit = "cap", dataclasses.replace(fit, sleeve_ease=0.0)
 
         def cut(on: Tights | Places) -> np.ndarray:
             return cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
 
         self.shell("top", top_shape(self.person, self.trunk, fit), cut, cloth)
+        if shirt:
+            self.meshes.append(collar(self.person, cloth.material(), "top"))
         self.parts["top"] = {
-            "kind": "top", **cloth.description(), "neckline": neckline.shape,
+            "kind": "shirt" if shirt else "top", **cloth.description(), "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
         }  # fmt: skip
+
+    def _jacket(self) -> None:
+        rng = self.rng
+        cloth = sample_cloth(
+            rng, JACKET_FABRICS, plain=0.8, patterns={"plaid": 2, "vertical_stripes": 1, "check": 1}
+        )
+        sleeve = choose(rng, {"three_quarter": 1, "long": 3})
+        gap, hem = float(rng.uniform(0.3, 0.65)), float(rng.uniform(-0.2, 1.2))
+        neckline = Neckline(shape="v", depth=float(rng.uniform(1.0, 2.2)), width=0.85)
+
+        def cut(on: Tights | Places) -> np.ndarray:
+            field = cut_top(
+                on, neckline, Neckline(shape="round", depth=-0.3, width=0.8), SLEEVES[sleeve], 1.3, hem
+            )
+            in_front = (on.base[:, 2] > 0.2) & (on.arm < 0.3)
+            return np.where(in_front, np.minimum(field, np.abs(on.base[:, 0]) - gap), field)
+
+        fit = Fit(offset=0.13, hang=0.6, sleeve_ease=0.25, widen=0.03)
+        self.shell("jacket", top_shape(self.person, self.trunk, fit), cut, cloth)
+        self.parts["jacket"] = {"kind": "jacket", **cloth.description(), "sleeve": sleeve}
+
+    def _belt(self, height: float, fit: Fit, near: fabrics.Rgb) -> None:
+        color = fabrics.contrasting(self.rng, near, 0.15)
+        if self.rng.random() < 0.6:
+            color = fabrics.sample_color(self.rng, ("black", "brown", "camel", "navy"))
+        width = float(self.rng.uniform(0.18, 0.4))
+        rest = person_height(height, self.person)
+        self.meshes.append(belt(self.person, self.trunk, rest, width, color, max(fit.offset, 0) + 0.07))
+        self.parts["belt"] = {"kind": "belt", "color": list(color), "pattern": "plain", "pattern_color": None}
 
     def _neck(self) -> tuple[Neckline, Neckline, str, float]:
         """Necklines in front and behind, sleeve, half width at the shoulder."""
@@ -310,6 +360,7 @@ TOP_FABRICS = {
 SKIRT_FABRICS = {"cotton": 3, "crepe": 3, "denim": 1.2, "wool": 1, "tweed": 0.7, "satin": 0.8, "leather": 0.6}
 
 
+JACKET_FABRICS = {"wool": 3, "crepe": 2, "denim": 1.5, "tweed": 1, "leather": 1.2, "cotton": 1, "knit": 1}
 TROUSER_COLORS = (
     "black", "white", "ivory", "navy", "grey", "charcoal", "burgundy", "olive", "cobalt", "red", "mustard", "teal",
 )  # fmt: skip
@@ -339,6 +390,3 @@ def sample_outfit(rng: np.random.Generator, person: Person) -> Outfit:
     wardrobe = _Wardrobe(rng, person)
     getattr(wardrobe, choose(rng, KINDS[person.gender]))()
     return wardrobe.finish()
-
-
-__all__ = ["Outfit", "fabrics", "sample_outfit"]

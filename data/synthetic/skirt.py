@@ -5,7 +5,7 @@ Extended position-based dynamics with many small steps (Macklin et al., "Small S
 
 import numpy as np
 
-from data.synthetic.assets import heaviest
+from data.synthetic.accessories import ring_weights
 from data.synthetic.compiled import njit
 from data.synthetic.mesh import PARTS, Material, Mesh
 from data.synthetic.person import Person
@@ -127,17 +127,9 @@ class Skirt:
 
     def _hang(self, heights: np.ndarray, num_firm: int) -> None:
         """Which bones carry each row: those of the trunk at its height; below the hips, the pelvis."""
-        shell = tights()
-        trunk = shell.arm < 0.05
-        points = shell.place(self.person.vertices)
-        legs = [number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg"))]
-        dense = np.zeros((len(heights), len(BONE)), np.float32)
-        for row, height in enumerate(heights[:num_firm]):
-            ring = trunk & (np.abs(points[:, 1] - height) < 0.2)
-            np.add.at(dense[row], shell.bones[ring].ravel(), shell.weights[ring].ravel())
-        dense[:, BONE["root"]] += dense[:, legs].sum(1) + 1e-3
-        dense[:, legs] = 0
-        bones, weights = heaviest(dense)
+        bones, weights = ring_weights(self.person, heights)
+        bones[num_firm:], weights[num_firm:] = BONE["root"], 0
+        weights[num_firm:, 0] = 1
         self.bones, self.weights = (np.repeat(a, NUM_COLUMNS, axis=0) for a in (bones, weights))
 
     def _surface(self, name: str, part: str, material: Material, waist: float) -> Mesh:

@@ -1,0 +1,132 @@
+"""Belts and collars: bands around the trunk and the neck."""
+
+import numpy as np
+
+from data.synthetic.assets import heaviest
+from data.synthetic.fabrics import Rgb, linear
+from data.synthetic.mesh import PARTS, Material, SkinnedMesh
+from data.synthetic.person import Person
+from data.synthetic.rig import BONE, BONES
+from data.synthetic.tights import Trunk, measure_trunk, tights
+
+NUM_COLUMNS = 72
+LEGS = tuple(number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg")))
+
+
+def ring_weights(person: Person, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bones of the trunk that carry rings at rest heights, without the legs.
+
+    Returns:
+        (R, K) int32 bones and float32 weights.
+    """
+    shell = tights()
+    trunk = shell.arm < 0.05
+    points = shell.place(person.vertices)
+    dense = np.zeros((len(heights), len(BONES)), np.float32)
+    for row, height in enumerate(heights):
+        ring = trunk & (np.abs(points[:, 1] - height) < 0.2)
+        np.add.at(dense[row], shell.bones[ring].ravel(), shell.weights[ring].ravel())
+    dense[:, BONE["root"]] += dense[:, LEGS].sum(1) + 1e-3
+    dense[:, LEGS] = 0
+    return heaviest(dense)
+
+
+def belt(person: Person, trunk: Trunk, height: float, width: float, color: Rgb, offset: float) -> SkinnedMesh:
+    """A belt.
+
+    Args:
+        person: who wears it.
+        trunk: outline of what it lies on.
+        height: rest height of its middle in dm.
+        width: in dm.
+        color: sRGB.
+        offset: from the outline, in dm.
+    """
+    heights = height + width * np.array([0.5, 0.42, 0, -0.42, -0.5])
+    bulge = offset + np.array([-0.05, 0.0, 0.01, 0.0, -0.05])
+    angles = np.arange(NUM_COLUMNS) * (2 * np.pi / NUM_COLUMNS)
+    radius = np.stack([trunk.at(np.full(NUM_COLUMNS, y), angles) for y in heights]) + bulge[:, None]
+    depth = np.interp(heights, trunk.heights, trunk.depth)[:, None]
+    rows = np.stack(
+        [
+            radius * np.sin(angles),
+            np.repeat(heights[:, None], NUM_COLUMNS, 1),
+            depth + radius * np.cos(angles),
+        ],
+        axis=-1,
+    )
+    bones, weights = (np.repeat(a, NUM_COLUMNS, axis=0) for a in ring_weights(person, heights))
+    return _band("belt", "belt", rows, True, bones, weights, _plain(color))
+
+
+def collar(person: Person, material: Material, part: str) -> SkinnedMesh:
+    """A shirt's collar, folded down around the neck and open in front."""
+    shell = tights()
+    points = shell.place(person.vertices)
+    near = (shell.arm < 0.05) & (shell.base[:, 1] > 5.35) & (np.abs(shell.base[:, 0]) < 0.85)
+    base = float(points[near & (np.abs(shell.base[:, 1] - 5.6) < 0.1)][:, 1].mean())
+    neck = measure_trunk(points[near], base - 0.1, base + 0.45)
+    gap = 0.36
+    angles = np.linspace(gap, 2 * np.pi - gap, NUM_COLUMNS)
+    front = np.cos(angles)
+    # The neck leans forward: its base is lower in front.
+    stand = base + 0.24 - 0.3 * front
+    edge = stand - 0.38 - 0.16 * np.clip(front - 0.6, 0, 1) * 2.5
+    rows = []
+    for share, out in ((0.0, 0.03), (0.5, 0.05), (1.0, 0.07)):
+        height = stand - 0.3 * (1 - share)
+        rows.append(_around(neck, height, angles, out))
+    for share, out in ((0.1, 0.12), (0.5, 0.2), (1.0, 0.3)):
+        rows.append(_around(neck, stand + (edge - stand) * share, angles, out))
+    grid = np.stack(rows)
+    flat = grid.reshape(-1, 3)
+    candidates = np.flatnonzero(near)
+    nearest = candidates[((flat[:, None] - points[candidates][None]) ** 2).sum(2).argmin(1)]
+    return _band("collar", part, grid, False, shell.bones[nearest], shell.weights[nearest], material)
+
+
+def _around(neck: Trunk, heights: np.ndarray, angles: np.ndarray, out: float) -> np.ndarray:
+    inside = np.clip(heights, neck.heights[0], neck.heights[-1])
+    radius = (
+        np.minimum(neck.at(inside, angles), neck.at(np.full_like(heights, neck.heights[2]), angles)) + out
+    )
+    depth = np.interp(inside, neck.heights, neck.depth)
+    return np.stack([radius * np.sin(angles), heights, depth + radius * np.cos(angles)], axis=-1)
+
+
+def _plain(color: Rgb) -> Material:
+    texture = np.ones((2, 2, 5), np.float32)
+    texture[..., :3] = linear(color)
+    return Material(kind="leather", texture=texture, roughness=0.45, specular=0.04)
+
+
+def _band(
+    name: str,
+    part: str,
+    rows: np.ndarray,
+    closed: bool,
+    bones: np.ndarray,
+    weights: np.ndarray,
+    material: Material,
+) -> SkinnedMesh:
+    """A grid of (R, C, 3) points, from the top down, her left (+x) first."""
+    count, columns = rows.shape[:2]
+    index = np.arange(count * columns).reshape(count, columns)
+    if closed:
+        index = np.concatenate([index, index[:, :1]], axis=1)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    triangles = np.concatenate(
+        [np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]
+    )
+    flat = rows.reshape(-1, 3).astype(np.float32)
+    place = np.stack([np.arctan2(flat[:, 0], flat[:, 2]) * 0.6, flat[:, 1]], axis=1)
+    return SkinnedMesh(
+        name=name,
+        triangles=triangles.astype(np.int32),
+        uv=place[triangles].astype(np.float32),
+        material=material,
+        parts=np.full(len(triangles), PARTS[part], np.uint8),
+        rest=flat,
+        bones=bones.astype(np.int32),
+        weights=weights.astype(np.float32),
+    )

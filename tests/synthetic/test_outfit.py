@@ -1,0 +1,144 @@
+"""What is worn: cut, cloth, shoes and skirts on drawn people."""
+
+import numpy as np
+import pytest
+
+from data.synthetic.fabrics import FABRICS, Cloth, sample_cloth
+from data.synthetic.mesh import PARTS
+from data.synthetic.outfit import Outfit, sample_outfit
+from data.synthetic.patterns import PATTERNS
+from data.synthetic.person import Person, sample_person
+from data.synthetic.rig import BONES, bone_transforms, skin
+from data.synthetic.tights import head_of
+
+
+def _still(person: Person, height: float = 8.3) -> np.ndarray:
+    rotations = np.tile(np.eye(3), (len(BONES), 1, 1))
+    return bone_transforms(person.heads, rotations, np.array([0.0, height, 0.0]))
+
+
+def _turned(person: Person, yaw: float) -> np.ndarray:
+    rotations = np.tile(np.eye(3), (len(BONES), 1, 1))
+    c, s = np.cos(yaw), np.sin(yaw)
+    rotations[0] = [[c, 0, s], [0, 1, 0], [-s, 0, c]]
+    return bone_transforms(person.heads, rotations, np.array([0.0, 8.3, 0.0]))
+
+
+@pytest.fixture(scope="module")
+def dressed() -> list[tuple[Person, Outfit]]:
+    people = [sample_person(np.random.default_rng(seed)) for seed in range(8)]
+    return [
+        (person, sample_outfit(np.random.default_rng(seed), person)) for seed, person in enumerate(people)
+    ]
+
+
+@pytest.fixture(scope="module")
+def skirted(dressed: list[tuple[Person, Outfit]]) -> tuple[Person, Outfit]:
+    return next(pair for pair in dressed if pair[1].skirts)
+
+
+def test_everything_drawn_is_sound(dressed: list[tuple[Person, Outfit]]) -> None:
+    for person, outfit in dressed:
+        names = [mesh.name for mesh in (*outfit.meshes, *(skirt.mesh for skirt in outfit.skirts))]
+        assert len(set(names)) == len(names)
+        for mesh in outfit.meshes:
+            assert np.isfinite(mesh.rest).all() and np.isfinite(mesh.uv).all()
+            assert mesh.triangles.max() < len(mesh.rest) == len(mesh.bones) == len(mesh.weights)
+            assert mesh.cut is None or len(mesh.cut) == len(mesh.rest)
+            assert np.allclose(mesh.weights.sum(1), 1, atol=1e-4)
+            assert len(mesh.uv) == len(mesh.parts) == len(mesh.triangles)
+        body = person.meshes[0]
+        assert outfit.hidden.shape == outfit.covered.shape == (len(body.triangles),)
+        assert outfit.body_rest.shape == body.rest.shape
+
+
+def test_heads_and_hands_stay_bare(dressed: list[tuple[Person, Outfit]]) -> None:
+    for person, outfit in dressed:
+        body = person.meshes[0]
+        middle = body.rest[body.triangles].mean(1)
+        head = middle[:, 1] > head_of("head", person.heads)[1]
+        hands = np.abs(middle[:, 0]) > head_of("finger3-1.L", person.heads)[0]
+        assert not outfit.hidden[head | hands].any()
+
+
+def test_description_names_parts_and_colors(dressed: list[tuple[Person, Outfit]]) -> None:
+    for _, outfit in dressed:
+        description = outfit.description()
+        assert set(description) <= set(PARTS)
+        assert "shoes" in description and ("dress" in description or {"top", "lower"} <= set(description))
+        for part in description.values():
+            assert len(part["color"]) == 3 and all(0 <= value <= 255 for value in part["color"])
+            assert part["pattern"] in PATTERNS
+            assert (part["pattern_color"] is None) == (part["pattern"] == "plain")
+
+
+def test_sections_rise_and_are_as_wide_as_a_person(dressed: list[tuple[Person, Outfit]]) -> None:
+    for _, outfit in dressed:
+        assert (np.diff(outfit.sections[:, 0]) > 0).all()
+        assert (outfit.sections[:, 1:] > 0.3).all() and (outfit.sections[:, 1:] < 7).all()
+
+
+def test_patterns_keep_their_scale(dressed: list[tuple[Person, Outfit]]) -> None:
+    for _, outfit in dressed:
+        for mesh in outfit.meshes:
+            if mesh.name not in ("top", "dress", "lower"):
+                continue
+            corners, uv = mesh.rest[mesh.triangles].astype(float), mesh.uv.astype(float)
+            length = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).sum(1)
+            drawn = np.linalg.norm(uv - np.roll(uv, 1, axis=1), axis=2).sum(1)
+            assert 0.8 < np.median(drawn / length) < 1.2
+
+
+def test_a_skirt_hangs_still_and_is_the_same_again(skirted: tuple[Person, Outfit]) -> None:
+    person, outfit = skirted
+    skirt, transforms = outfit.skirts[0], _still(person)
+    first = skirt.settle(transforms)
+    for _ in range(6):
+        last = skirt.step(transforms, 1 / 12)
+    assert np.isfinite(last).all() and np.abs(last - first).max() < 1.5
+    assert np.array_equal(skirt.settle(transforms), first)
+
+
+def test_a_skirt_neither_flies_nor_tears_in_a_fast_turn(skirted: tuple[Person, Outfit]) -> None:
+    person, outfit = skirted
+    skirt = outfit.skirts[0]
+    first = skirt.settle(_still(person))
+    edges = skirt.mesh.triangles[:, :2]
+
+    def longest(places: np.ndarray) -> float:
+        return float(np.linalg.norm(places[edges[:, 0]] - places[edges[:, 1]], axis=1).max())
+
+    for frame in range(1, 13):
+        places = skirt.step(_turned(person, frame * np.pi / 6), 1 / 12)
+        assert places[:, 1].min() < first[:, 1].min() + 1.5
+        assert longest(places) < 2 * longest(first)
+
+
+def test_legs_stay_inside_a_skirt(skirted: tuple[Person, Outfit]) -> None:
+    person, outfit = skirted
+    skirt, transforms = outfit.skirts[0], _still(person)
+    places = skirt.settle(transforms)
+    body = person.meshes[0]
+    skinned = skin(body.rest, body.bones, body.weights, transforms)
+    hem, top = places[:, 1].min() + 0.5, places[:, 1].max() - 1.5
+    legs = skinned[(skinned[:, 1] > hem) & (skinned[:, 1] < top) & (np.abs(skinned[:, 0]) < 2.2)]
+    for point in legs[::50]:
+        ring = places[np.abs(places[:, 1] - point[1]) < 0.4]
+        assert ring[:, 2].max() > point[2] - 0.1 and ring[:, 2].min() < point[2] + 0.1
+
+
+@pytest.mark.parametrize("fabric", FABRICS)
+def test_fabrics_show_their_color(fabric: str) -> None:
+    material = Cloth(fabric=fabric, color=(120, 60, 90)).material()
+    assert material.tiled and material.texture.shape[2] == 5
+    assert np.isfinite(material.texture).all()
+    mean = material.texture[..., :3].mean((0, 1))
+    assert mean[0] > mean[2] > mean[1]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_repeat(pattern: str) -> None:
+    cloth = sample_cloth(np.random.default_rng(3), {"cotton": 1}, plain=0, patterns={pattern: 1})
+    cover = cloth.material().texture[..., 0].astype(float)
+    across = np.abs(cover[:, 0] - cover[:, -1]).mean()
+    assert across <= 1.2 * np.abs(np.diff(cover, axis=1)).mean(0).max() + 0.05
