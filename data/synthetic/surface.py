@@ -42,8 +42,10 @@ NEAR = 0.15
 """A point is seen where the surface shown there is its own and at most this much nearer, decimetres,"""
 SLOPE = 1.5
 """plus this many times what depth changes between two neighbouring pixels at most."""
-NEAR_BLENDED = 0.4
+NEAR_BLENDED = 0.25
 """The same as `NEAR` for hair and lace, which lie in layers."""
+GRAZING = 0.1
+"""Share of its area that a triangle keeps at least where it still counts as seen."""
 
 
 class SurfaceWriter:
@@ -177,18 +179,18 @@ class Surface:
             + weights[..., 1:] * corners[..., 2, :]
         )
 
-    def _faces(self, frame: int, shown: np.ndarray) -> np.ndarray:
-        """(H, W) bool: whether those triangles turn their outside to the viewer."""
+    def _area(self, frame: int, shown: np.ndarray) -> np.ndarray:
+        """(H, W) float32: twice the triangles' areas in pixels, above 0 where the outside is seen."""
         a, b, c = np.moveaxis(self.vertices[frame][self.corners[shown]][..., :2], -2, 0)
-        return (b - a)[..., 0] * (c - a)[..., 1] - (c - a)[..., 0] * (b - a)[..., 1] < 0
+        return (c - a)[..., 0] * (b - a)[..., 1] - (b - a)[..., 0] * (c - a)[..., 1]
 
     def correspondence(self, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the points that one frame shows are in another, seen there or hidden.
 
-        A point is seen in the target frame if it lies inside the picture, if an opaque surface turns the same
-        side to the viewer in both frames, and if one of the four pixels around it shows the same surface at
-        its depth: at most `NEAR` (`NEAR_BLENDED` for hair and lace) plus `SLOPE` times the change of depth
-        from pixel to pixel away.
+        A point is seen in the target frame if the pixel that it lies in shows the same surface at its depth,
+        at most `NEAR` (`NEAR_BLENDED` for hair and lace) plus `SLOPE` times the change of depth from pixel to
+        pixel away; if its triangle turns the same side to the viewer in both frames (hair and lace may turn
+        either side); and if it is not foreshortened to less than `GRAZING` of its area in the source frame.
 
         Args:
             source: frame whose pixels are asked about.
@@ -207,23 +209,19 @@ class Surface:
         slope = _slope(depth)
         blended = self.blended[surface]
         near = np.where(blended, NEAR_BLENDED, NEAR)
-        column, row = np.floor(place[..., 0] - 0.5), np.floor(place[..., 1] - 0.5)
-        found = np.zeros_like(person)
-        for j in (0, 1):
-            for i in (0, 1):
-                inside = (
-                    (row + j >= 0) & (row + j < self.height) & (column + i >= 0) & (column + i < self.width)
-                )
-                y = np.clip(row + j, 0, self.height - 1).astype(int)
-                x = np.clip(column + i, 0, self.width - 1).astype(int)
-                with np.errstate(invalid="ignore"):
-                    close = np.abs(place[..., 2] - depth[y, x]) <= near + SLOPE * slope[y, x]
-                found |= inside & (theirs[y, x] == surface) & close
-        same_side = blended | (self._faces(source, shown) == self._faces(target, shown))
-        x, y = place[..., 0], place[..., 1]
-        in_picture = (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)
+        inside = (place[..., 0] >= 0) & (place[..., 0] < self.width) & (place[..., 1] >= 0)
+        inside &= place[..., 1] < self.height
+        x = np.clip(place[..., 0], 0, self.width - 1).astype(int)
+        y = np.clip(place[..., 1], 0, self.height - 1).astype(int)
+        with np.errstate(invalid="ignore"):
+            close = np.abs(place[..., 2] - depth[y, x]) <= near + SLOPE * slope[y, x]
+        found = inside & (theirs[y, x] == surface) & close
+        before, after = self._area(source, shown), self._area(target, shown)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kept = after / before
+        turned = np.where(blended, np.abs(kept), kept) >= GRAZING
         flow = np.where(person[..., None], place[..., :2], np.float32(0))
-        return flow, found & same_side & in_picture & person, person
+        return flow, found & turned & person, person
 
 
 def _slope(depth: np.ndarray) -> np.ndarray:
@@ -237,7 +235,7 @@ def _slope(depth: np.ndarray) -> np.ndarray:
             after = np.append(change, np.full_like(np.take(change, [0], axis), np.inf), axis=axis)
             least = np.minimum(before, after)
             slope = np.maximum(slope, np.where(np.isfinite(least), least, 0))
-    return np.minimum(slope, np.float32(0.3))
+    return np.minimum(slope, np.float32(0.15))
 
 
 def read_surface(path: str | Path) -> Surface:
