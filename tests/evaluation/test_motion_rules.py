@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data.synthetic.render import project_joints, sample_clip
+from data.synthetic.render import sample_clip
 from data.synthetic.wordings import MOTIONS as RENDERED_MOTIONS
 from evaluation.motion_rules import MOTIONS, read_motions
 from utils.pose_drawing import JOINT
@@ -11,7 +11,7 @@ def track_of(
     index: int, motions: list[str] | None, num_frames: int = 24
 ) -> tuple[tuple[str, ...], np.ndarray]:
     clip = sample_clip(17, "test", index, num_frames, 256, motions)
-    joints = project_joints(clip)
+    joints = np.stack([clip.camera.project(clip.person.joints(t)) for t in clip.motion.transforms])
     joints[..., 2] = 1
     return tuple(clip.motions), joints
 
