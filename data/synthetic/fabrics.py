@@ -5,6 +5,8 @@ A fabric is a tile of texture that repeats; its coordinates are decimetres along
 
 import colorsys
 import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,23 +15,34 @@ from data.synthetic.patterns import paint_pattern, periodic_noise
 
 Rgb = tuple[int, int, int]
 
+
+class Finish(NamedTuple):
+    """How a fabric is lit and creased, as in `Material`."""
+
+    roughness: float
+    specular: float
+    sheen: float
+    wrinkles: float
+    wrinkle_scale: tuple[float, float]
+
+
 FABRICS = {
-    "cotton": dict(roughness=0.65, specular=0.025, sheen=0.06, wrinkles=0.23, wrinkle_scale=(0.7, 0.9)),
-    "crepe": dict(roughness=0.72, specular=0.02, sheen=0.08, wrinkles=0.12, wrinkle_scale=(0.6, 0.6)),
-    "jersey": dict(roughness=0.7, specular=0.02, sheen=0.1, wrinkles=0.17, wrinkle_scale=(0.6, 1.0)),
-    "linen": dict(roughness=0.75, specular=0.02, sheen=0.04, wrinkles=0.33, wrinkle_scale=(0.9, 1.1)),
-    "chiffon": dict(roughness=0.6, specular=0.025, sheen=0.15, wrinkles=0.2, wrinkle_scale=(1.2, 0.5)),
-    "satin": dict(roughness=0.42, specular=0.04, sheen=0.05, wrinkles=0.25, wrinkle_scale=(0.6, 0.6)),
-    "velvet": dict(roughness=0.85, specular=0.02, sheen=0.55, wrinkles=0.12, wrinkle_scale=(0.5, 0.6)),
-    "wool": dict(roughness=0.85, specular=0.02, sheen=0.2, wrinkles=0.1, wrinkle_scale=(0.5, 0.5)),
-    "tweed": dict(roughness=0.85, specular=0.02, sheen=0.15, wrinkles=0.075, wrinkle_scale=(0.5, 0.5)),
-    "knit": dict(roughness=0.85, specular=0.02, sheen=0.2, wrinkles=0.15, wrinkle_scale=(0.5, 0.8)),
-    "denim": dict(roughness=0.75, specular=0.025, sheen=0.08, wrinkles=0.3, wrinkle_scale=(0.7, 1.4)),
-    "leather": dict(roughness=0.45, specular=0.045, sheen=0.0, wrinkles=0.25, wrinkle_scale=(0.8, 0.8)),
-    "sequins": dict(roughness=0.3, specular=0.08, sheen=0.0, wrinkles=0.1, wrinkle_scale=(0.5, 0.5)),
-    "lace": dict(roughness=0.7, specular=0.02, sheen=0.05, wrinkles=0.05, wrinkle_scale=(0.5, 0.5)),
-}  # fmt: skip
-"""Fabric -> how it is lit, as in `Material`."""
+    "cotton": Finish(0.65, 0.025, 0.06, 0.23, (0.7, 0.9)),
+    "crepe": Finish(0.72, 0.02, 0.08, 0.12, (0.6, 0.6)),
+    "jersey": Finish(0.7, 0.02, 0.1, 0.17, (0.6, 1.0)),
+    "linen": Finish(0.75, 0.02, 0.04, 0.33, (0.9, 1.1)),
+    "chiffon": Finish(0.6, 0.025, 0.15, 0.2, (1.2, 0.5)),
+    "satin": Finish(0.42, 0.04, 0.05, 0.25, (0.6, 0.6)),
+    "velvet": Finish(0.85, 0.02, 0.55, 0.12, (0.5, 0.6)),
+    "wool": Finish(0.85, 0.02, 0.2, 0.1, (0.5, 0.5)),
+    "tweed": Finish(0.85, 0.02, 0.15, 0.075, (0.5, 0.5)),
+    "knit": Finish(0.85, 0.02, 0.2, 0.15, (0.5, 0.8)),
+    "denim": Finish(0.75, 0.025, 0.08, 0.3, (0.7, 1.4)),
+    "leather": Finish(0.45, 0.045, 0.0, 0.25, (0.8, 0.8)),
+    "sequins": Finish(0.3, 0.08, 0.0, 0.1, (0.5, 0.5)),
+    "lace": Finish(0.7, 0.02, 0.05, 0.05, (0.5, 0.5)),
+}
+"""Fabric -> how it is lit."""
 
 PALETTE = (
     ("black", 0.0, 0.05, 0.10, 17), ("white", 0.1, 0.03, 0.95, 9), ("ivory", 0.12, 0.10, 0.93, 5),
@@ -101,7 +114,7 @@ class Cloth:
             scale=1 / tile,
             relief=_RELIEF.get(self.fabric, 0.12),
             glitter=0.6 if self.fabric == "sequins" else 0.0,
-            **FABRICS[self.fabric],
+            **FABRICS[self.fabric]._asdict(),
         )
 
 
@@ -204,8 +217,9 @@ def contrasting(rng: np.random.Generator, color: Rgb, gap: float) -> Rgb:
 
 
 SIZES = {
-    "plain": (0.3, 0.3), "horizontal_stripes": (0.2, 1.0), "vertical_stripes": (0.12, 0.6), "plaid": (0.5, 1.3),
-    "check": (0.1, 0.5), "dots": (0.15, 0.6), "floral": (0.2, 0.65), "abstract": (0.8, 2.0),
+    "plain": (0.3, 0.3), "horizontal_stripes": (0.2, 1.0), "vertical_stripes": (0.12, 0.6),
+    "plaid": (0.5, 1.3), "check": (0.1, 0.5), "dots": (0.15, 0.6), "floral": (0.2, 0.65),
+    "abstract": (0.8, 2.0),
     "leopard": (0.25, 0.45), "chevron": (0.4, 0.9),
 }  # fmt: skip
 """Pattern -> smallest and largest size in dm."""
@@ -213,10 +227,10 @@ SIZES = {
 
 def sample_cloth(
     rng: np.random.Generator,
-    fabrics: dict[str, float],
+    fabrics: Mapping[str, float],
     plain: float,
     colors: tuple[str, ...] | None = None,
-    patterns: dict[str, float] | None = None,
+    patterns: Mapping[str, float] | None = None,
 ) -> Cloth:
     """Draw what a garment is made of.
 
@@ -245,12 +259,12 @@ def sample_cloth(
 
 
 PATTERN_SHARES = {
-    "floral": 5.0, "horizontal_stripes": 2.5, "vertical_stripes": 1.5, "dots": 2.0, "plaid": 1.5, "check": 1.0,
-    "abstract": 2.5, "leopard": 0.7, "chevron": 0.6,
+    "floral": 5.0, "horizontal_stripes": 2.5, "vertical_stripes": 1.5, "dots": 2.0, "plaid": 1.5,
+    "check": 1.0, "abstract": 2.5, "leopard": 0.7, "chevron": 0.6,
 }  # fmt: skip
 
 
-def choose(rng: np.random.Generator, shares: dict[str, float]) -> str:
+def choose(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
     """Draw a name by its share; shares need not sum to 1."""
     values = np.array(list(shares.values()), float)
     return list(shares)[rng.choice(len(values), p=values / values.sum())]

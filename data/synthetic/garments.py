@@ -1,6 +1,7 @@
 """Garments cut from the tights: bodices, tops, sleeves, trousers."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Fit:
 
     Attributes:
         offset: from the tights, in dm, where it lies close.
-        hang: 0 for cloth that follows the body, 1 for cloth that hangs straight from bust and shoulder blades.
+        hang: 0 for cloth that follows the body, 1 for cloth that hangs straight from the bust.
         sleeve_ease: how much wider than the arm sleeves are, as a share.
         widen: how much wider, dm a dm, the cloth gets below the bust.
     """
@@ -112,7 +113,7 @@ def _opening(neckline: Neckline, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     line = _outline(neckline)
     points = np.stack([x, y], axis=1)
     nearest = np.full(len(x), np.inf)
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in itertools.pairwise(line):
         along = np.clip(((points - a) @ (b - a)) / max(((b - a) ** 2).sum(), 1e-9), 0, 1)
         nearest = np.minimum(nearest, np.linalg.norm(points - a - along[:, None] * (b - a), axis=1))
     across, height = line[:, 0], line[:, 1]
@@ -214,7 +215,8 @@ def _arm_axis(person: Person, side: str, along: np.ndarray) -> np.ndarray:
 
 
 LEG_CUTS = {
-    "skinny": (0.0, 0.0), "slim": (0.05, 0.05), "straight": (0.12, 0.2), "bootcut": (0.02, 0.32), "wide": (0.3, 0.55),
+    "skinny": (0.0, 0.0), "slim": (0.05, 0.05), "straight": (0.12, 0.2), "bootcut": (0.02, 0.32),
+    "wide": (0.3, 0.55),
 }  # fmt: skip
 """Cut -> how far the cloth stands off at the knee and at the ankle, in dm."""
 

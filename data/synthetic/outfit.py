@@ -36,10 +36,12 @@ KINDS = {
 EDGE, PRESS = 0.12, 0.09
 """How far the skin reaches under the edges of cloth, and how deep cloth presses into it, in dm."""
 DRESS_CUTS = {
-    "sheath": dict(flare=0.0, fullness=1.02, taper=0.06), "shift": dict(flare=0.05, fullness=1.02, taper=0.0),
-    "a_line": dict(flare=0.22, fullness=1.06, taper=0.0), "flared": dict(flare=0.42, fullness=1.25, taper=0.0),
-    "gathered": dict(flare=0.12, fullness=1.5, taper=0.0),
-}  # fmt: skip
+    "sheath": {"flare": 0.0, "fullness": 1.02, "taper": 0.06},
+    "shift": {"flare": 0.05, "fullness": 1.02, "taper": 0.0},
+    "a_line": {"flare": 0.22, "fullness": 1.06, "taper": 0.0},
+    "flared": {"flare": 0.42, "fullness": 1.25, "taper": 0.0},
+    "gathered": {"flare": 0.12, "fullness": 1.5, "taper": 0.0},
+}
 """Cut of a skirt -> how it is cut, as `Skirt` takes it."""
 LENGTHS = {"mini": -2.2, "above_knee": -3.0, "knee": -3.8, "midi": -5.3, "maxi": -7.2}
 """Length of a skirt -> height of its hem on the base mesh, in dm."""
@@ -57,8 +59,8 @@ class Outfit:
         skirts: what is simulated.
         hidden: (T,) bool, triangles of the body that need not be drawn.
         covered: (T,) bool, triangles of the body that must not be seen.
-        body_rest: (V, 3) float32 rest vertices of the body: a little slimmer under cloth, so that skin never comes
-            through it.
+        body_rest: (V, 3) float32 rest vertices of the body: a little slimmer under cloth, so that skin never
+            comes through it.
         sections: (n, 3) rest height, half width and half depth of the dressed trunk, heights rising, in dm.
     """
 
@@ -133,7 +135,7 @@ class _Wardrobe:
         cloth = sample_cloth(rng, SKIRT_FABRICS, plain=0.6)
         length = choose(rng, {"mini": 1.5, "above_knee": 3, "knee": 3, "midi": 2, "maxi": 1})
         waist = float(rng.uniform(1.9, 2.5))
-        self._top(hem=waist - 0.4, fit=Fit())
+        self._top(hem=waist - 0.4, fit=Fit(), lower=cloth)
         if rng.random() < 0.3:
             self._belt(waist - 0.1, Fit(offset=0.02), cloth.color)
         self._skirt("lower", "skirt", cloth, cut, waist, LENGTHS[length], Fit(offset=0.02))
@@ -157,21 +159,21 @@ class _Wardrobe:
         if jacket:
             self._jacket()
         if tucked:
-            self._top(hem=waist - 0.3, fit=Fit(), under=jacket)
+            self._top(hem=waist - 0.3, fit=Fit(), lower=cloth, under=jacket)
             if rng.random() < 0.5:
                 self._belt(waist - 0.14, Fit(offset=0.03), cloth.color)
         else:
             hang = float(rng.uniform(0.3, 0.5 if jacket else 1.0))
             fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
-            self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit, under=jacket)
+            self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit, lower=cloth, under=jacket)
         self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
         self.shoes = sample_shoes(rng, self.person, dressy=False)
 
-    def _top(self, hem: float, fit: Fit, under: bool = False) -> None:
+    def _top(self, hem: float, fit: Fit, lower: Cloth, under: bool = False) -> None:
         cloth = sample_cloth(
             self.rng,
             TOP_FABRICS if self.woman else {"cotton": 4, "jersey": 3, "knit": 1.5, "linen": 0.6},
-            plain=0.55,
+            plain=0.97 if lower.pattern != "plain" else 0.5,
             patterns=None if self.woman else MEN_PATTERNS,
         )
         neckline, back, sleeve, strap = self._neck()
@@ -344,8 +346,8 @@ class _Wardrobe:
 
 
 DRESS_FABRICS = {
-    "crepe": 4, "cotton": 3, "jersey": 3, "satin": 1.2, "chiffon": 1.5, "lace": 1, "sequins": 0.6, "velvet": 0.6,
-    "linen": 0.7, "tweed": 0.5, "wool": 0.6, "denim": 0.4,
+    "crepe": 4, "cotton": 3, "jersey": 3, "satin": 1.2, "chiffon": 1.5, "lace": 1, "sequins": 0.6,
+    "velvet": 0.6, "linen": 0.7, "tweed": 0.5, "wool": 0.6, "denim": 0.4,
 }  # fmt: skip
 TOP_FABRICS = {
     "cotton": 4,
@@ -362,7 +364,8 @@ SKIRT_FABRICS = {"cotton": 3, "crepe": 3, "denim": 1.2, "wool": 1, "tweed": 0.7,
 
 JACKET_FABRICS = {"wool": 3, "crepe": 2, "denim": 1.5, "tweed": 1, "leather": 1.2, "cotton": 1, "knit": 1}
 TROUSER_COLORS = (
-    "black", "white", "ivory", "navy", "grey", "charcoal", "burgundy", "olive", "cobalt", "red", "mustard", "teal",
+    "black", "white", "ivory", "navy", "grey", "charcoal", "burgundy", "olive", "cobalt", "red", "mustard",
+    "teal",
 )  # fmt: skip
 """Of `fabrics.PALETTE`; none that looks like skin."""
 MEN_PATTERNS = {"horizontal_stripes": 3, "vertical_stripes": 1, "plaid": 3, "check": 2}
@@ -374,8 +377,8 @@ def sample_trouser_cloth(rng: np.random.Generator, woman: bool) -> Cloth:
         colors = ("navy", "navy", "black", "charcoal", "sky", "white", "grey")
         cloth = sample_cloth(rng, {"denim": 1}, plain=1, colors=colors)
         if rng.random() < 0.6:
-            blue = tuple(int(v) for v in np.array([70, 95, 140]) * rng.uniform(0.5, 1.6))
-            cloth = dataclasses.replace(cloth, color=blue)
+            red, green, blue = (int(v) for v in np.array([70, 95, 140]) * rng.uniform(0.5, 1.6))
+            cloth = dataclasses.replace(cloth, color=(red, green, blue))
         return cloth
     shares = (
         {"cotton": 3, "crepe": 2, "wool": 1, "linen": 1, "leather": 0.4}

@@ -3,8 +3,8 @@
 import numpy as np
 
 PATTERNS = (
-    "plain", "horizontal_stripes", "vertical_stripes", "plaid", "check", "dots", "floral", "abstract", "leopard",
-    "chevron",
+    "plain", "horizontal_stripes", "vertical_stripes", "plaid", "check", "dots", "floral", "abstract",
+    "leopard", "chevron",
 )  # fmt: skip
 PIXELS = 384
 """Edge of a tile; it is painted at twice that."""
@@ -56,7 +56,7 @@ def paint_pattern(name: str, size: float, rng: np.random.Generator) -> tuple[np.
         rng: draws.
 
     Returns:
-        (PIXELS, PIXELS) share of the pattern's colour, the same of the details' colour, and the tile's edge in dm.
+        (PIXELS, PIXELS) share of the pattern's colour, the same of the details', and the tile's edge in dm.
     """
     edge = {"floral": size * 5.5, "abstract": size * 2, "leopard": size * 6, "lace": size * 4}.get(
         name, size * max(1, round(2.2 / size))
@@ -116,7 +116,7 @@ def _chevron(x, y, edge, size, rng):
 
 
 def _stamp(x, edge, reach, rng):
-    """Where a small thing is painted at a random place: its rows and columns, and offsets from its middle in dm."""
+    """Rows and columns of a small thing at a random place, and offsets from its middle in dm."""
     size = len(x)
     cx, cy = rng.uniform(0, size, 2)
     half = int(reach * size / edge) + 2
@@ -184,6 +184,7 @@ def _lace(x, y, edge, size, rng):
 
 
 _PAINTERS = {
-    "horizontal_stripes": _horizontal, "vertical_stripes": _vertical, "plaid": _plaid, "check": _check, "dots": _dots,
-    "floral": _floral, "abstract": _abstract, "leopard": _leopard, "chevron": _chevron, "lace": _lace,
+    "horizontal_stripes": _horizontal, "vertical_stripes": _vertical, "plaid": _plaid, "check": _check,
+    "dots": _dots, "floral": _floral, "abstract": _abstract, "leopard": _leopard,
+    "chevron": _chevron, "lace": _lace,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Skirts as cloth: a grid of points held at the waist, simulated over the legs.
 
-Extended position-based dynamics with many small steps (Macklin et al., "Small Steps in Physics Simulation", 2019).
+Extended position-based dynamics with many small steps (Macklin et al., "Small Steps in
+Physics Simulation", 2019).
 """
 
 import numpy as np
@@ -62,7 +63,7 @@ class Skirt:
             waist: rest height of its upper edge in dm.
             hem: of its lower edge.
             flare: how much the radius grows, dm a dm of length below the hips.
-            fullness: length of the cloth around over that of the outline at the hem; above 1 it falls in folds.
+            fullness: length of the cloth around over that of the outline; above 1 it falls in folds.
             taper: how much the radius shrinks from hips to hem, as a share.
             stiffness: against bending, 0 to 1.
             offset: of the waist from the skin, in dm.
