@@ -81,7 +81,9 @@ def cut_top(
     field = np.minimum(y - hem, 9)
     if sleeve < 0.1:
         armhole = strap + 1.6 * np.clip(4.05 - y, 0, None) - 0.12 * np.clip(1 - np.abs(y - 4.5) / 0.5, 0, 1)
-        edge = np.where((y < 2.6) & (on.arm < 0.5), 9, armhole - x)
+        edge = np.where(
+            (y < 2.6) & (on.arm < 0.5), 9, armhole - x - 4 * on.arm * np.clip(on.along - 0.15, 0, 1)
+        )
     else:
         edge = np.where(on.arm > 0.3, (sleeve - on.along) * 2.3, 9)
     field = np.minimum(field, edge)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from data.synthetic.fabrics import FABRICS, Cloth, sample_cloth
+from data.synthetic.garments import SHOULDER_TIP, SLEEVES, Neckline, cut_top
 from data.synthetic.mesh import PARTS
 from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.patterns import PATTERNS
 from data.synthetic.person import Person, sample_person
 from data.synthetic.rig import BONES, bone_transforms, skin
-from data.synthetic.tights import head_of
+from data.synthetic.tights import head_of, tights
 
 
 def _still(person: Person, height: float = 8.3) -> np.ndarray:
@@ -142,3 +143,12 @@ def test_patterns_repeat(pattern: str) -> None:
     cover = cloth.material().texture[..., 0].astype(float)
     across = np.abs(cover[:, 0] - cover[:, -1]).mean()
     assert across <= 1.2 * np.abs(np.diff(cover, axis=1)).mean(0).max() + 0.05
+
+
+def test_sleeveless_tops_leave_the_arms_bare() -> None:
+    round_neck = Neckline(shape="round", depth=0.5, width=0.8)
+    shell = tights()
+    for strap in (0.95, SHOULDER_TIP):
+        cut = cut_top(shell, round_neck, round_neck, SLEEVES["none"], strap, -0.3)
+        assert (cut[(shell.arm > 0.5) & (shell.along > 0.4)] <= 0).all()
+        assert (cut > 0).any()
