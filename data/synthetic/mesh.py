@@ -1,8 +1,8 @@
 """What is drawn: surfaces, what they are made of, and how they follow the bones.
 
-Lengths are decimetres. In the world x points to the right of the picture, y up from the floor (y = 0), z toward
-the viewer; a person at yaw 0 faces the viewer, so that her left is +x. In the rest pose coordinates are
-MakeHuman's own: the same axes, with the origin in the hips and the arms held out.
+Lengths are decimetres. In the world x points to the right of the picture, y up from the floor (y = 0), z
+toward the viewer; a person at yaw 0 faces the viewer, so that her left is +x. In the rest pose coordinates
+are MakeHuman's own: the same axes, with the origin in the hips and the arms held out.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ PART_COLORS = (
 """What each part looks like in the masks' palette."""
 
 KINDS = {"skin": 0, "eye": 1, "cloth": 2, "leather": 3, "strands": 4}
-"""How a surface is lit: skin lets light through, cloth has sheen and folds, strands shine along their length."""
+"""How a surface is lit: skin lets light through, cloth has sheen and folds, strands shine along them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +69,7 @@ class Mesh:
         parts: (T,) uint8, the number in `PARTS` that each triangle has in the masks.
         cut: (V,) float32 or None. The surface is where the interpolated value is above 0: necklines and hems
             are cut pixel by pixel, whatever the triangles.
-        blended: drawn after the opaque surfaces, sorted by depth, by the texture's opacity (hair, lashes, lace).
+        blended: drawn after the opaque surfaces, sorted by depth, by the texture's opacity (hair, lace).
         two_sided: whether triangles seen from behind are drawn.
     """
 

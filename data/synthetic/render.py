@@ -175,6 +175,7 @@ class _Scene:
         self.skinned: list[SkinnedMesh] = [
             dataclasses.replace(
                 body,
+                rest=clip.outfit.body_rest,
                 triangles=body.triangles[self.body_triangles],
                 uv=body.uv[self.body_triangles],
                 parts=body.parts[self.body_triangles],
