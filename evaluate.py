@@ -28,7 +28,6 @@ from diffusion.pipeline import X2FashionPipeline
 from evaluation import controls
 from evaluation.bootstrap import estimate_mean
 from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_estimated, read_generated
-from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
 from evaluation.learned import LearnedMetrics
 from evaluation.measure import MEASURES, Values, measure_video, motion_read, why_unread
 from evaluation.report import (
@@ -40,6 +39,7 @@ from evaluation.report import (
     summarise,
     summarise_distances,
 )
+from models.keypoint_detector import KeypointDetector, detect_joints, load_detector
 from models.text_to_poses import TextToPoses
 from utils.config import run_script, save_config
 from utils.contact_sheet import contact_sheet
@@ -129,7 +129,7 @@ class Config:
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
     keypoint_detector: Path = SHIPPED_DETECTOR
-    """Weights from train_keypoint_detector.py; joints and motions of videos are read with them."""
+    """Weights from recipe.train_keypoint_detector; joints and motions of videos are read with them."""
     estimated_joints: Path | None = None
     """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in
     fashion_poses."""

@@ -27,19 +27,19 @@ from tqdm import tqdm
 
 from data.annotations import load_annotations
 from data.frames import frame_paths
-from data.inputs import Clip, Inputs, read_inputs
-from data.latents import model_sha256
 from diffusion.inputs import check_multiple
 from diffusion.latents import load_tiny_decoder, load_vae
-from diffusion.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES, Savings
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
-from diffusion.streaming import stream_frames
 from diffusion.text import load_text_encoder
-from diffusion.windows import WindowStore, plan_windows
-from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
+from generation.inputs import Clip, Inputs, read_inputs
+from generation.motion import check_image_joints, load_text_to_poses, poses_from_text, write_poses
+from generation.streaming import stream_frames
+from generation.windows import WindowStore, plan_windows
 from models import load_denoiser
+from models.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector
+from models.loading import model_sha256
 from models.text_to_poses import TextToPoses
 from utils.allocator import keep_freed_memory
 from utils.config import run_script
@@ -95,10 +95,10 @@ class Config:
     """Folder of a small decoder for the VAE's latents (diffusers' AutoencoderTiny, such as taesd for
     sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
     text_to_poses: Path | None = None
-    """Text-to-poses model's folder, from train_text_to_poses.py with the same text encoder; by default the
-    one in the model's folder."""
+    """Text-to-poses model's folder, from recipe.train_text_to_poses with the same text encoder; by default
+    the one in the model's folder."""
     keypoint_detector: Path = SHIPPED_DETECTOR
-    """Finds the pose of a photo that comes without; from train_keypoint_detector.py."""
+    """Finds the pose of a photo that comes without; from recipe.train_keypoint_detector."""
 
     quality: Literal["fast", "balanced", "best"] | None = None
     """Level of quality: scheduler, steps and savings that go together. 1, 4 or 50 steps of a model that

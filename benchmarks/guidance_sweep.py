@@ -103,7 +103,7 @@ class Config:
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     keypoint_detector: Path = evaluate.SHIPPED_DETECTOR
-    """Weights from train_keypoint_detector.py; joints and motions of videos are read with them."""
+    """Weights from recipe.train_keypoint_detector; joints and motions of videos are read with them."""
 
 
 @dataclasses.dataclass(frozen=True)

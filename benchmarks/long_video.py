@@ -29,9 +29,9 @@ import torch
 
 import inference
 from data.annotations import load_annotations
-from data.inputs import Inputs
 from data.pose_cache import pack_if_many
-from diffusion.windows import WindowStore, plan_windows
+from generation.inputs import Inputs
+from generation.windows import WindowStore, plan_windows
 from training.tracker import peak_memory
 from utils.config import run_script
 from utils.errors import UserError

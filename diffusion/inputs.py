@@ -9,6 +9,7 @@ import PIL.Image
 import torch
 
 from utils.errors import UserError
+from utils.image import to_signed
 
 Pictures = PIL.Image.Image | np.ndarray | torch.Tensor | Sequence[Any]
 
@@ -57,17 +58,6 @@ def clip_tensor(poses: Pictures) -> torch.Tensor:
             f"poses have shape {pixels.shape}; give a clip (F, H, W, 3) or a batch (b, F, H, W, 3)"
         )
     return to_signed(pixels).transpose(1, 2)
-
-
-def to_uint8(pixels: torch.Tensor) -> np.ndarray:
-    """Turn (..., 3, H, W) in [-1, 1] into (..., H, W, 3) uint8."""
-    pixels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return pixels.movedim(-3, -1).cpu().numpy()
-
-
-def to_signed(pixels: np.ndarray) -> torch.Tensor:
-    """Turn (..., H, W, 3) uint8 into (..., 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(pixels / np.float32(127.5) - 1).movedim(-1, -3)
 
 
 def joints_array(joints: np.ndarray | None, leading: tuple[int, ...], name: str) -> np.ndarray | None:

@@ -16,8 +16,8 @@ import evaluate
 from diffusion.pipeline import X2FashionPipeline
 from evaluate import Config
 from evaluation.clips import list_clips, load_clip
-from evaluation.keypoint_detector import KeypointDetector, save_detector
 from evaluation.measure import MEASURES
+from models.keypoint_detector import KeypointDetector, save_detector
 from tests.evaluation.conftest import rendered_dir, write_long_video  # noqa: F401
 from tests.toys import SENTENCES
 from utils.config import run_script

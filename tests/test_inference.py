@@ -16,8 +16,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 import inference
 from data.frames import read_poses
-from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
 from models import PRESETS
+from models.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
 from tests.models.recipes import seeded_checkpoint
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_decoder, tiny_tokenizer
 from utils.config import run_script

@@ -1,4 +1,4 @@
-"""The loop and the loss that train_vae.py and train_decoder.py share."""
+"""The loop and the loss that recipe.train_vae and recipe.train_decoder share."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -5,8 +5,9 @@ import PIL.Image
 import pytest
 import torch
 
-from diffusion.inputs import check_multiple, clip_tensor, joints_array, photo_tensor, to_signed, to_uint8
+from diffusion.inputs import check_multiple, clip_tensor, joints_array, photo_tensor
 from utils.errors import UserError
+from utils.image import to_signed, to_uint8
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 4, 3), np.uint8)
 

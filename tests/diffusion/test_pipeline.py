@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler
 from diffusion.latents import decode_latents, encode_images, frames_at_once
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import SAMPLERS, make_scheduler, published_betas
-from diffusion.streaming import stream_frames
 from diffusion.warped_photo import encode_warped_photo, warp_photo
+from generation.streaming import stream_frames
 from models import save_published
 from models.denoiser import Denoiser
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_decoder

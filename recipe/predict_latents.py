@@ -2,12 +2,13 @@
 
 Try it:
 
-    python predict_latents.py --split test --output_dir runs/predicted
-    python predict_latents.py --pretrained_model MODEL --dataset DATA --max_clips 400 --output_dir predicted
+    python -m recipe.predict_latents --split test --output_dir runs/predicted
+    python -m recipe.predict_latents --pretrained_model MODEL --dataset DATA --max_clips 9 \
+        --output_dir predicted
 
 Writes a projected video NAME.safetensors for each clip, as project_latent_space.py does, with the latents
-that inference would decode. Clips that are there already are not sampled again. train_decoder.py reads the
-folder.
+that inference would decode. Clips that are there already are not sampled again. recipe.train_decoder
+reads the folder.
 """
 
 import dataclasses
@@ -34,7 +35,8 @@ class Config:
     """What to sample."""
 
     pretrained_model: Path = inference.SHIPPED_MODEL
-    """Model's folder (export_model.py), or a denoiser's of train.py with the shipped model's other parts."""
+    """Model's folder (recipe.export_model), or a denoiser's folder of train.py, which takes the shipped
+    model's other parts."""
     dataset: Path = Path("fashion_dataset")
     """Dataset folder, with frames of the model's size."""
     split: Literal["train", "test"] = "train"

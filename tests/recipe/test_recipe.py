@@ -10,22 +10,17 @@ import torch
 from diffusers import AutoencoderKL
 
 import evaluate
-import export_model
 import inference
-import predict_latents
 import project_latent_space
 import train
-import train_decoder
-import train_text_encoder
-import train_vae
 from data.latents import LatentVideo
 from data.synthetic.__main__ import Config as SyntheticConfig
 from data.synthetic.__main__ import main as render
 from diffusion.latents import decode_latents, encode_images, load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import encode_prompts, load_text_encoder
-from docs import teaser
 from models.autoencoder import ReferenceAutoencoderKL
+from recipe import export_model, predict_latents, teaser, train_decoder, train_text_encoder, train_vae
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json

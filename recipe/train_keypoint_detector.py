@@ -2,8 +2,8 @@
 
 Try it, for a few steps, then in earnest (some minutes on a CPU):
 
-    python train_keypoint_detector.py --output_path runs/detector.safetensors --max_train_steps 20
-    python train_keypoint_detector.py --dataset DATASET
+    python -m recipe.train_keypoint_detector --output_path runs/detector.safetensors --max_train_steps 20
+    python -m recipe.train_keypoint_detector --dataset DATASET
 
 DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. Its
 test split, of other people, says how good the detector is. Writes the weights, and metrics beside them
@@ -24,7 +24,8 @@ from tqdm import tqdm
 from data.annotations import load_annotations
 from data.frames import frame_paths, read_frames
 from evaluation.clips import read_mask
-from evaluation.keypoint_detector import (
+from evaluation.keypoints import joint_errors
+from models.keypoint_detector import (
     HEAT_STRIDE,
     HEIGHT,
     MIRRORED,
@@ -35,7 +36,6 @@ from evaluation.keypoint_detector import (
     load_detector,
     save_detector,
 )
-from evaluation.keypoints import joint_errors
 from utils.config import run_script, settings_as_json
 from utils.errors import UserError
 from utils.files import write_json

@@ -36,7 +36,7 @@ def load_text_to_poses(path: str | Path, text_width: int | None = None) -> TextT
     if not (folder / "config.json").is_file() or not (folder / WEIGHTS_NAME).is_file():
         raise UserError(
             f"{path} holds no text-to-poses model ({FOLDER}/config.json and {WEIGHTS_NAME}); make one with "
-            "python train_text_to_poses.py, give --poses, or leave the motion to the video model with "
+            "python -m recipe.train_text_to_poses, give --poses, or leave the motion to the video model with "
             "--motion attention"
         )
     config: Any = read_json(folder / "config.json")

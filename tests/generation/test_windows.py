@@ -9,8 +9,8 @@ import torch
 
 from data.pose_cache import PackedPictures
 from diffusion.latents import frame_noise
-from diffusion.streaming import stream_frames
-from diffusion.windows import WindowStore, crossfade, plan_windows
+from generation.streaming import stream_frames
+from generation.windows import WindowStore, crossfade, plan_windows
 from tests.toys import SENTENCES, figure_clip
 from utils.errors import UserError
 

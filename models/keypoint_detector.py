@@ -1,7 +1,8 @@
 """A small network that finds the 18 joints of one person in front of a plain background.
 
-It is trained on synthetic frames alone (train_keypoint_detector.py) and judges videos of the same kind. Sun
-et al., "Integral Human Pose Regression", 2018: a heat map a joint, whose expectation is the joint's place.
+It is trained on synthetic frames alone (recipe.train_keypoint_detector) and judges videos of the same kind.
+Sun et al., "Integral Human Pose Regression", 2018: a heat map a joint, whose expectation is the joint's
+place.
 """
 
 from pathlib import Path
@@ -165,6 +166,6 @@ def load_detector(path: str | Path) -> KeypointDetector:
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise UserError(
             f"{path} does not hold a keypoint detector ({' '.join(str(error).split())[:120]}); make one with "
-            "python train_keypoint_detector.py"
+            "python -m recipe.train_keypoint_detector"
         ) from error
     return detector.eval().requires_grad_(False)

@@ -2,8 +2,8 @@
 
 Try it:
 
-    python train_text_encoder.py --output_dir runs/text --max_train_steps 20
-    python train_text_encoder.py --output_dir runs/text
+    python -m recipe.train_text_encoder --output_dir runs/text --max_train_steps 20
+    python -m recipe.train_text_encoder --output_dir runs/text
 
 The encoder learns to tell which motions a sentence asks for, in which order. The denoiser then attends to its
 tokens. Writes output_dir/text_encoder, output_dir/tokenizer and metrics.json (accuracy on wordings never

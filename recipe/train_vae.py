@@ -2,8 +2,8 @@
 
 Try it:
 
-    python train_vae.py --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
-    python train_vae.py --dataset DATA --output_dir runs/vae --max_train_steps 4000
+    python -m recipe.train_vae --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
+    python -m recipe.train_vae --dataset DATA --output_dir runs/vae --max_train_steps 4000
 
 The same command again goes on where the last checkpoint stands. The VAE for inference is output_dir/vae.
 """
@@ -151,7 +151,7 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
         vae = load_vae(config.init_from)
         if type(vae) is not SpaceToDepthAutoencoderKL:
             raise UserError(
-                f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of train_vae.py"
+                f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of recipe.train_vae"
             )
     else:
         with torch.random.fork_rng(devices=[]):

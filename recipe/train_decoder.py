@@ -2,12 +2,13 @@
 
 Try it:
 
-    python train_decoder.py --dataset DATA --latents DATA_tensor --vae runs/vae/vae --output_dir runs/decoder
-    python train_decoder.py --dataset DATA --latents PREDICTED --vae runs/decoder/vae --output_dir runs/mended
+    python -m recipe.train_decoder --dataset DATA --latents DATA_tensor --vae runs/vae/vae
+    python -m recipe.train_decoder --dataset DATA --latents PREDICTED --vae runs/decoder/vae \
+        --output_dir runs/mended
 
 The encoder stays as it is, so latents made with it and denoisers trained on them stay valid. The latents are
-those of the true frames (project_latent_space.py) or what a denoiser makes of them (predict_latents.py), from
-which the decoder learns to mend that denoiser's errors. The same command again goes on where the last
+those of the true frames (project_latent_space.py) or what a denoiser makes of them (recipe.predict_latents),
+from which the decoder learns to mend that denoiser's errors. The same command again goes on where the last
 checkpoint stands. The VAE for inference is output_dir/vae.
 """
 
@@ -27,7 +28,6 @@ from tqdm import tqdm
 from data.annotations import Segment, load_annotations
 from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
-from diffusion.inputs import to_signed, to_uint8
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
@@ -35,7 +35,7 @@ from utils.config import check_minimum, run_script, save_config, settings_as_jso
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
-from utils.image import write_png
+from utils.image import to_signed, to_uint8, write_png
 from warping.joints import load_joints
 from warping.warp import warp_to_poses
 
@@ -49,7 +49,7 @@ class Config:
     latents: tuple[Path, ...] = (Path("fashion_dataset_tensor"),)
     """Folders of latents of its clips, of true frames or predicted ones; several are drawn from alike."""
     vae: Path = Path("runs/vae/vae")
-    """VAE to begin with: of train_vae.py, or of this script."""
+    """VAE to begin with: of recipe.train_vae, or of this script."""
     output_dir: Path = Path("runs/decoder")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
     max_train_steps: int = 6000
@@ -190,7 +190,7 @@ def build_vae(path: Path) -> ReferenceAutoencoderKL:
     vae = load_vae(path)
     if not isinstance(vae, SpaceToDepthAutoencoderKL):
         raise UserError(
-            f"--vae {path} is a {type(vae).__name__}; give a VAE of train_vae.py or of this script"
+            f"--vae {path} is a {type(vae).__name__}; give a VAE of recipe.train_vae or of this script"
         )
     if not isinstance(vae, ReferenceAutoencoderKL):
         with torch.random.fork_rng(devices=[]):

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffusion.inputs import Pictures, clip_tensor, joints_array, photo_tensor, to_uint8
+from diffusion.inputs import Pictures, clip_tensor, joints_array, photo_tensor
 from diffusion.latents import frames_at_once
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import Savings
 from diffusion.warped_photo import warp_photo
-from diffusion.windows import WindowStore, crossfade, plan_windows
+from generation.windows import WindowStore, crossfade, plan_windows
 from utils.errors import UserError
+from utils.image import to_uint8
 
 
 @torch.no_grad()

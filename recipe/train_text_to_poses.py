@@ -2,9 +2,9 @@
 
 Try it:
 
-    python train_text_to_poses.py --output_dir runs/text_to_poses --max_train_steps 20
+    python -m recipe.train_text_to_poses --output_dir runs/text_to_poses --max_train_steps 20
     python -m data.synthetic --output_dir tracks --num_train 6000 --num_test 500 --poses_only && \
-        python train_text_to_poses.py --dataset tracks --output_dir runs/text_to_poses
+        python -m recipe.train_text_to_poses --dataset tracks --output_dir runs/text_to_poses
 
 Takes any dataset with annotations and joints (fashion_poses/NAME.json, or skeletons with readable joints).
 Writes output_dir/text_to_poses, which goes into a model's folder, tracks.png (held-out skeletons, true and
@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from data.annotations import load_annotations
 from data.synthetic.wordings import MOTIONS, sample_wording
-from diffusion.motion import FOLDER, normalise_joints, poses_from_text
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.motion_rules import read_motions
+from generation.motion import FOLDER, normalise_joints, poses_from_text
 from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chain_matrix, to_bones
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import check_minimum, run_script, save_config, settings_as_json
