@@ -18,12 +18,14 @@ from typing import Literal
 import torch
 from tqdm import tqdm
 
-import inference
 from data.annotations import Segment, load_annotations
 from data.frames import count_frames, read_frames
 from data.latents import write_latent_video
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import SAMPLERS
+from generation.loading import load_pipeline
+from generation.settings import SHIPPED_MODEL, ModelSettings
+from generation.video import clip_seed
 from utils.config import check_minimum, run_script
 from utils.files import check_output_dir
 from utils.precision import autocast
@@ -34,7 +36,7 @@ from warping.joints import load_joints
 class Config:
     """What to sample."""
 
-    pretrained_model: Path = inference.SHIPPED_MODEL
+    pretrained_model: Path = SHIPPED_MODEL
     """Model's folder (recipe.export_model), or a denoiser's folder of train.py, which takes the shipped
     model's other parts."""
     dataset: Path = Path("fashion_dataset")
@@ -67,7 +69,7 @@ def sample_segment(pipeline: X2FashionPipeline, config: Config, segment: Segment
         segment.text,
         joints=None if joints is None else joints[segment.start :],
         num_inference_steps=config.num_inference_steps,
-        generator=torch.Generator().manual_seed(inference.clip_seed(config.seed, segment.name)),
+        generator=torch.Generator().manual_seed(clip_seed(config.seed, segment.name)),
         output_type="latent",
         return_dict=False,
     )
@@ -82,8 +84,8 @@ def main(config: Config) -> None:
     videos: dict[str, list[Segment]] = {}
     for segment in load_annotations(config.dataset, config.split):
         videos.setdefault(segment.name, []).append(segment)
-    settings = inference.Config(pretrained_model=config.pretrained_model, scheduler=config.scheduler)
-    pipeline = inference.load_pipeline(settings, torch.device("cpu"))
+    settings = ModelSettings(pretrained_model=config.pretrained_model, scheduler=config.scheduler)
+    pipeline = load_pipeline(settings, torch.device("cpu"))
     pipeline.set_progress_bar_config(disable=True)
     for name, segments in tqdm(list(videos.items())[: config.max_clips], desc="sample", unit="clip"):
         path = config.output_dir / f"{name}.safetensors"
