@@ -19,7 +19,7 @@ from data.frames import read_poses
 from generation import loading
 from generation.inputs import Clip, read_inputs
 from generation.video import clip_seed
-from models import PRESETS
+from models import PRESETS, Denoiser
 from models.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
 from tests.models.recipes import seeded_checkpoint
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_decoder, tiny_tokenizer
@@ -108,6 +108,37 @@ def test_a_photo_and_poses_of_other_sizes(run: Run, own: dict[str, Path], tmp_pa
     run("--image", own["photo.png"], "--poses", own[poses], "--prompt", SENTENCES[1])
     frames, _ = read_video(tmp_path / "result_0" / "photo.mp4")
     assert frames.shape == (4, HEIGHT, WIDTH, 3)
+
+
+def test_a_long_video_that_was_stopped_goes_on_with_the_window_it_was_at(
+    tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path: Path
+) -> None:
+    (tiny_dataset_dir / "test" / "berta.txt").unlink()
+    settings = {"pretrained_model": tiny_pipeline_dir, "dataset": tiny_dataset_dir, "dtype": "float32"}
+    settings |= {"window_frames": 4, "window_overlap": 2, "num_inference_steps": 1}
+    calls: list[int] = []
+
+    def count(module: torch.nn.Module, _inputs: object) -> None:
+        if isinstance(module, Denoiser):
+            calls.append(1)
+            if len(calls) == stop_at:
+                raise KeyboardInterrupt
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(count):
+        stop_at = 0
+        inference.main(inference.Config(output_dir=tmp_path / "whole", **settings))
+        num_windows, stop_at = len(calls), 3
+        assert num_windows == 3
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            inference.main(inference.Config(output_dir=tmp_path / "stopped", **settings))
+        assert len(list((tmp_path / "stopped").glob(".anna.windows/*.safetensors"))) == 2
+        calls.clear()
+        inference.main(inference.Config(output_dir=tmp_path / "stopped", **settings))
+        assert len(calls) == num_windows - 2
+    whole, stopped = (tmp_path / name / "anna.mp4" for name in ("whole", "stopped"))
+    assert whole.read_bytes() == stopped.read_bytes()
+    assert not (tmp_path / "stopped" / ".anna.windows").exists()
 
 
 def test_a_tiny_decoder_from_a_folder(run: Run, own: dict[str, Path], tmp_path: Path) -> None:
