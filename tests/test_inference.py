@@ -134,6 +134,7 @@ def test_a_long_video_that_was_stopped_goes_on_with_the_window_it_was_at(
             inference.main(inference.Config(output_dir=tmp_path / "stopped", **settings))
         assert len(list((tmp_path / "stopped").glob(".anna.windows/*.safetensors"))) == 2
         calls.clear()
+        stop_at = 0
         inference.main(inference.Config(output_dir=tmp_path / "stopped", **settings))
         assert len(calls) == num_windows - 2
     whole, stopped = (tmp_path / name / "anna.mp4" for name in ("whole", "stopped"))
