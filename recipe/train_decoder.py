@@ -20,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -29,10 +28,12 @@ from data.annotations import Segment, load_annotations
 from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
+from evaluation.clips import read_mask
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import to_signed, to_uint8, write_png
@@ -81,6 +82,8 @@ class Config:
     """Data loader processes."""
     num_test_clips: int = 32
     """Held-out clips that metrics.json is measured on, four frames of each."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     seed: int = 0
     """The order of the clips, frames, noise and dropout follow from it."""
 
@@ -171,7 +174,7 @@ class DecoderDataset(Dataset[Frames]):
         if masks_dir.is_dir():
             paths = frame_paths(masks_dir)
             for place, frame in enumerate(chosen):
-                person = (np.asarray(Image.open(paths[frame])) > 0).astype(np.uint8)
+                person = (read_mask(paths[frame], pictures.shape[1:3]) > 0).astype(np.uint8)
                 weight[place] += (self.config.person_weight - 1) * cv2.dilate(
                     person, np.ones((5, 5), np.uint8)
                 )
@@ -239,8 +242,10 @@ def evaluate(vae: ReferenceAutoencoderKL, dataset: DecoderDataset, config: Confi
         person = frames.weight[:, 0] > 1
         decoded = {
             "photo warped": frames.warped,
-            "with the photo": decode_latents(vae, latents, warped=frames.warped, validity=frames.validity),
-            "without": decode_latents(vae, latents),
+            "with the photo": decode_latents(
+                vae, latents, warped=frames.warped, validity=frames.validity
+            ).cpu(),
+            "without": decode_latents(vae, latents).cpu(),
         }
         rows["true"].append(to_uint8(frames.images)[-1])
         for name, images in decoded.items():
@@ -278,9 +283,10 @@ def main(config: Config) -> None:
         "motion_weight",
     )
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     train_set = DecoderDataset(config, "train", config.latents)
     test_set = DecoderDataset(config, "test", ())
-    vae = build_vae(config.vae)
+    vae = build_vae(config.vae).to(device)
     mean, std = latent_statistics(vae)
     save_config(config, config.output_dir / "config.json")
 
@@ -291,6 +297,7 @@ def main(config: Config) -> None:
         )
 
     def loss_of(vae: ReferenceAutoencoderKL, batch: Frames, step: int) -> torch.Tensor:
+        batch = Frames(*(getattr(batch, field.name).to(device) for field in dataclasses.fields(Frames)))
         noisy = with_noise(batch.latents, config.latent_noise, step_generator(config.seed, step))
         z = (noisy * std + mean).contiguous(memory_format=torch.channels_last)
         decoded = vae.decode(z, return_dict=False, warped=batch.warped, validity=batch.validity)[0]
@@ -312,7 +319,7 @@ def main(config: Config) -> None:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips"}
+    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "device"}
     return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 

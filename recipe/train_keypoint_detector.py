@@ -37,6 +37,7 @@ from models.keypoint_detector import (
     save_detector,
 )
 from utils.config import run_script, settings_as_json
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import write_json
 from utils.pose_drawing import JOINT
@@ -286,9 +287,7 @@ def main(config: Config) -> None:
         raise UserError(f"--turned_share {config.turned_share} must be 0 to 1")
     if not 0 <= config.ema_decay < 1:
         raise UserError(f"--ema_decay {config.ema_decay} must be at least 0 and below 1")
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(config.device)
     examples = read_examples(config.dataset, "train", config.frames_per_clip)
     held_out = read_examples(config.dataset, "test", config.frames_per_clip)
     print(f"{len(examples.pictures)} frames to train on, {len(held_out.pictures)} to test on")
@@ -314,7 +313,7 @@ def main(config: Config) -> None:
         chosen = choose_examples(examples.joints, config.turned_share, config.train_batch_size, rng)
         frames, targets = change_examples(examples.choose(chosen), rng)
         batch = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with autocast(config.dtype, torch.device(device)):
+        with autocast(config.dtype, device):
             loss = compute_loss(detector, batch, torch.from_numpy(targets).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

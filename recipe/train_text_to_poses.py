@@ -31,6 +31,7 @@ from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chai
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, read_json, write_json
 from utils.image import write_png
@@ -87,6 +88,8 @@ class Config:
     """Frames that a clip's track is brought to."""
     seed: int = 0
     """Weights, order and variations follow from it."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,7 @@ class Examples:
         self.text_indices = torch.tensor([index[text] for text in tracks.texts])
         chunks = [texts[i : i + 64] for i in range(0, len(texts), 64)]
         chunks = tqdm(chunks, desc="encode sentences", unit="batch", dynamic_ncols=True)
-        embeds = [encode_prompts(tokenizer, text_encoder, chunk).half() for chunk in chunks]
+        embeds = [encode_prompts(tokenizer, text_encoder, chunk).half().cpu() for chunk in chunks]
         self.embeds = torch.cat(embeds)
         self.deviation = float(self.embeds.float().std())
         self.chain = chain_matrix()
@@ -201,9 +204,9 @@ def training_loss(
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
     """The negative evidence bound of a batch, up to scale: places, bones, visibility, and KL."""
-    embeds, first, places, visibility = batch
+    embeds, first, places, visibility = (tensor.to(model.device) for tensor in batch)
     mean, log_variance = encoder(model.encode_text(embeds), first, places, visibility)
-    noise = torch.randn(mean.shape, generator=generator)
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device)
     latents = mean + noise * (0.5 * log_variance).exp()
     predicted, logits = model(embeds, first, latents, places.shape[1])
     ever = (visibility.amax(dim=1, keepdim=True) > 0).float()
@@ -291,7 +294,9 @@ def main(config: Config) -> None:
         "embedding_noise",
     )  # fmt: skip
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
+    text_encoder.to(device)
     test = load_tracks(config.dataset, "test", config.num_frames, config.num_test_clips)
     examples = Examples(
         config, load_tracks(config.dataset, "train", config.num_frames), tokenizer, text_encoder
@@ -300,6 +305,8 @@ def main(config: Config) -> None:
         torch.manual_seed(config.seed)
         model = TextToPoses(cross_attention_dim=text_encoder.config.hidden_size)
         encoder = TrackEncoder(model)
+    model.to(device)
+    encoder.to(device)
     parameters = [*model.parameters(), *encoder.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
 
@@ -355,7 +362,7 @@ def main(config: Config) -> None:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_test_clips"}
+    free = {"output_dir", "checkpoint_steps", "num_test_clips", "device"}
     return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 

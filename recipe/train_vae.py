@@ -16,16 +16,17 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from data.annotations import load_annotations
 from data.frames import frame_paths
 from diffusion.latents import decode_latents, encode_images, load_vae
+from evaluation.clips import read_mask
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import read_image, write_png
@@ -64,6 +65,8 @@ class Config:
     """Data loader processes."""
     num_test_frames: int = 64
     """Held-out frames that metrics.json is measured on."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     seed: int = 0
     """Weights and the order of the frames follow from it."""
 
@@ -95,9 +98,8 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         mask_path = path.parents[2] / "fashion_masks" / path.parent.name / path.name
         weight = np.ones(picture.shape[:2], np.float32)
         if mask_path.is_file():
-            person = cv2.dilate(
-                (np.asarray(Image.open(mask_path)) > 0).astype(np.uint8), np.ones((5, 5), np.uint8)
-            )
+            person = (read_mask(mask_path, picture.shape[:2]) > 0).astype(np.uint8)
+            person = cv2.dilate(person, np.ones((5, 5), np.uint8))
             weight += (self.person_weight - 1) * person
         image = picture.astype(np.float32) / 127.5 - 1
         if self.seed is not None:
@@ -133,7 +135,7 @@ def evaluate(
     whole, inside, shown = [], [], []
     for i in indices:
         image, weight = dataset[i]
-        decoded = decode_latents(vae, encode_images(vae, image[None]))[0]
+        decoded = decode_latents(vae, encode_images(vae, image[None]))[0].cpu()
         squared = ((decoded - image) / 2).square().mean(0)
         whole.append(-10 * math.log10(squared.mean().item()))
         if (person := weight[0] > 1).any():
@@ -165,9 +167,10 @@ def main(config: Config) -> None:
     check_minimum(config, 1, "max_train_steps", "train_batch_size", "checkpoint_steps", "num_test_frames")
     check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate")
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
-    vae = build_vae(config)
+    vae = build_vae(config).to(device)
     save_config(config, config.output_dir / "config.json")
 
     # Every picture is varied by (seed, place in the run).
@@ -178,7 +181,7 @@ def main(config: Config) -> None:
     def loss_of(
         vae: SpaceToDepthAutoencoderKL, batch: tuple[torch.Tensor, torch.Tensor], step: int
     ) -> torch.Tensor:
-        images, weight = batch
+        images, weight = (tensor.to(device) for tensor in batch)
         generator = step_generator(config.seed, step)
         posterior = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
         latents = with_noise(posterior.sample(generator), config.latent_noise, generator)
@@ -200,7 +203,7 @@ def main(config: Config) -> None:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_frames"}
+    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_frames", "device"}
     return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 

@@ -83,7 +83,8 @@ def with_noise(latents: torch.Tensor, level: float, generator: torch.Generator) 
     """Add noise of up to `level` times each channel's standard deviation, how much drawn for each sample."""
     deviation = latents.detach().std((0, 2, 3), keepdim=True)
     share = level * torch.rand(len(latents), 1, 1, 1, generator=generator)
-    return latents + share * deviation * torch.randn(latents.shape, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    return latents + share.to(latents.device) * deviation * noise.to(latents.device)
 
 
 def shuffled_batches(count: int, batch_size: int, config: TrainingSettings, step: int) -> list[list[int]]:
@@ -108,7 +109,7 @@ def fit(
 
     Args:
         config: the script's settings.
-        vae: in training mode.
+        vae: in training mode, on the device to train on.
         make_loader: from the first step to the batches from there on.
         loss_of: the loss of a batch at a step.
         fixed_settings: what a resumed run must share.
@@ -122,6 +123,7 @@ def fit(
     """
     ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
     averaged = cast(VAE, ema.module)
+    device = vae.device
     trained = [p for p in vae.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
 
@@ -143,7 +145,7 @@ def fit(
             warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
             cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
             group["lr"] = config.learning_rate * warm * cosine
-        with autocast("auto", "cpu"):
+        with autocast("auto", device):
             loss = loss_of(vae, batch, step)
         if not torch.isfinite(loss):
             raise UserError(
