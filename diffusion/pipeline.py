@@ -112,6 +112,7 @@ class X2FashionPipeline(DiffusionPipeline):
         self.register_to_config(height=height, width=width)
         self.vae_factor = spatial_factor(vae)
         self._graphed_denoiser: GraphedDenoiser | None = None
+        self._num_timesteps, self._interrupt = 0, False
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
 
     @classmethod
@@ -192,7 +193,7 @@ class X2FashionPipeline(DiffusionPipeline):
 
     @property
     def num_timesteps(self) -> int:
-        """Number of steps of the current call."""
+        """Number of steps of the current or the last call; 0 before the first."""
         return self._num_timesteps
 
     def check_inputs(
@@ -559,7 +560,10 @@ class X2FashionPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """Run the loop. Frame 0 of the latents is the photo at all times."""
         device, dtype = self._execution_device, self.denoiser.dtype
-        predict = self._graphed_denoiser or self.denoiser
+        graphed = self._graphed_denoiser
+        if graphed is not None and graphed.denoiser is not self.denoiser:  # it was replaced
+            graphed = self._graphed_denoiser = GraphedDenoiser(self.denoiser, graphed.record)
+        predict = graphed or self.denoiser
         self.scheduler.set_timesteps(sampling.num_inference_steps, device=device)
         latents, first_noise = self.prepare_latents(reference_latents, num_frames, generator, latents)
         options = step_options(self.scheduler, generator)

@@ -169,6 +169,8 @@ def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:
         raise UserError(f"{path} does not hold the photo's joints; give {JOINTS_HELP}") from error
     if keypoints.shape != (18, 3):
         raise UserError(f"{path} has keypoints of shape {keypoints.shape}; give {JOINTS_HELP}")
+    if not np.isfinite(keypoints).all():
+        raise UserError(f"{path} has keypoints that are no numbers; give visibility 0 to a missing joint")
     return _scaled(keypoints, *scales)
 
 

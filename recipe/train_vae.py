@@ -29,7 +29,7 @@ from utils.contact_sheet import contact_sheet
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
-from utils.image import read_image, write_png
+from utils.image import read_image, to_uint8, write_png
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ def evaluate(
         whole.append(-10 * math.log10(squared.mean().item()))
         if (person := weight[0] > 1).any():
             inside.append(-10 * math.log10(squared[person].mean().item()))
-        shown.append([((x.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy() for x in (image, decoded)])
+        shown.append([to_uint8(x) for x in (image, decoded)])
     rows = [("true", [pair[0] for pair in shown[:10]]), ("decoded", [pair[1] for pair in shown[:10]])]
     write_png(sheet_path, contact_sheet(rows))
     metrics = {"psnr": float(np.mean(whole)), "num_frames": len(indices)}

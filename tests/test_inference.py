@@ -335,6 +335,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     (tmp_path / "broken.png").write_bytes(own["photo.png"].read_bytes()[:200])
     (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     (tmp_path / "joints.json").write_text('{"keypoints": [[1, 2, 3]]}')
+    (tmp_path / "nan.json").write_text(json.dumps({"keypoints": [[1, float("nan"), 1]] * 18}))
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").write_text("text")
     write_png(tmp_path / "wide.png", np.zeros((20, 20_000, 3), np.uint8))
@@ -365,6 +366,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
         (("--image", own["photo.png"], "--poses", tmp_path / "empty"), "holds no frames"),
         ((*user, "--image_joints", tmp_path / "joints.json"), "shape (1, 3)"),
         (("--image", tmp_path / "wide.png", "--poses", own["skeletons"]), "wide.png"),
+        ((*user, "--image_joints", tmp_path / "nan.json"), "no numbers"),
         ((*user, "--height", 64_000), "at most 4096"),
         ((*user, "--image_guidance_scale", "nan"), "image_guidance_scale is nan"),
         ((*dataset, "--num_inference_steps", 1001), "at most that"),

@@ -115,6 +115,13 @@ def test_frames_decoded_at_once_follow_from_the_size_of_the_decoder() -> None:
     assert frames_at_once(stable_diffusion, 4096, 4096) == 1
 
 
+def test_before_the_first_call_nothing_is_interrupted(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    assert pipeline.interrupt is False and pipeline.num_timesteps == 0
+    sample(pipeline)
+    assert pipeline.num_timesteps > 0
+
+
 def test_frame_0_is_the_photo(pipeline: X2FashionPipeline) -> None:
     reference = encode_images(
         pipeline.vae, torch.from_numpy(FRAMES[:1] / 127.5 - 1).float().permute(0, 3, 1, 2)

@@ -237,6 +237,17 @@ def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
         train_vae.main(train_vae.Config(output_dir=out, seed=1, **vae_config))
 
 
+def test_a_damaged_mask_is_one_line(runs: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(runs / "data", tmp_path / "data")
+    for path in (data / "fashion_masks").glob("train_*/*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match="cannot be read as a mask"):
+        train_vae.FrameDataset(data, "train", 4.0, None)[0]
+    config = decoder_config(runs, "no", dataset=data)
+    with pytest.raises(UserError, match="cannot be read as a mask"):
+        train_decoder.DecoderDataset(config, "train", config.latents)[0]
+
+
 def test_the_text_encoder_is_deterministic_and_knows_every_character(runs: Path) -> None:
     tokenizer, encoder = load_text_encoder(runs / "text" / "text_encoder")
     ids = tokenizer("Zebra-crossing, quickly!").input_ids
