@@ -55,6 +55,7 @@ from models import PRESETS, Denoiser
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.errors import UserError
+from utils.image import to_signed
 from utils.precision import autocast, resolve_dtype
 from utils.quiet import quiet_libraries
 
@@ -222,7 +223,7 @@ def make_denoiser(config: Config, source: Source) -> Denoiser:
 def read_picture(path: Path, height: int, width: int) -> torch.Tensor:
     """Decode and resize a picture: (3, height, width) float32 in [-1, 1]."""
     picture = Image.open(path).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 127.5 - 1
+    return to_signed(np.asarray(picture))
 
 
 def read_published_clip(source: Source, segment: Segment, num_frames: int, seed: int) -> dict[str, Any]:

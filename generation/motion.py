@@ -12,7 +12,7 @@ from models.text_to_poses import TextToPoses
 from utils.errors import UserError
 from utils.files import atomic_folder, read_json, write_json
 from utils.image import write_png
-from utils.pose_drawing import JOINT, draw_pose
+from utils.pose_drawing import HIPS, JOINT, draw_pose, joint_indices
 
 FOLDER = "text_to_poses"
 """Of the text-to-poses model in a pipeline's folder."""
@@ -69,7 +69,7 @@ def body_frame(pose: np.ndarray) -> tuple[np.ndarray, float]:
     Raises:
         UserError: they are not.
     """
-    hips = pose[[JOINT["left_hip"], JOINT["right_hip"]]]
+    hips = pose[joint_indices(HIPS)]
     neck = pose[JOINT["neck"]]
     seen = hips[:, 2] > 0
     middle = hips[seen, :2].mean(axis=0) if seen.any() else neck[:2]
@@ -141,7 +141,7 @@ def poses_from_text(
 
 def _stay_inside(joints: np.ndarray, width: int) -> np.ndarray:
     """Shorten the way to the side of a track (F, 18, 3) until its joints are inside the picture."""
-    hips = joints[:, [JOINT["left_hip"], JOINT["right_hip"]], 0].mean(axis=1)
+    hips = joints[:, joint_indices(HIPS), 0].mean(axis=1)
     seen = joints[..., 2] > 0
     edge = MARGIN * width
 

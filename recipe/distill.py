@@ -345,7 +345,9 @@ def main(config: Config, world: World) -> None:
                 grad_norm = state.clip_gradients(config.max_grad_norm)
                 if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
                     raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
-                learning_rate = learning_rate_at(state.step, config)
+                learning_rate = learning_rate_at(
+                    state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
+                )
                 state.update(learning_rate)
                 state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
 

@@ -36,10 +36,12 @@ from models.keypoint_detector import (
     load_detector,
     save_detector,
 )
+from training.loop import learning_rate_at, set_learning_rate
 from utils.config import run_script, settings_as_json
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import write_json
+from utils.image import to_signed
 from utils.pose_drawing import JOINT
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
@@ -300,27 +302,22 @@ def main(config: Config) -> None:
     ema = AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     averaged = cast(KeypointDetector, ema.module.eval().requires_grad_(False))
     optimizer = torch.optim.AdamW(detector.parameters(), lr=config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        config.learning_rate,
-        total_steps=config.max_train_steps,
-        pct_start=WARMUP_SHARE,
-        cycle_momentum=False,
-    )
+    warmup_steps = round(WARMUP_SHARE * config.max_train_steps)
     progress = tqdm(range(1, config.max_train_steps + 1), unit="step", mininterval=5)
     for step in progress:
         rng = np.random.default_rng([config.seed, step])
         chosen = choose_examples(examples.joints, config.turned_share, config.train_batch_size, rng)
         frames, targets = change_examples(examples.choose(chosen), rng)
-        batch = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        batch = to_signed(frames).to(device)
+        rate = learning_rate_at(step - 1, config.learning_rate, warmup_steps, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
         with autocast(config.dtype, device):
             loss = compute_loss(detector, batch, torch.from_numpy(targets).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-        if step <= schedule.total_steps * WARMUP_SHARE:
+        if step <= warmup_steps:
             ema.n_averaged.zero_()  # the mean begins where the weights have left their start behind
         ema.update_parameters(detector)
         if step % 20 == 0:

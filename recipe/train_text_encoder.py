@@ -22,11 +22,13 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from data.synthetic.wordings import MOTIONS, sample_wording
+from training.loop import learning_rate_at, set_learning_rate
 from utils.config import check_minimum, run_script, save_config
 from utils.devices import choose_device
 from utils.files import atomic_folder, check_output_dir, write_json
 
 MAX_TOKENS = 32
+WARMUP_STEPS = 100
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -41,7 +43,7 @@ class Config:
     train_batch_size: int = 64
     """Sentences a step."""
     learning_rate: float = 1e-3
-    """AdamW's learning rate; decays linearly to zero."""
+    """AdamW's learning rate; rises over 100 steps, then falls to zero by a half cosine."""
     hidden_size: int = 128
     """Width of the token embeddings that the denoiser attends to."""
     num_layers: int = 3
@@ -149,10 +151,8 @@ def main(config: Config) -> None:
         rng = np.random.default_rng([config.seed, 1, step])
         texts, labels = draw_sentences(rng, config.train_batch_size, "train")
         texts = [" ".join(w for w in text.split() if rng.random() >= config.word_dropout) for text in texts]
-        for group in optimizer.param_groups:
-            group["lr"] = (
-                config.learning_rate * min(1, (step + 1) / 100) * (1 - step / config.max_train_steps)
-            )
+        rate = learning_rate_at(step, config.learning_rate, WARMUP_STEPS, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
         tokens = tokenize(tokenizer, texts).to(device)
         loss = functional.cross_entropy(head(text_encoder(tokens).pooler_output), labels.to(device))
         loss.backward()

@@ -12,7 +12,6 @@ sampled) and metrics.json. The same command again resumes an interrupted run.
 """
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.motion_rules import read_motions
 from generation.motion import FOLDER, normalise_joints, poses_from_text
 from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chain_matrix, to_bones
+from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
@@ -35,10 +35,10 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, read_json, write_json
 from utils.image import write_png
-from utils.pose_drawing import JOINT, NUM_JOINTS, draw_pose
+from utils.pose_drawing import FACE, HIPS, JOINT, NUM_JOINTS, draw_pose, joint_indices
 from warping.joints import load_joints
 
-FACE = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
+WARMUP_STEPS = 200
 # Parts that one factor lengthens together in training.
 BONE_GROUPS = (
     FACE,
@@ -134,7 +134,7 @@ def load_tracks(dataset: Path, split: str, num_frames: int, max_clips: int | Non
 
 
 def _is_usable(pose: np.ndarray) -> bool:
-    return bool((pose[[JOINT["neck"], JOINT["left_hip"], JOINT["right_hip"]], 2] > 0).all())
+    return bool((pose[joint_indices(("neck", *HIPS)), 2] > 0).all())
 
 
 def resample(track: np.ndarray, num_frames: int) -> np.ndarray:
@@ -183,7 +183,7 @@ class Examples:
         factors = np.ones((len(chosen), NUM_JOINTS), np.float32)
         for group in BONE_GROUPS:
             factor = rng.uniform(1 - config.bone_variation, 1 + config.bone_variation, (len(chosen), 1))
-            factors[:, [JOINT[name] for name in group]] = factor
+            factors[:, joint_indices(group)] = factor
         bones = to_bones(track[..., :2]) * torch.from_numpy(factors)[:, None, :, None]
         places = self.chain @ bones
         errors = rng.standard_normal((len(chosen), 1, NUM_JOINTS, 2), dtype=np.float32)
@@ -193,8 +193,8 @@ class Examples:
         first = torch.cat([places[:, 0], visibility[:, 0, :, None]], dim=2)
         hidden = rng.random((len(chosen), NUM_JOINTS)) < 0.2
         hidden &= rng.random((len(chosen), 1)) < config.hide_chance
-        trunk = ("neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
-        hidden[:, [JOINT[name] for name in trunk]] = False
+        trunk = ("neck", *HIPS, "left_shoulder", "right_shoulder")
+        hidden[:, joint_indices(trunk)] = False
         first[..., 2] = torch.where(torch.from_numpy(hidden), 0.0, first[..., 2])
         return embeds, first, places, visibility
 
@@ -276,9 +276,9 @@ def limb_stretch(sampled: np.ndarray, true: np.ndarray) -> float:
     """
 
     def lengths(places: np.ndarray) -> np.ndarray:
-        hips = places[:, [JOINT["left_hip"], JOINT["right_hip"]]].mean(axis=1)
+        hips = places[:, joint_indices(HIPS)].mean(axis=1)
         torso = np.linalg.norm(places[:, JOINT["neck"]] - hips, axis=1)[:, None]
-        ends = [JOINT[name] for name in LIMBS]
+        ends = joint_indices(LIMBS)
         bones = places[:, ends] - places[:, [PARENT_INDICES[end] for end in ends]]
         return np.linalg.norm(bones, axis=2) / torso
 
@@ -325,9 +325,8 @@ def main(config: Config) -> None:
     # Train.
     progress = tqdm(total=config.max_train_steps, initial=step, desc="train", unit="step", dynamic_ncols=True)
     while step < config.max_train_steps:
-        for group in optimizer.param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
-            group["lr"] = config.learning_rate * min(1.0, (step + 1) / 200) * cosine
+        rate = learning_rate_at(step, config.learning_rate, WARMUP_STEPS, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([config.seed, step, 1]).generate_state(1)[0])
         )

@@ -1,6 +1,5 @@
 """The loop and the loss that recipe.train_vae and recipe.train_decoder share."""
 
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -12,6 +11,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.precision import autocast
@@ -141,10 +141,8 @@ def fit(
         total=config.max_train_steps, initial=step, desc=description, unit="step", dynamic_ncols=True
     )
     for batch in make_loader(step):
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
-            group["lr"] = config.learning_rate * warm * cosine
+        rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
         with autocast("auto", device):
             loss = loss_of(vae, batch, step)
         if not torch.isfinite(loss):
