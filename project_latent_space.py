@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from data.annotations import SPLITS, read_annotation_file
 from data.frames import count_frames, frame_paths, read_pictures
-from data.latents import LatentVideo, write_latent_video
+from data.latents import is_finished, write_latent_video
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images, load_vae, spatial_factor
@@ -42,12 +42,12 @@ from utils.config import run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
 from utils.files import check_output_dir
-from utils.image import read_image
+from utils.image import fit_image, fit_size, read_image
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
 from warping.warp import warp_to_poses
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 CHUNK_FRAMES = 64  # of a video held in memory at once
 
 
@@ -62,7 +62,8 @@ class Config:
     vae: Path = Path("pretrained_model/x2fashion-small/vae")
     """VAE folder in diffusers' layout."""
     height: int | None = None
-    """Resize frames to this height in pixels; by default that of the dataset's first frame."""
+    """Resize frames to this height in pixels; by default that of the dataset's first frame. Frames of another
+    shape are fitted in without distortion, with a border around them."""
     width: int | None = None
     """Resize frames to this width in pixels; goes with --height."""
     num_references: int = 2
@@ -98,6 +99,11 @@ def list_videos(dataset_dir: Path) -> list[str]:
             f"{folder} holds no videos; put each video's frames into {folder}/NAME/000.png and so on"
         )
     return names
+
+
+def annotated_videos(dataset_dir: Path) -> list[str]:
+    """Names of the videos that have annotations, with or without frames."""
+    return [path.stem for split in SPLITS for path in (dataset_dir / split).glob("[!.]*.txt")]
 
 
 def output_size(config: Config, names: Sequence[str], factor: int) -> tuple[int, int]:
@@ -143,7 +149,10 @@ def pick_references(starts: Sequence[int], num_frames: int, num_references: int)
 
 def plan_video(config: Config, name: str, size: tuple[int, int], vae_sum: str) -> Plan:
     """Look at a video's files, by name and size only; UserError if frames or annotations are not in order."""
-    frames = frame_paths(config.dataset / "fashion_crop" / name)
+    folder = config.dataset / "fashion_crop" / name
+    if not folder.is_dir():
+        raise UserError(f"it is annotated, and there are no frames {folder}/000.png and so on")
+    frames = frame_paths(folder)
     annotations = [p for split in SPLITS if (p := config.dataset / split / f"{name}.txt").is_file()]
     starts = [segment.start for path in annotations for segment in read_annotation_file(path, len(frames))]
     references = pick_references(starts, len(frames), config.num_references)
@@ -173,14 +182,6 @@ def _pictures_beside(frames: Sequence[Path], folder: Path, kind: str) -> list[Pa
     return frame_paths(folder)
 
 
-def is_finished(path: Path, metadata: dict[str, str]) -> bool:
-    """Whether `path` is a projected video that was made from the same things."""
-    try:
-        return metadata.items() <= LatentVideo(path).metadata.items()
-    except UserError:
-        return False
-
-
 @dataclasses.dataclass(frozen=True)
 class Projector:
     """Encodes videos at one size."""
@@ -204,7 +205,13 @@ class Projector:
             UserError: a picture is damaged or of another size, or the joints cannot be read.
         """
         source_height, source_width = read_image(plan.frames[0]).shape[:2]
-        joints = joints_at(poses_dir, len(plan.frames), self.height, self.width) if plan.references else None
+        place = fit_size(source_height, source_width, self.height, self.width)
+        is_padded = (place.height, place.width) != (self.height, self.width)
+        joints = None
+        if plan.references:
+            size = (source_height, source_width) if is_padded else (self.height, self.width)
+            joints = joints_at(poses_dir, len(plan.frames), *size)
+            joints = place.to_fitted(joints) if is_padded and joints is not None else joints
         references = plan.references if joints is not None else []
         photos = [self._resize(read_pictures([plan.frames[i]]))[0] for i in references]
         latents: list[torch.Tensor] = []
@@ -226,9 +233,11 @@ class Projector:
             tensors["warp_validity"] = torch.stack([torch.cat(parts).half() for parts in validity])
         grid = self.height // self.factor, self.width // self.factor
         if plan.poses:
-            tensors["pose_bytes"], tensors["pose_offsets"] = _encode_poses(plan.poses, *grid)
+            tensors["pose_bytes"], tensors["pose_offsets"] = _encode_poses(
+                plan.poses, *grid, (source_height, source_width) if is_padded else None
+            )
         if plan.masks:
-            tensors["person"] = read_person(plan.masks, *grid)
+            tensors["person"] = read_person(plan.masks, *grid, place if is_padded else None, self.factor)
         return tensors, (source_height, source_width)
 
     def _encode(self, pictures: np.ndarray) -> torch.Tensor:
@@ -240,6 +249,10 @@ class Projector:
     def _resize(self, pictures: np.ndarray) -> np.ndarray:
         if pictures.shape[1:3] == (self.height, self.width):
             return pictures
+        height, width = pictures.shape[1:3]
+        place = fit_size(height, width, self.height, self.width)
+        if (place.height, place.width) != (self.height, self.width):
+            return np.stack([fit_image(picture, self.height, self.width)[0] for picture in pictures])
         resized = functional.interpolate(
             torch.from_numpy(pictures).permute(0, 3, 1, 2),
             size=(self.height, self.width),
@@ -258,11 +271,22 @@ def joints_at(poses_dir: Path, num_frames: int, height: int, width: int) -> np.n
     return scale_joints(joints, (pose_height, pose_width), (height, width))
 
 
-def _encode_poses(paths: Sequence[Path], height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bytes and offsets (see data/latents.py) of the poses of latents of `height` x `width`."""
+def _encode_poses(
+    paths: Sequence[Path], height: int, width: int, frame_size: tuple[int, int] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bytes and offsets (see data/latents.py) of the poses of latents of `height` x `width`.
+
+    `frame_size` is that of the frames where they are fitted in with a border, and the poses with them.
+    """
+    height, width = POSE_SCALE * height, POSE_SCALE * width
     encoded: list[bytes] = []
     for _, pictures in _chunks(paths):
-        encoded += map(encode_picture, resize_pictures(pictures, POSE_SCALE * height, POSE_SCALE * width))
+        if frame_size is None:
+            resized = resize_pictures(pictures, height, width)
+        else:
+            as_frames = resize_pictures(pictures, *frame_size)
+            resized = np.stack([fit_image(picture, height, width)[0] for picture in as_frames])
+        encoded += map(encode_picture, resized)
     return pack_pictures(encoded)
 
 
@@ -336,7 +360,7 @@ def main(config: Config) -> None:
     with distributed_world(config.device) as world:
         # A process may have to wait for another's videos for longer than the default timeout.
         patient = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if world.world_size > 1 else None
-        names = list_videos(config.dataset)
+        names = sorted({*list_videos(config.dataset), *annotated_videos(config.dataset)})
         vae = load_vae(config.vae)
         vae_sum = model_sha256(vae)
         factor = spatial_factor(vae)

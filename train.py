@@ -21,7 +21,7 @@ import torch
 from data.annotations import Segment, load_annotations
 from data.check import check_dataset
 from data.clips import ClipDataset, ClipRequest
-from diffusion.latents import load_vae
+from diffusion.latents import load_vae, spatial_factor
 from diffusion.memory import estimate_training_memory
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import make_scheduler
@@ -342,7 +342,8 @@ def sample(
 def report_on_data(config: Config) -> None:
     """Look at every file of the dataset; ends with status 2 where training would fail."""
     latents = config.latents if config.latents.is_dir() else None
-    report = check_dataset(config.dataset, config.num_frames, latents)
+    size_multiple = spatial_factor(load_vae(config.vae))
+    report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=size_multiple)
     print(report.text())
     if report.problems:
         raise UserError(

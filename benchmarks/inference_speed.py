@@ -30,7 +30,6 @@ import dataclasses
 import itertools
 import math
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -61,6 +60,7 @@ from utils.allocator import keep_freed_memory
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.errors import UserError
+from utils.peak_memory import peak_main_memory
 from utils.precision import autocast, resolve_dtype
 from utils.quiet import quiet_libraries
 
@@ -253,7 +253,7 @@ def peak_bytes(device: torch.device) -> int:
     if status.is_file():  # what resource reports begins with the memory of the process that started this one
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return 1024 * int(lines["VmHWM"].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_main_memory()
 
 
 def measure_step(config: Config, row: Row, device: torch.device) -> Measured:

@@ -25,7 +25,6 @@ import dataclasses
 import itertools
 import math
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -56,6 +55,7 @@ from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.image import to_signed
+from utils.peak_memory import peak_main_memory
 from utils.precision import autocast, resolve_dtype
 from utils.quiet import quiet_libraries
 
@@ -375,11 +375,8 @@ def measure_row(config: Config, row: str, source: Source, device: torch.device) 
     for _ in range(config.steps):
         step(clock)
     seconds = clock.now() - started
-    if device.type == "cuda":
-        peak_bytes = torch.cuda.max_memory_allocated(device)
-    else:
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    on_gpu = device.type == "cuda"
+    peak_bytes = torch.cuda.max_memory_allocated(device) if on_gpu else peak_main_memory()
     return Measured(
         seconds=seconds, network_seconds=clock.seconds, peak_bytes=peak_bytes, peak_flops=peak_flops
     )

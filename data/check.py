@@ -79,7 +79,11 @@ class DataReport:
 
 
 def check_dataset(
-    dataset_dir: Path, num_frames: int, latents_dir: Path | None = None, progress: bool = True
+    dataset_dir: Path,
+    num_frames: int,
+    latents_dir: Path | None = None,
+    progress: bool = True,
+    size_multiple: int = 8,
 ) -> DataReport:
     """Look through all annotated videos of both splits; every picture is decoded.
 
@@ -90,12 +94,14 @@ def check_dataset(
         num_frames: frames of the clips to train on.
         latents_dir: what project_latent_space.py wrote for it; None leaves that out.
         progress: show a progress bar.
+        size_multiple: pixels that a latent of the VAE stands for, along each side.
     """
     assert num_frames >= 1
     check = _Check(Path(dataset_dir), num_frames, progress)
     check.annotations()
     check.folders()
     check.pictures()
+    check.size(latents_dir, size_multiple)
     check.joints()
     check.leaks()
     if latents_dir is not None:
@@ -139,6 +145,7 @@ class _Check:
         self.listed: dict[tuple[str, str], _Folder] = {}  # by folder of the dataset and video
         self.identities: dict[str, str] = {}
         self.damaged: set[str] = set()
+        self.video_sizes: dict[Path, tuple[int, int]] = {}
 
     def all_names(self) -> list[str]:
         return sorted({name for names in self.names.values() for name in names})
@@ -312,7 +319,7 @@ class _Check:
                     f"(pictures that differ from that: {len(others)}); all pictures of a video must have "
                     "one size: write them again"
                 )
-        video_sizes = {}
+        video_sizes = self.video_sizes
         for name in self.all_names():
             frames, poses = (self.dataset_dir / kind / name for kind in ("fashion_crop", "fashion_poses"))
             if frames not in sizes:
@@ -334,8 +341,21 @@ class _Check:
                 self.warning_kinds["shape of videos"].append(
                     f"{len(unlike)} of {len(video_sizes)} videos have another aspect ratio than "
                     f"{first_video} ({_show(first)}), the first: {unlike[0][0]} ({_show(unlike[0][1])}); "
-                    "projection stretches all to one size: crop them alike"
+                    "projection fits all into one size, with a border: crop them alike"
                 )
+
+    def size(self, latents_dir: Path | None, multiple: int) -> None:
+        """Videos are projected at the first one's size, which the VAE must be able to encode."""
+        if not self.video_sizes:
+            return
+        video, (height, width) = next(iter(self.video_sizes.items()))
+        is_projected = latents_dir is not None and (latents_dir / f"{video.name}.safetensors").is_file()
+        if not is_projected and (height % multiple or width % multiple):
+            near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
+            self.problem_kinds["size of frames"].append(
+                f"{video} is {_show((height, width))} pixels, which do not divide into the VAE's squares of "
+                f"{multiple}; add --height {near[0]} --width {near[1]} to project_latent_space.py"
+            )
 
     def joints(self) -> None:
         """Read the JSON files: joints must be as many as frames; identities are kept for `leaks`."""

@@ -130,3 +130,11 @@ def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metad
             raise UserError(
                 f"cannot write {path}: {error}; choose another folder or free some space"
             ) from error
+
+
+def is_finished(path: Path, metadata: dict[str, str]) -> bool:
+    """Whether `path` is a projected video that was made from the same things."""
+    try:
+        return metadata.items() <= LatentVideo(path).metadata.items()
+    except UserError:
+        return False

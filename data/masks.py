@@ -9,15 +9,20 @@ from PIL import Image
 from torch.nn import functional
 
 from utils.errors import UserError
+from utils.image import Placement
 
 
-def read_person(paths: Sequence[Path], height: int, width: int) -> torch.Tensor:
+def read_person(
+    paths: Sequence[Path], height: int, width: int, place: Placement | None = None, factor: int = 1
+) -> torch.Tensor:
     """Which latents have the person in their square of pixels, or in one beside it.
 
     Args:
         paths: a mask a frame, part indices of which 0 is the background.
         height: of the grid of latents.
         width: of the grid of latents.
+        place: where frames of another shape lie in the picture that was encoded; None where they fill it.
+        factor: pixels of that picture a latent stands for, along each side.
 
     Returns:
         (f, height, width) bool.
@@ -25,12 +30,14 @@ def read_person(paths: Sequence[Path], height: int, width: int) -> torch.Tensor:
     Raises:
         UserError: a mask is missing, damaged, or not of one channel.
     """
-    grids = [_pool(_read_mask(path), height, width) for path in paths]
+    masks = (torch.from_numpy(_read_mask(path)).float()[None] for path in paths)
+    if place is not None:
+        right, bottom = factor * width - place.left - place.width, factor * height - place.top - place.height
+        padding = place.left, right, place.top, bottom
+        size = place.height, place.width
+        masks = (functional.pad(functional.adaptive_max_pool2d(mask, size), padding) for mask in masks)
+    grids = [functional.adaptive_max_pool2d(mask, (height, width))[0] for mask in masks]
     return functional.max_pool2d(torch.stack(grids), 3, stride=1, padding=1) > 0
-
-
-def _pool(mask: np.ndarray, height: int, width: int) -> torch.Tensor:
-    return functional.adaptive_max_pool2d(torch.from_numpy(mask).float()[None], (height, width))[0]
 
 
 def _read_mask(path: Path) -> np.ndarray:

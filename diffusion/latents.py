@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors import SafetensorError
 
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
+from models.loading import align_weights
 from utils.errors import UserError
 
 VAE_CLASSES = {
@@ -75,6 +76,7 @@ def _load_autoencoder(path: Path, kind: str, classes: Mapping[str, type]) -> Any
             f"the weights in {path} do not fit its config.json, {len(faults)} tensor(s) differ: "
             f"{'; '.join(faults[:10])}; copy or download the folder again"
         )
+    align_weights(model)
     return model.eval().requires_grad_(False)
 
 

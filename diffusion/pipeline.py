@@ -38,6 +38,7 @@ from diffusion.text import encode_prompts, load_text_encoder
 from diffusion.warped_photo import WarpedPhoto, encode_warped_photo, warp_photo
 from models import Conditions, DeepFeatures, Denoiser, load_denoiser
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
+from models.loading import align_weights
 from utils.errors import UserError
 
 logger = logging.get_logger(__name__)
@@ -98,6 +99,9 @@ class X2FashionPipeline(DiffusionPipeline):
         tiny_decoder: AutoencoderTiny | None = None,
     ):
         super().__init__()
+        for network in (denoiser, vae, text_encoder, tiny_decoder):
+            if network is not None:  # `from_pretrained` leaves them as they stand in their files
+                align_weights(network)
         for network in (vae, tiny_decoder):
             if network is not None:  # convolutions are faster so
                 network.to(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from models.loading import align_weights
 from utils.errors import UserError
 
 TOKENIZER_NAMES = ("tokenizer.json", "vocab.json")
@@ -67,6 +68,7 @@ def load_text_encoder(
             f"the tokenizer in {tokenizer_path} knows {len(tokenizer)} tokens, the text encoder in {path} "
             f"{text_encoder.config.vocab_size}; give the tokenizer it was trained with"
         )
+    align_weights(text_encoder)
     limit = text_encoder.config.max_position_embeddings
     tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     return tokenizer, text_encoder.eval().requires_grad_(False)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.conversion import check_state_dict, published_to_state_dict, state_dict_to_published
 from models.denoiser import Denoiser
@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.files import atomic_path, read_json
 
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+ALIGNMENT = 64  # bytes
 
 
 def load_denoiser(path: str | Path) -> Denoiser:
@@ -51,6 +52,17 @@ def load_denoiser(path: str | Path) -> Denoiser:
         state_dict[key] = state_dict[key].to(torch.float32, copy=True).contiguous()
     denoiser.load_state_dict(state_dict, assign=True)
     return denoiser.eval()
+
+
+def align_weights(module: nn.Module) -> None:
+    """Give each weight on the CPU memory that begins at a multiple of 64 bytes, as torch allocates it.
+
+    Weights of a safetensors file begin where they stand in the file. Some processors then take other kernels,
+    whose results differ in the last bits from those of the same weights before they were saved.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()
 
 
 def save_published(denoiser: Denoiser, path: str | Path) -> None:

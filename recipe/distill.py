@@ -9,6 +9,7 @@ Run train.py first. The same command again goes on where the last checkpoint sta
 the student: python inference.py --pretrained_model checkpoint/denoiser --scheduler ddim.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -55,6 +56,7 @@ from utils.checkpoint import list_checkpoints
 from utils.config import check_minimum, run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
+from utils.files import locked_folder
 from utils.precision import autocast
 
 # What a resumed run must agree on, besides its teacher and what the package `training` says.
@@ -85,12 +87,12 @@ class StudentSettings:
     latents, as sampling shows them, instead of on noised data. Each costs a prediction. For progressive
     only, 1 by default."""
     image_guidance_scale: float = 1.0
-    """The teacher's guidance by the photo, which the student learns to do without; 1 is none and costs
-    nothing, others cost a prediction a teacher's step."""
+    """The teacher's guidance by the photo, which the student learns to do without. 1 is none and costs
+    nothing; another value costs two more predictions in each of the teacher's steps."""
     pose_guidance_scale: float = 1.0
-    """The same by the poses."""
+    """The teacher's guidance by the poses; a value other than 1 costs two more predictions as well."""
     text_guidance_scale: float = 1.0
-    """The same by the sentence."""
+    """The teacher's guidance by the sentence; a value other than 1 costs one more prediction."""
     huber_c: float = 0.0
     """0 squares the errors of latents (whose deviation is 1); above 0, those much larger than it count
     linearly, so that a few cannot lead."""
@@ -288,7 +290,10 @@ def main(config: Config, world: World) -> None:
     # Weights, their average, the optimizer: new, or as the last checkpoint has them.
     if config.gradient_checkpointing:
         student.enable_gradient_checkpointing()
-    optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
+    # The student begins trained, and learns from its average, which must not follow it too soon.
+    optimizer = OptimizerSettings(
+        weight_decay=config.weight_decay, ema_decay=config.ema_decay, ema_grows=False
+    )
     state = TrainingState(student, optimizer, world, "ddp")
     checkpoint_dir = config.output_dir / "checkpoint"
     settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256)
@@ -375,7 +380,9 @@ def main(config: Config, world: World) -> None:
 def launch(config: Config) -> None:
     """Join the other processes of the run, if there are any, and distill."""
     with distributed_world(config.device) as world:
-        main(config, world)
+        checkpoint_dir = config.output_dir / "checkpoint"
+        with locked_folder(checkpoint_dir) if world.is_main else contextlib.nullcontext():
+            main(config, world)
 
 
 if __name__ == "__main__":

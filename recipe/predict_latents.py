@@ -6,12 +6,14 @@ Try it:
     python -m recipe.predict_latents --pretrained_model MODEL --dataset DATA --max_clips 9 \
         --output_dir predicted
 
-Writes a projected video NAME.safetensors for each clip, as project_latent_space.py does, with the latents
-that inference would decode. Clips that are there already are not sampled again. recipe.train_decoder
-reads the folder.
+Writes a projected video NAME.safetensors for each video, as project_latent_space.py does, with the latents
+that inference.py decodes for the same seed and settings (a segment of more than 24 frames, which inference.py
+makes in windows, is sampled in one piece). Videos that are there already, made with the same model and
+settings, are not sampled again. recipe.train_decoder reads the folder.
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -20,25 +22,23 @@ from tqdm import tqdm
 
 from data.annotations import Segment, load_annotations
 from data.frames import count_frames, read_frames
-from data.latents import write_latent_video
+from data.latents import is_finished, write_latent_video
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.schedule import SAMPLERS
 from generation.loading import load_pipeline
-from generation.settings import SHIPPED_MODEL, ModelSettings
-from generation.video import clip_seed
+from generation.settings import ModelSettings
+from generation.video import choose_sampling, clip_seed
+from models.loading import model_sha256
 from utils.config import check_minimum, run_script
+from utils.devices import choose_device
 from utils.files import check_output_dir
-from utils.precision import autocast
+from utils.precision import autocast, resolve_dtype
 from warping.joints import load_joints
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ModelSettings):
     """What to sample."""
 
-    pretrained_model: Path = SHIPPED_MODEL
-    """Model's folder (recipe.export_model), or a denoiser's folder of train.py, which takes the shipped
-    model's other parts."""
     dataset: Path = Path("fashion_dataset")
     """Dataset folder, with frames of the model's size."""
     split: Literal["train", "test"] = "train"
@@ -47,33 +47,45 @@ class Config:
     """Gets NAME.safetensors for each clip."""
     max_clips: int | None = None
     """Sample only the first so many videos."""
-    scheduler: Literal["default", *SAMPLERS] = "default"  # type: ignore[valid-type]
-    """Sampler, as in inference.py."""
-    num_inference_steps: int | None = None
-    """Denoising steps; by default as inference.py."""
-    seed: int = 0
-    """Of the noise; each clip's depends on the seed and its name alone."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the networks' products."""
 
 
-def sample_segment(pipeline: X2FashionPipeline, config: Config, segment: Segment) -> torch.Tensor:
-    """Latents (f, c, h, w) float16 that the model makes for a segment from its first frame."""
+def sample_segment(
+    pipeline: X2FashionPipeline, config: Config, segment: Segment, clip_name: str
+) -> torch.Tensor:
+    """Latents (f, c, h, w) float16 that the model makes for a segment from its first frame.
+
+    `clip_name` is what inference.py calls the segment's video: its noise depends on that and the seed.
+    """
     indices = range(segment.start, segment.end)
     photo = read_frames(config.dataset / "fashion_crop" / segment.name, [segment.start])[0]
     poses_dir = config.dataset / "fashion_poses" / segment.name
     joints = load_joints(poses_dir, segment.end)
+    seed = clip_seed(config.seed, clip_name)
     (latents,) = pipeline(
         photo,
         read_frames(poses_dir, indices),
         segment.text,
         joints=None if joints is None else joints[segment.start :],
-        num_inference_steps=config.num_inference_steps,
-        generator=torch.Generator().manual_seed(clip_seed(config.seed, segment.name)),
+        **dataclasses.asdict(choose_sampling(config, pipeline)),
+        generator=torch.Generator().manual_seed(seed),
+        latents=pipeline.frame_noise(seed, range(len(indices)), *photo.shape[:2]),
         output_type="latent",
         return_dict=False,
     )
-    return latents[0].transpose(0, 1).half()
+    return latents[0].transpose(0, 1).half().cpu()
+
+
+def settings_of(pipeline: X2FashionPipeline, config: Config) -> dict[str, str]:
+    """What all videos of a run are made with, for their files' headers."""
+    return {
+        "predicted_by": config.pretrained_model.name,
+        "denoiser_sha256": model_sha256(pipeline.denoiser),
+        "model_vae_sha256": model_sha256(pipeline.vae),
+        "scheduler": type(pipeline.scheduler).__name__,
+        "sampling": json.dumps(dataclasses.asdict(choose_sampling(config, pipeline))),
+        "seed": str(config.seed),
+        "dtype": str(resolve_dtype(config.dtype, pipeline.device)),
+    }
 
 
 def main(config: Config) -> None:
@@ -84,23 +96,25 @@ def main(config: Config) -> None:
     videos: dict[str, list[Segment]] = {}
     for segment in load_annotations(config.dataset, config.split):
         videos.setdefault(segment.name, []).append(segment)
-    settings = ModelSettings(pretrained_model=config.pretrained_model, scheduler=config.scheduler)
-    pipeline = load_pipeline(settings, torch.device("cpu"))
+    pipeline = load_pipeline(config, choose_device(config.device))
     pipeline.set_progress_bar_config(disable=True)
+    made_with = settings_of(pipeline, config)
     for name, segments in tqdm(list(videos.items())[: config.max_clips], desc="sample", unit="clip"):
         path = config.output_dir / f"{name}.safetensors"
-        if path.is_file():
+        metadata = made_with | {"segments": json.dumps([[s.start, s.end, s.text] for s in segments])}
+        if is_finished(path, metadata):
             continue
         latents: torch.Tensor | None = None
         for segment in segments:
             with autocast(config.dtype, pipeline.device):
-                sampled = sample_segment(pipeline, config, segment)
+                clip_name = name if len(segments) == 1 else f"{name}_{segment.start:03d}"
+                sampled = sample_segment(pipeline, config, segment, clip_name)
             if latents is None:
                 count = count_frames(config.dataset / "fashion_crop" / name)
                 latents = sampled.new_zeros(count, *sampled.shape[1:])
             latents[segment.start : segment.end] = sampled
         assert latents is not None
-        write_latent_video(path, {"latents": latents}, {"predicted_by": config.pretrained_model.name})
+        write_latent_video(path, {"latents": latents}, metadata)
     print(f"the latents are in {config.output_dir}")
 
 

@@ -25,8 +25,8 @@ class Config:
 
     results: Path = Path("result")
     """Folder that inference.py wrote: NAME.mp4 with NAME.json."""
-    output: Path = Path("docs/teaser.gif")
-    """The picture to write."""
+    output: Path = Path("runs/teaser.gif")
+    """The picture to write; a file that exists is replaced."""
     num_clips: int = 5
     """How many clips, the first ones by name."""
     fps: float = 10

@@ -75,7 +75,7 @@ class Config:
     """Weight of how much more or less each place changes from frame to frame than in the truth, against
     motion that is blurred away; above 0, frames are consecutive."""
     ema_decay: float = 0.998
-    """Decay of the averaged weights, which are what is saved for inference."""
+    """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
     checkpoint_steps: int = 500
     """Write a checkpoint every so many steps."""
     num_workers: int = 0

@@ -2,7 +2,7 @@
 
 Try it, for a few steps, then in earnest (some minutes on a CPU):
 
-    python -m recipe.train_keypoint_detector --output_path runs/detector.safetensors --max_train_steps 20
+    python -m recipe.train_keypoint_detector --output_path runs/tried.safetensors --max_train_steps 20
     python -m recipe.train_keypoint_detector --dataset DATASET
 
 DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. Its
@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from data.annotations import load_annotations
@@ -36,6 +35,7 @@ from models.keypoint_detector import (
     load_detector,
     save_detector,
 )
+from training.averaging import averaged_copy
 from training.loop import learning_rate_at, set_learning_rate
 from utils.config import run_script, settings_as_json
 from utils.devices import choose_device
@@ -58,8 +58,8 @@ class Config:
 
     dataset: Path = Path("fashion_dataset")
     """Synthetic dataset: frames in fashion_crop, joints in fashion_poses/NAME.json."""
-    output_path: Path = Path("pretrained_model/keypoint_detector.safetensors")
-    """Gets the weights."""
+    output_path: Path = Path("runs/keypoint_detector.safetensors")
+    """Gets the weights; a file that exists is refused."""
     init_from: Path | None = None
     """Weights to begin from, as this script writes them."""
     frames_per_clip: int = 6
@@ -73,7 +73,7 @@ class Config:
     learning_rate: float = 2e-3
     """AdamW's learning rate at its peak; warms up, then falls as a cosine to zero."""
     ema_decay: float = 0.995
-    """Of the running mean of the weights; the mean is what is written."""
+    """Decay a step of the averaged weights, which are what is written; it grows to this from 0.1."""
     save_steps: int = 500
     """Write and measure the weights after every so many steps, and at the end."""
     seed: int = 0
@@ -289,6 +289,8 @@ def main(config: Config) -> None:
         raise UserError(f"--turned_share {config.turned_share} must be 0 to 1")
     if not 0 <= config.ema_decay < 1:
         raise UserError(f"--ema_decay {config.ema_decay} must be at least 0 and below 1")
+    if config.output_path.exists():
+        raise UserError(f"{config.output_path} exists; give another --output_path, or remove it first")
     device = choose_device(config.device)
     examples = read_examples(config.dataset, "train", config.frames_per_clip)
     held_out = read_examples(config.dataset, "test", config.frames_per_clip)
@@ -299,8 +301,8 @@ def main(config: Config) -> None:
         detector = KeypointDetector().to(device)
     if config.init_from is not None:
         detector.load_state_dict(load_detector(config.init_from).state_dict())
-    ema = AveragedModel(detector, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    averaged = cast(KeypointDetector, ema.module.eval().requires_grad_(False))
+    ema = averaged_copy(detector, config.ema_decay)
+    averaged = cast(KeypointDetector, ema.module)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=config.learning_rate, weight_decay=0.01)
     warmup_steps = round(WARMUP_SHARE * config.max_train_steps)
     progress = tqdm(range(1, config.max_train_steps + 1), unit="step", mininterval=5)
@@ -317,8 +319,6 @@ def main(config: Config) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
         optimizer.step()
-        if step <= warmup_steps:
-            ema.n_averaged.zero_()  # the mean begins where the weights have left their start behind
         ema.update_parameters(detector)
         if step % 20 == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)

@@ -58,7 +58,7 @@ class Config:
     person_weight: float = 4.0
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
     ema_decay: float = 0.998
-    """Decay of the averaged weights, which are what is saved for inference."""
+    """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
     checkpoint_steps: int = 500
     """Write a checkpoint every so many steps."""
     num_workers: int = 0

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from project_latent_space import __doc__ as description
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import write_json
-from utils.image import write_png
+from utils.image import fit_image, write_png
 from utils.pose_drawing import NUM_JOINTS, draw_pose
 from warping.warp import warp_to_poses
 
@@ -278,6 +279,51 @@ def test_frames_of_another_size_are_resized(dataset):
     assert (
         large.latents(range(6)) - expected
     ).norm() / expected.norm() < 0.02  # rounded to whole grey levels
+
+
+def test_frames_of_another_shape_are_fitted_with_their_joints_poses_and_masks(dataset):
+    data, size = dataset / "data", (64, 64)
+    joints = keypoints(6)
+    joints[..., 0] += 16
+    for i, pose in enumerate(joints):
+        disc = cv2.circle(np.full((*size, 3), 230, np.uint8), (32, 32), 20, (40, 40, 40), -1)
+        write_png(data / "fashion_crop" / "wide" / f"{i:03d}.png", disc)
+        write_png(data / "fashion_poses" / "wide" / f"{i:03d}.png", draw_pose(pose, *size))
+        mask = Image.fromarray((disc[..., 0] < 100).astype(np.uint8), "P")
+        (data / "fashion_masks" / "wide").mkdir(parents=True, exist_ok=True)
+        mask.save(data / "fashion_masks" / "wide" / f"{i:03d}.png")
+    document = {"height": 64, "width": 64, "keypoints": joints.tolist()}
+    write_json(data / "fashion_poses" / "wide.json", document)
+    (data / "train" / "wide.txt").write_text("0 6 This lady moves toward the right side.\n")
+    main(config(dataset, height=HEIGHT, width=WIDTH))
+
+    video, vae = LatentVideo(dataset / "out" / "wide.safetensors"), load_vae(dataset / "vae")
+    fitted = [
+        fit_image(frame, HEIGHT, WIDTH) for frame in read_frames(data / "fashion_crop" / "wide", range(6))
+    ]
+    pictures, place = [picture for picture, _ in fitted], fitted[0][1]
+    assert (place.top, place.height, place.width) == (16, 32, 32)
+    assert torch.allclose(video.latents(range(6)), encode_images(vae, to_images(pictures)), atol=2e-3)
+    warped, _ = warp_to_poses(pictures[0], place.to_fitted(joints[0]), place.to_fitted(joints))
+    assert torch.allclose(video.warp(0, range(6))[0], encode_images(vae, to_images(warped)), atol=2e-3)
+    poses = video.poses([0])[0]
+    assert poses.shape == (3, 128, 64) and (poses[:, :32] == -1).all() and (poses[:, 96:] == -1).all()
+    assert (poses[:, 32:96] > 0).any()
+    rows, columns = np.nonzero(video.person([0])[0].numpy())
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 11, 0, 7)
+
+
+def test_annotated_videos_without_frames_are_named(dataset, monkeypatch, capsys):
+    (dataset / "data" / "fashion_crop" / "film.mp4").write_bytes(b"a video")
+    (dataset / "data" / "test").mkdir()
+    for split, name in (("train", "film"), ("test", "gone")):
+        (dataset / "data" / split / f"{name}.txt").write_text("0 3 She turns.\n")
+    assert run_command(monkeypatch, dataset) == 2
+    output = capsys.readouterr()
+    for name in ("film", "gone"):
+        line = next(line for line in output.err.splitlines() if line.startswith(f"error: {name} is passed"))
+        assert f"fashion_crop/{name}" in line and "000.png" in line
+    assert "projected 2 videos" in output.out and "2 are damaged" in output.out
 
 
 def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, capsys):

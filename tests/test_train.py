@@ -262,6 +262,11 @@ def test_a_folder_that_another_run_writes_into_is_refused(folders, tiny_pipeline
     assert done.returncode == 2 and "another process writes into" in done.stderr
 
 
+def test_a_refused_dataset_leaves_no_folder_behind(folders, tiny_pipeline_dir, tmp_path) -> None:
+    done = run(command((tmp_path / "none", folders[1]), tiny_pipeline_dir, tmp_path / "runs" / "one"))
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+
+
 def test_other_data_are_refused_unless_said_so(folders, tiny_pipeline_dir, straight, tmp_path) -> None:
     dataset = tmp_path / "dataset"
     shutil.copytree(folders[0], dataset)

@@ -50,7 +50,8 @@ class RunSettings:
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
     ema_decay: float = 0.998
-    """Decay a step of the moving average of the weights, which is what sampling uses."""
+    """Decay a step of the moving average of the weights, which is what sampling uses; it grows to this from
+    0.1, so that a short run is worth sampling too."""
     num_frames: int = 24
     """Frames of a clip; shorter segments are not used."""
     short_clip_frames: int = 8

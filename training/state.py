@@ -15,9 +15,9 @@ from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceSt
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import Denoiser
+from training.averaging import averaged_copy
 from utils.checkpoint import (
     STATE,
     begin_checkpoint,
@@ -43,6 +43,8 @@ class OptimizerSettings:
 
     weight_decay: float
     ema_decay: float
+    ema_grows: bool = True
+    """Whether the average's decay grows to `ema_decay`, see `training.averaging`."""
     betas: tuple[float, float] = (0.9, 0.99)
 
 
@@ -69,8 +71,7 @@ class TrainingState:
     def __init__(self, denoiser: Denoiser, settings: OptimizerSettings, world: World, parallel: str) -> None:
         self.world, self.step, self.recent_losses = world, 0, cast(list[float], [])
         self.denoiser = denoiser.to(world.device)
-        self._ema = AveragedModel(self.denoiser, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
-        self._ema.eval().requires_grad_(False)
+        self._ema = averaged_copy(self.denoiser, settings.ema_decay, settings.ema_grows)
         self.averaged = cast(Denoiser, self._ema.module)
         self.is_sharded = parallel == "fsdp" and world.world_size > 1
         self.model: nn.Module = self.denoiser

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from utils.files import write_text
+from utils.peak_memory import peak_main_memory
 
 LOG_NAME = "losses.jsonl"
 
@@ -137,8 +137,7 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes that this process held: on the GPU, or else in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_main_memory()
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from training.averaging import averaged_copy
 from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
@@ -44,7 +44,7 @@ class TrainingSettings(Protocol):
 
     @property
     def ema_decay(self) -> float:
-        """Of the averaged weights."""
+        """Of the averaged weights, once it has grown."""
         ...
 
     @property
@@ -121,7 +121,7 @@ def fit(
     Raises:
         UserError: the folder holds a run of other settings, or the loss is not finite.
     """
-    ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).eval().requires_grad_(False)
+    ema = averaged_copy(vae, config.ema_decay)
     averaged = cast(VAE, ema.module)
     device = vae.device
     trained = [p for p in vae.parameters() if p.requires_grad]

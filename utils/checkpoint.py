@@ -192,6 +192,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sync(path: Path) -> None:
+    if os.name == "nt":  # Windows syncs neither folders nor files that are open for reading
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

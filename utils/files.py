@@ -1,7 +1,6 @@
 """Files that are either whole or absent."""
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from utils.errors import UserError
@@ -70,23 +70,32 @@ def check_output_dir(folder: str | Path) -> None:
 def locked_folder(folder: str | Path) -> Iterator[None]:
     """Hold a folder against other processes that would write the same files; a dead process holds nothing.
 
+    The folder is made where it is missing, and removed again if nothing was written into it.
+
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or it cannot be written.
     """
     folder = Path(folder)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(
+            f"another process writes into {folder}; wait for it, end it, or choose another folder"
+        ) from error
     except OSError as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process writes into {folder}; wait for it, end it, or choose another folder"
-            ) from error
+    try:
         yield
+    finally:
+        lock.release()
+        if [path.name for path in folder.iterdir()] == [".lock"]:
+            with contextlib.suppress(OSError):  # another process may have taken it in between
+                (folder / ".lock").unlink()
+                for path in missing:
+                    path.rmdir()
 
 
 @contextlib.contextmanager

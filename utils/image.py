@@ -106,6 +106,25 @@ class Placement:
         return fitted
 
 
+def fit_size(source_height: int, source_width: int, height: int, width: int) -> Placement:
+    """Where a picture of a size lies in `height` x `width` when it is scaled without distortion and centred.
+
+    Raises:
+        UserError: the picture is so long or so wide that a side would have under 16 pixels.
+    """
+    scale = min(height / source_height, width / source_width)
+    fitted_height = min(height, round(source_height * scale))
+    fitted_width = min(width, round(source_width * scale))
+    if min(fitted_height, fitted_width) < MIN_SIDE:
+        raise UserError(
+            f"a picture of {source_width} x {source_height} pixels shrinks to {fitted_width} x "
+            f"{fitted_height} inside {width} x {height}; each side needs at least {MIN_SIDE}: "
+            "crop it closer to the person"
+        )
+    top, left = (height - fitted_height) // 2, (width - fitted_width) // 2
+    return Placement(scale, left, top, fitted_height, fitted_width, source_height, source_width)
+
+
 def fit_image(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, Placement]:
     """Scale a picture to fit into `height` x `width` without distortion, centred, and pad what is left.
 
@@ -123,23 +142,14 @@ def fit_image(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, P
         UserError: the picture is so long or so wide that a side would have under 16 pixels.
     """
     source_height, source_width = image.shape[:2]
-    scale = min(height / source_height, width / source_width)
-    fitted_height = min(height, round(source_height * scale))
-    fitted_width = min(width, round(source_width * scale))
-    if min(fitted_height, fitted_width) < MIN_SIDE:
-        raise UserError(
-            f"a picture of {source_width} x {source_height} pixels shrinks to {fitted_width} x "
-            f"{fitted_height} inside {width} x {height}; each side needs at least {MIN_SIDE}: "
-            "crop it closer to the person"
-        )
-    if (fitted_height, fitted_width) != (source_height, source_width):
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        image = cv2.resize(image, (fitted_width, fitted_height), interpolation=interpolation)
-    top, left = (height - fitted_height) // 2, (width - fitted_width) // 2
+    place = fit_size(source_height, source_width, height, width)
+    if (place.height, place.width) != (source_height, source_width):
+        interpolation = cv2.INTER_AREA if place.scale < 1 else cv2.INTER_CUBIC
+        image = cv2.resize(image, (place.width, place.height), interpolation=interpolation)
     fitted = np.empty((height, width, 3), np.uint8)
     fitted[:] = border_color(image)
-    fitted[top : top + fitted_height, left : left + fitted_width] = image
-    return fitted, Placement(scale, left, top, fitted_height, fitted_width, source_height, source_width)
+    fitted[place.top : place.top + place.height, place.left : place.left + place.width] = image
+    return fitted, place
 
 
 def border_color(image: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Render a synthetic fashion dataset: a dressed, lit 3D figure that moves as its sentence says.
+"""Render a synthetic fashion dataset: dressed, lit people who move as their sentences say.
 
-    python -m data.synthetic --output_dir fashion_dataset --num_train 400 --num_test 40 --num_frames 24
-    python -m data.synthetic --output_dir clips --num_train 4 --num_test 2 --num_frames 16 --height 128
+    python -m data.synthetic --output_dir people --num_train 400 --num_test 40 --num_frames 24
+    python -m data.synthetic --output_dir clips --num_train 4 --num_test 2 --num_frames 16 --height 256
     python -m data.synthetic --output_dir tracks --num_train 6000 --poses_only
 
 What is written depends only on the seed, the number of frames and the height, not on the number of workers;
@@ -13,17 +13,20 @@ import dataclasses
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 from tqdm import tqdm
 
 from data.synthetic.render import SPLITS
-from data.synthetic.write import is_finished, write_sampled_clip
+from data.synthetic.write import FOLDERS, Output, is_finished, write_sampled_clip
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
 MAX_CLIPS = 100_000
+RENDERER = "people 1"
+"""Goes into synthetic.json: clips of another renderer are not mixed with these."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,16 +41,22 @@ class Config:
     """Clips kept for test: other people, and sentences worded otherwise."""
     num_frames: int = 24
     """Frames a clip, 4 to 1000; the whole motion fits in them."""
-    height: int = 256
-    """Of the pictures in pixels, a multiple of 16 from 64 to 1024; they are half as wide."""
+    height: int = 512
+    """Of the pictures in pixels, a multiple of 16 from 128 to 1024; they are half as wide."""
     seed: int = 0
     """What everything is drawn from."""
     num_workers: int = 0
     """Processes side by side; 0 is one a core."""
+    picture_format: Literal["png", "jpg"] = "png"
+    """Of the frames. Skeletons and masks are PNG always."""
     png_compression: int = 2
     """0 to 9: 2 is fast, 9 makes the files a little smaller; the pixels are the same."""
+    jpg_quality: int = 95
+    """1 to 100, for --picture_format jpg."""
+    surface: bool = False
+    """Also write fashion_surface/NAME.npz: which point of which surface every pixel shows, for warps."""
     poses_only: bool = False
-    """Write no pictures, only annotations and fashion_poses/NAME.json, for train_text_to_poses.py."""
+    """Write no pictures, only annotations and fashion_poses/NAME.json, for the model of sentence to poses."""
 
 
 def check(config: Config) -> None:
@@ -60,10 +69,11 @@ def check(config: Config) -> None:
         ("num_train", 0, MAX_CLIPS),
         ("num_test", 0, MAX_CLIPS),
         ("num_frames", 4, 1000),
-        ("height", 64, 1024),
+        ("height", 128, 1024),
         ("seed", 0, 2**63 - 1),
         ("num_workers", 0, 1024),
         ("png_compression", 0, 9),
+        ("jpg_quality", 1, 100),
     ):
         value = getattr(config, name)
         if not low <= value <= high:
@@ -82,14 +92,18 @@ def check(config: Config) -> None:
             raise UserError(
                 f"{config.output_dir} holds a dataset of {there}, not {wanted}; choose another --output_dir"
             )
+    elif any((config.output_dir / folder).exists() for folder in (*FOLDERS.values(), *SPLITS)):
+        raise UserError(
+            f"{config.output_dir} holds a dataset that was not rendered; choose another --output_dir"
+        )
 
 
-def _settings(config: Config) -> dict[str, int | bool]:
-    settings: dict[str, int | bool] = {
-        name: getattr(config, name) for name in ("num_frames", "height", "seed")
-    }
-    # A folder with pictures says nothing about it.
-    return settings | ({"poses_only": True} if config.poses_only else {})
+def _settings(config: Config) -> dict[str, Any]:
+    settings = {name: getattr(config, name) for name in ("num_frames", "height", "seed")}
+    settings["renderer"] = RENDERER
+    if config.picture_format == "jpg":
+        settings["jpg_quality"] = config.jpg_quality
+    return settings | {name: True for name in ("surface", "poses_only") if getattr(config, name)}
 
 
 def main(config: Config) -> None:
@@ -103,35 +117,31 @@ def main(config: Config) -> None:
         (config.output_dir / split).mkdir(exist_ok=True)
     print(f"{len(wanted)} clips in {config.output_dir}, {len(wanted) - len(missing)} already there")
 
-    arguments = (
-        config.output_dir,
-        config.seed,
-        config.num_frames,
-        config.height,
-        config.png_compression,
-        config.poses_only,
-    )
+    output = Output(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Output)})
+    arguments = (config.output_dir, config.seed, config.num_frames, config.height, output)
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(missing))
     progress = tqdm(total=len(missing), unit="clip", disable=None)
+    rejected: list[str] = []
     if num_workers <= 1:
         cv2.setNumThreads(1)
         for split, index in missing:
-            write_sampled_clip(*arguments, split, index)
+            rejected += write_sampled_clip(*arguments, split, index)
             progress.update()
-        progress.close()
-        return
-
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_workers, context, cv2.setNumThreads, (1,)) as pool:
-        futures = [pool.submit(write_sampled_clip, *arguments, split, index) for split, index in missing]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
-                progress.update()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    else:
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(num_workers, context, cv2.setNumThreads, (1,)) as pool:
+            futures = [pool.submit(write_sampled_clip, *arguments, split, index) for split, index in missing]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    rejected += future.result()
+                    progress.update()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
     progress.close()
+    if rejected:
+        print(f"{len(rejected)} draws failed a check and were made again:")
+        print("\n".join(f"  {line}" for line in sorted(rejected)))
 
 
 if __name__ == "__main__":

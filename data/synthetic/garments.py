@@ -1,243 +1,407 @@
-"""What is worn: dress, top and skirt, or top and trousers; lengths, colours and patterns drawn at random."""
+"""Garments cut from the tights: bodices, tops, sleeves, trousers."""
 
-import colorsys
 import dataclasses
-import math
 
 import numpy as np
 
-from data.synthetic.body import Body, smoothed
+from data.synthetic.mesh import PARTS, Material, SkinnedMesh
+from data.synthetic.person import Person
+from data.synthetic.tights import (
+    Places,
+    Tights,
+    Trunk,
+    base_heads,
+    head_of,
+    nearest_skin,
+    tights,
+    vertex_normals,
+)
 
-PATTERNS = ("plain", "horizontal_stripes", "vertical_stripes", "dots", "plaid")
-PATTERN_CHANCES = (0.36, 0.18, 0.14, 0.17, 0.15)
-
-Rgb = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cloth:
-    """Colour and pattern of one garment."""
-
-    kind: str
-    color: Rgb
-    """Of the ground, as sRGB in white light; shading darkens and lightens it."""
-    pattern: str
-    pattern_color: Rgb
-    period: float
-    """Of the pattern, in body heights."""
-    duty: float
-    """The part of a period that has the pattern's colour."""
-
-    def mix(self, u: np.ndarray, v: np.ndarray, around: int) -> np.ndarray:
-        """How much of the pattern's colour is at surface coordinates (u in radians, v in body heights), 0..1.
-
-        `around` is the whole number of periods that go once around the body part, so that the pattern has no
-        seam.
-        """
-        across, along = u * (around / (2 * math.pi)) + 0.25, v / self.period
-        if self.pattern == "horizontal_stripes":
-            return (along % 1 < self.duty).astype(np.float32)
-        if self.pattern == "vertical_stripes":
-            return (across % 1 < self.duty).astype(np.float32)
-        if self.pattern == "dots":
-            row = np.floor(along)
-            du, dv = (across + 0.5 * (row % 2)) % 1 - 0.5, along % 1 - 0.5
-            return (du * du + dv * dv < 0.33**2).astype(np.float32)
-        if self.pattern == "plaid":
-            return 0.5 * ((along % 1 < 0.5).astype(np.float32) + (across % 1 < 0.5))
-        return np.zeros_like(u)
-
-    def around(self, circumference: float) -> int:
-        """How many periods go around a part of this circumference (body heights)."""
-        return max(2, round(circumference / self.period))
-
-    def description(self) -> dict:
-        """What the clip's JSON says of it."""
-        return {
-            "kind": self.kind,
-            "color": list(self.color),
-            "pattern": self.pattern,
-            "pattern_color": None if self.pattern == "plain" else list(self.pattern_color),
-        }
+NECKLINES = ("round", "v", "square", "boat", "high", "strapless")
+SLEEVES = {"none": -0.05, "cap": 0.22, "short": 0.5, "elbow": 0.95, "three_quarter": 1.45, "long": 1.93}
+"""Sleeve -> where it ends along the arm."""
+SHOULDER_TIP = 1.32
+"""Half width of a sleeveless garment at the shoulder on the base mesh, in dm."""
+CLEARANCE = 0.05
+"""How far cloth stays from the skin at least, in dm."""
+NECK_FRONT, NECK_SIDE = 5.15, 5.75
+"""Heights on the base mesh where the neck begins, in front and at its sides."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outfit:
-    """What one person wears, in body heights; ease is how far the cloth stands off the skin."""
+class Neckline:
+    """The opening for the neck on one side.
 
-    kind: str
-    """"dress", "skirt" or "trousers"."""
-    top: Cloth
-    """The whole of a dress."""
-    lower: Cloth | None
-    """None for a dress."""
-    sleeve: float
-    """How much of the arm is covered, 0 for none to 2 (1 at the elbow)."""
-    sleeve_ease: float
-    top_end: float
-    """Height at which the top ends and the lower garment begins."""
-    top_ease: float
-    hem: float
-    """Height of the hem of a dress, a skirt or trousers."""
-    flare: float
-    """How much wider than the hips a skirt is at its hem; or how much wider than the leg trousers are."""
-    folds: int
-    """Folds around a skirt."""
-    neckline: str
-    """"round", "v", "boat" or "collar"."""
-    neck_depth: float
-    belt: Rgb | None
-    shoes: Rgb
-    heel: float
+    Attributes:
+        shape: of `NECKLINES`.
+        depth: below the pit of the neck, in dm.
+        width: half of it, in dm.
+    """
 
-    def description(self) -> dict:
-        """Part name -> colours and pattern, for the clip's JSON."""
-        parts = {
-            "shoes": {"kind": "shoes", "color": list(self.shoes), "pattern": "plain", "pattern_color": None}
-        }
-        if self.lower is None:
-            return {"dress": self.top.description(), **parts}
-        return {"top": self.top.description(), "lower": self.lower.description(), **parts}
+    shape: str
+    depth: float
+    width: float
 
 
-def _luminance(color: Rgb) -> float:
-    return (0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]) / 255
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a garment sits.
+
+    Attributes:
+        offset: from the tights, in dm, where it lies close.
+        hang: 0 for cloth that follows the body, 1 for cloth that hangs straight from bust and shoulder blades.
+        sleeve_ease: how much wider than the arm sleeves are, as a share.
+        widen: how much wider, dm a dm, the cloth gets below the bust.
+    """
+
+    offset: float = -0.03
+    hang: float = 0.0
+    sleeve_ease: float = 0.06
+    widen: float = 0.0
 
 
-def sample_color(rng: np.random.Generator) -> Rgb:
-    """Draw a colour of cloth: saturated, muted, pastel, dark or nearly grey."""
-    hue, style = rng.random(), rng.random()
-    if style < 0.38:
-        saturation, value = rng.uniform(0.62, 0.92), rng.uniform(0.55, 0.92)
-    elif style < 0.62:
-        saturation, value = rng.uniform(0.25, 0.5), rng.uniform(0.45, 0.78)
-    elif style < 0.74:
-        saturation, value = rng.uniform(0.2, 0.38), rng.uniform(0.82, 0.93)
-    elif style < 0.88:
-        saturation, value = rng.uniform(0.3, 0.75), rng.uniform(0.16, 0.38)
-    else:
-        saturation, value = rng.uniform(0.0, 0.08), rng.choice([0.13, 0.3, 0.55, 0.9])
-    r, g, b = colorsys.hsv_to_rgb(hue, saturation, value)
-    return (round(r * 255), round(g * 255), round(b * 255))
+def cut_top(
+    on: Tights | Places, front: Neckline, back: Neckline, sleeve: float, strap: float, hem: float
+) -> np.ndarray:
+    """Where a top is: above 0 on the tights' vertices, or the skin's.
 
-
-def _contrasting(rng: np.random.Generator, color: Rgb, gap: float) -> Rgb:
-    for _ in range(20):
-        other = (244, 241, 234) if rng.random() < 0.35 else sample_color(rng)
-        if abs(_luminance(other) - _luminance(color)) > gap:
-            return other
-    return (240, 238, 232) if _luminance(color) < 0.5 else (38, 38, 48)
-
-
-def sample_cloth(rng: np.random.Generator, kind: str, plain_chance: float = 0.0) -> Cloth:
-    """Draw one garment's colours and pattern; `plain_chance` makes plain cloth more likely."""
-    color = sample_color(rng)
-    pattern = str(rng.choice(PATTERNS, p=PATTERN_CHANCES))
-    if rng.random() < plain_chance:
-        pattern = "plain"
-    return Cloth(
-        kind=kind,
-        color=color,
-        pattern=pattern,
-        pattern_color=_contrasting(rng, color, 0.28),
-        period=float(rng.uniform(0.058, 0.092)),
-        duty=float(rng.uniform(0.35, 0.55)),
-    )
-
-
-def sample_outfit(rng: np.random.Generator, body: Body) -> Outfit:
-    """Draw an outfit that suits the body."""
-    woman = body.gender == "woman"
-    kind = str(rng.choice(["dress", "skirt", "trousers"], p=[0.42, 0.3, 0.28])) if woman else "trousers"
-    knee = body.ankle_height + body.shin
-    sleeve = float(
-        rng.choice(
-            [0.0, 0.45, 0.62, 1.35, 1.96],
-            p=[0.25, 0.24, 0.14, 0.09, 0.28] if woman else [0, 0.3, 0.25, 0, 0.45],
-        )
-    )
-    tucked = kind == "skirt" or rng.random() < 0.4
-    top_end = body.waist_height - 0.012 if tucked else body.hip_height + float(rng.uniform(-0.02, 0.035))
-    lower = None
-    if kind != "dress":
-        lower = sample_cloth(rng, kind, plain_chance=0.55)
-        top = sample_cloth(rng, "top")
-        if abs(_luminance(top.color) - _luminance(lower.color)) < 0.1:
-            lower = dataclasses.replace(lower, color=_contrasting(rng, top.color, 0.15), pattern="plain")
-    else:
-        top = sample_cloth(rng, "dress")
-    if kind == "trousers":
-        hem = (
-            0.05
-            if rng.random() < 0.65
-            else (float(rng.uniform(0.09, 0.13)) if rng.random() < 0.6 else knee + 0.05)
-        )
-        flare = float(rng.uniform(0.004, 0.016))
-        folds = 0
-    else:
-        hem = float(
-            rng.choice([knee + 0.09, knee + 0.02, knee - 0.05, 0.12, 0.07], p=[0.24, 0.3, 0.22, 0.14, 0.1])
-        )
-        flare = float(rng.choice([0.98, 1.25, 1.5, 1.75], p=[0.25, 0.35, 0.28, 0.12]))
-        folds = int(rng.integers(7, 12)) if flare > 1.2 else 0
-    belted = (kind == "dress" and rng.random() < 0.4) or (
-        kind == "trousers" and tucked and rng.random() < 0.5
-    )
-    return Outfit(
-        kind=kind,
-        top=top,
-        lower=lower,
-        sleeve=sleeve,
-        sleeve_ease=float(rng.uniform(0.004, 0.010)),
-        top_end=top_end,
-        top_ease=0.003 if tucked or kind == "dress" else 0.008,
-        hem=hem,
-        flare=flare,
-        folds=folds,
-        neckline=str(rng.choice(["round", "v", "boat", "collar"], p=[0.4, 0.25, 0.15, 0.2])),
-        neck_depth=float(rng.uniform(0.03, 0.075)) if woman else float(rng.uniform(0.015, 0.035)),
-        belt=_contrasting(rng, top.color, 0.2) if belted else None,
-        shoes=((30, 28, 30), (235, 232, 226), (120, 76, 48), sample_color(rng))[rng.integers(4)],
-        heel=float(rng.uniform(0.012, 0.02)) if woman and rng.random() < 0.6 else 0.004,
-    )
-
-
-def trunk_sections(body: Body, outfit: Outfit) -> np.ndarray:
-    """Sections of the dressed trunk, and of the skirt below it with the legs at rest.
+    Args:
+        on: the vertices.
+        front: neckline in front.
+        back: and behind.
+        sleeve: where sleeves end along the arm, of `SLEEVES`.
+        strap: half width at the shoulder where there are no sleeves, in dm.
+        hem: height on the base mesh.
 
     Returns:
-        (n, 4): height, half-width, half-depth, how far the centre is forward; heights rise.
+        (V,) float32, about the distance in dm from the nearest edge.
     """
-    sections = body.trunk_profile()
-    heights = sections[:, 0]
-    ease = np.where(heights > outfit.top_end, outfit.top_ease, 0.003)
-    ease = ease * np.clip((body.shoulder_height + 0.02 - heights) / 0.02, 0, 1)
-    sections[:, 1:3] += ease[:, None]
-    if outfit.kind == "trousers":
-        return sections
-    hip = body.hip_height
-    hip_width, hip_depth = (np.interp(hip, heights, sections[:, i]) for i in (1, 2))
-    rows = np.linspace(outfit.hem, heights[-1], 200)
-    dressed = np.stack([rows, *(np.interp(rows, heights, sections[:, i]) for i in (1, 2, 3))], axis=1)
-    # A flared skirt widens steadily from the waist; a narrow one falls straight from the hips.
-    start = body.waist_height if outfit.flare > 1.2 else hip + 0.01
-    drop = np.clip((start - rows) / (start - outfit.hem), 0, 1)
-    if outfit.flare > 1.2:
-        widths = [np.interp(start, heights, sections[:, i]) for i in (1, 2)]
-        ends = [hip_width * outfit.flare, hip_depth * (0.35 + 0.75 * outfit.flare)]
-        for column, (width, end) in enumerate(zip(widths, ends, strict=True), start=1):
-            swinging = width + (end - width) * drop**0.85
-            dressed[:, column] = np.where(
-                rows < start, np.maximum(dressed[:, column], swinging), dressed[:, column]
-            )
-            below = rows < hip
-            dressed[below, column] = np.maximum(swinging[below], 0.97 * (hip_width, hip_depth)[column - 1])
+    x, y, z = np.abs(on.base[:, 0]), on.base[:, 1], on.base[:, 2]
+    field = np.minimum(y - hem, 9)
+    if sleeve < 0.1:
+        armhole = strap + 1.6 * np.clip(4.05 - y, 0, None) - 0.12 * np.clip(1 - np.abs(y - 4.5) / 0.5, 0, 1)
+        edge = np.where((y < 2.6) & (on.arm < 0.5), 9, armhole - x)
     else:
-        below = rows < start
-        for column, width in ((1, hip_width), (2, hip_depth)):
-            dressed[below, column] = width * (1 + (outfit.flare - 1) * drop[below])
-    body_rows = rows < body.shoulder_height - 0.06
-    for column in (1, 2, 3):
-        smooth = smoothed(dressed[:, column], 7)
-        dressed[body_rows, column] = smooth[body_rows]
-    return dressed
+        edge = np.where(on.arm > 0.3, (sleeve - on.along) * 2.3, 9)
+    field = np.minimum(field, edge)
+    forward = np.clip((z + 0.3) / 0.35, 0, 1)
+    neck = _opening(front, x, y) * forward + _opening(back, x, y) * (1 - forward)
+    return np.minimum(field, neck).astype(np.float32)
+
+
+def _outline(neckline: Neckline) -> np.ndarray:
+    """(n, 2) half width and height along a neckline, from its middle up to the side of the neck."""
+    bottom, top, width = NECK_FRONT - neckline.depth, NECK_SIDE, neckline.width
+    turn = np.linspace(0, np.pi / 2, 24)
+    if neckline.shape == "high":
+        return np.array([[0.0, 6.0], [3.0, 6.0]])
+    if neckline.shape == "strapless":
+        across = np.linspace(0, 2.2, 24)
+        return np.stack(
+            [across, 4.0 + 0.15 * np.cos(3 * np.clip(across - 0.65, -0.65, 0.65)) - 0.1 * across], 1
+        )
+    if neckline.shape == "v":
+        return np.array([[0.0, bottom], [width, top]])
+    if neckline.shape == "square":
+        return np.array([[0.0, bottom], [0.9 * width, bottom], [width, top]])
+    return np.stack([width * np.sin(turn), top - (top - bottom) * np.cos(turn)], axis=1)
+
+
+def _opening(neckline: Neckline, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distance outward from a neckline, at half widths and heights of the base mesh."""
+    line = _outline(neckline)
+    points = np.stack([x, y], axis=1)
+    nearest = np.full(len(x), np.inf)
+    for a, b in zip(line[:-1], line[1:], strict=True):
+        along = np.clip(((points - a) @ (b - a)) / max(((b - a) ** 2).sum(), 1e-9), 0, 1)
+        nearest = np.minimum(nearest, np.linalg.norm(points - a - along[:, None] * (b - a), axis=1))
+    across, height = line[:, 0], line[:, 1]
+    inside = np.where(
+        x < across[-1], y > np.interp(x, across + 1e-6 * np.arange(len(across)), height), y > height[-1] + 9
+    )
+    return np.where(inside, -nearest, nearest)
+
+
+def cut_trousers(on: Tights | Places, waist: float, cuff: float) -> np.ndarray:
+    """Where trousers are: (V,) float32, above 0 between two heights on the base mesh."""
+    y = on.base[:, 1]
+    return np.where(on.arm > 0.3, -1, np.minimum(waist - y, y - cuff)).astype(np.float32)
+
+
+def top_shape(person: Person, trunk: Trunk, fit: Fit) -> np.ndarray:
+    """(V, 3) float32 rest vertices of a top on the whole of the tights."""
+    shell = tights()
+    placed = shell.place(person.vertices)
+    normals = vertex_normals(placed, shell.triangles)
+    # Shoulders and upper arms lie close, or they look padded.
+    close = (
+        np.clip(1.4 - shell.along, 0, 1) * np.clip((shell.along + 0.6) / 0.5, 0, 1) * (shell.base[:, 1] > 4)
+    )
+    offset = fit.offset + (np.minimum(fit.offset, -0.04) - fit.offset) * close
+    shape = placed + offset[:, None] * normals
+    shape = _widen_sleeves(shape, person, fit.sleeve_ease)
+    shape = _hang(shape, person, trunk, fit)
+    smooth = _smoothed(shape, normals, 3 if fit.hang < 0.3 else 6)
+    out = ((smooth - placed) * normals).sum(1)
+    smooth += np.maximum(offset - 0.01 - out, 0)[:, None] * normals
+    return clear_of_skin(smooth, person, max(CLEARANCE, fit.offset))
+
+
+def _smoothed(shape: np.ndarray, normals: np.ndarray, rounds: int) -> np.ndarray:
+    """Even out a shape along its normals alone: sideways, edges would lose their line."""
+    moved = ((tights().smooth(shape, rounds) - shape) * normals).sum(1)
+    return shape + moved[:, None] * normals
+
+
+def clear_of_skin(shape: np.ndarray, person: Person, clearance: float) -> np.ndarray:
+    """(V, 3) float32 vertices on the tights, moved out to a distance from the skin in dm."""
+    body = person.meshes[0]
+    near = nearest_skin()
+    normals = vertex_normals(np.ascontiguousarray(body.rest), body.triangles)[near]
+    out = ((shape - body.rest[near]) * normals).sum(1)
+    return (shape + np.maximum(clearance - out, 0)[:, None] * normals).astype(np.float32)
+
+
+def _bust(person: Person) -> float:
+    return float(head_of("spine02", person.heads)[1]) + 1.1
+
+
+def hung_trunk(trunk: Trunk, person: Person, hang: float) -> Trunk:
+    """The outline of cloth that follows the trunk (`hang` 0) or falls straight from bust to hips (1)."""
+    hips = float(head_of("upperleg01.L", person.heads)[1])
+    loose = trunk.draped(_bust(person), hips - 0.8)
+    return dataclasses.replace(trunk, radius=trunk.radius * (1 - hang) + loose.radius * hang)
+
+
+def _hang(shape: np.ndarray, person: Person, trunk: Trunk, fit: Fit, around_legs: bool = False) -> np.ndarray:
+    """Draw the trunk's cloth straight across hollows, and let it hang from what juts out."""
+    shell = tights()
+    bust = _bust(person)
+    hips = float(head_of("upperleg01.L", person.heads)[1])
+    angles, distance = trunk.polar(shape)
+    y = shape[:, 1]
+    target = hung_trunk(trunk, person, fit.hang).at(y, angles) + fit.offset
+    target += fit.widen * np.clip(bust - y, 0, None)
+    on_trunk = np.clip((0.25 - shell.arm) / 0.2, 0, 1) * np.clip((bust + 0.35 - y) / 0.5, 0, 1)
+    if around_legs:
+        on_trunk *= np.where(shell.leg > 0.6, np.clip((y - hips + 0.9) / 0.4, 0, 1), 1)
+    factor = 1 + on_trunk * np.clip(target / np.maximum(distance, 0.1) - 1, 0, 1.5 if around_legs else 9)
+    depth = np.interp(y, trunk.heights, trunk.depth)
+    hung = shape.copy()
+    hung[:, 0] *= factor
+    hung[:, 2] = depth + (shape[:, 2] - depth) * factor
+    return hung
+
+
+def _widen_sleeves(shape: np.ndarray, person: Person, ease: float) -> np.ndarray:
+    shell = tights()
+    wide = shape.copy()
+    for side, sign in (("L", 1), ("R", -1)):
+        arm = (shell.side == sign) & (shell.arm > 0.3)
+        points, along = shape[arm], shell.along[arm]
+        axis = _arm_axis(person, side, along)
+        grow = 1 + ease * np.clip(along * 1.8, 0, 1)
+        wide[arm] = axis + (points - axis) * grow[:, None]
+    return wide
+
+
+def _arm_axis(person: Person, side: str, along: np.ndarray) -> np.ndarray:
+    shoulder, elbow, wrist = (
+        head_of(f"{bone}.{side}", person.heads) for bone in ("upperarm01", "lowerarm01", "wrist")
+    )
+    first, second = np.clip(along, -0.2, 1)[:, None], np.clip(along - 1, 0, 1.2)[:, None]
+    return shoulder + (elbow - shoulder) * first + (wrist - elbow) * second
+
+
+LEG_CUTS = {
+    "skinny": (0.0, 0.0), "slim": (0.05, 0.05), "straight": (0.12, 0.2), "bootcut": (0.02, 0.32), "wide": (0.3, 0.55),
+}  # fmt: skip
+"""Cut -> how far the cloth stands off at the knee and at the ankle, in dm."""
+
+
+def trousers_shape(person: Person, trunk: Trunk, cut: str, offset: float) -> np.ndarray:
+    """(V, 3) float32 rest vertices of trousers on the whole of the tights."""
+    shell = tights()
+    placed = shell.place(person.vertices)
+    normals = vertex_normals(placed, shell.triangles)
+    shape = placed + offset * normals
+    shape = _hang(shape, person, trunk, Fit(offset=offset), around_legs=True)
+    knee_ease, ankle_ease = LEG_CUTS[cut]
+    for side, sign in (("L", 1), ("R", -1)):
+        hip, knee, ankle = (
+            head_of(f"{b}.{side}", person.heads) for b in ("upperleg01", "lowerleg01", "foot")
+        )
+        leg = (shell.side == sign) & (placed[:, 1] < hip[1] - 0.2) & (shell.arm < 0.3)
+        points = shape[leg]
+        axis = _leg_axis(hip, knee, ankle, points[:, 1])
+        away = points - axis
+        away[:, 1] = 0
+        radius = np.linalg.norm(away, axis=1)
+        down = np.clip((hip[1] - 0.4 - points[:, 1]) / (hip[1] - 0.4 - knee[1]), 0, 1)
+        low = np.clip((knee[1] - points[:, 1]) / (knee[1] - ankle[1]), 0, 1)
+        ease = knee_ease * down + (ankle_ease - knee_ease) * low
+        calf = _ring_radius(placed, shell.side == sign, knee[1], knee)
+        wide = np.maximum(radius, (calf + ease) * np.minimum(1, down * 1.2))
+        wide = np.maximum(wide, radius + 0.6 * ease * down)
+        if ankle_ease == 0:
+            wide = radius
+        shape[leg] = points + away * (wide / np.maximum(radius, 1e-3) - 1)[:, None]
+    smooth = _smoothed(shape, normals, 3)
+    out = ((smooth - placed) * normals).sum(1)
+    smooth += np.maximum(offset - out, 0)[:, None] * normals
+    return clear_of_skin(smooth, person, CLEARANCE)
+
+
+def _leg_axis(hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    order = [ankle[1], knee[1], hip[1]]
+    columns = [np.interp(heights, order, [ankle[k], knee[k], hip[k]]) for k in range(3)]
+    columns[1] = heights
+    return np.stack(columns, axis=1)
+
+
+def _ring_radius(points: np.ndarray, mask: np.ndarray, height: float, center: np.ndarray) -> float:
+    ring = points[mask & (np.abs(points[:, 1] - height) < 0.15)]
+    return float(np.percentile(np.hypot(ring[:, 0] - center[0], ring[:, 2] - center[2]), 70))
+
+
+def fabric_coordinates(shape: np.ndarray, person: Person, trunk: Trunk) -> np.ndarray:
+    """Decimetres along the cloth for the corners of the tights' triangles.
+
+    The trunk has a front and a back panel, measured from their middles; a sleeve is one piece with its seam
+    below the arm; a trouser leg has a front and a back panel.
+
+    Args:
+        shape: (V, 3) rest vertices of the garment.
+        person: who wears it.
+        trunk: her outline.
+
+    Returns:
+        (T, 3, 2) float32.
+    """
+    shell = tights()
+    corners = shape[shell.triangles]
+    uv = _trunk_coordinates(corners, trunk)
+    arm = shell.arm[shell.triangles].mean(1) > 0.5
+    left = shell.side[shell.triangles].mean(1) > 0
+    crotch = head_of("upperleg01.L", person.heads)[1] - 0.9
+    leg = (shell.leg[shell.triangles].mean(1) > 0.5) & (corners[..., 1].mean(1) < crotch)
+    for side, mine in (("L", left), ("R", ~left)):
+        uv[arm & mine] = _sleeve_coordinates(shape, person, side, arm & mine)
+        uv[leg & mine] = _leg_coordinates(corners[leg & mine], person, side)
+    return uv.astype(np.float32)
+
+
+def _unwrapped(angles: np.ndarray) -> np.ndarray:
+    """(n, 3) angles of triangles' corners without jumps, and near the first's half turn."""
+    first = angles[:, :1]
+    return first + (angles - first + np.pi) % (2 * np.pi) - np.pi
+
+
+def _trunk_coordinates(corners: np.ndarray, trunk: Trunk) -> np.ndarray:
+    step = 2 * np.pi / trunk.radius.shape[1]
+    arc = 0.5 * (trunk.radius + np.roll(trunk.radius, -1, axis=1)) * step
+    front = np.concatenate([np.zeros((len(arc), 1)), np.cumsum(arc, axis=1)], axis=1)
+    around, half = front[:, -1:], arc.shape[1] // 2
+    middle = front[:, half : half + 1]
+    flat = corners.reshape(-1, 3)
+    angles, distance = trunk.polar(flat)
+    angles = _unwrapped(angles.reshape(-1, 3))
+    behind = np.abs((angles.mean(1) + np.pi) % (2 * np.pi) - np.pi) > np.pi / 2
+    turn = np.where(behind, np.pi, 0)[:, None]
+    local = (angles - turn + np.pi) % (2 * np.pi) - np.pi
+    grids = [np.concatenate([front - around, front[:, 1:]], axis=1)]
+    shifted = front - middle
+    grids.append(
+        np.concatenate([shifted[:, half:-1] - around, shifted, shifted[:, 1 : half + 1] + around], axis=1)
+    )
+    # Both grids begin a full turn (front) or a half turn and a half (back) before their middles.
+    place = [(local + 2 * np.pi) / step, (local + 2 * np.pi) / step]
+    rows = np.interp(flat[:, 1], trunk.heights, np.arange(len(trunk.heights))).reshape(-1, 3)
+    u = np.where(behind[:, None], _read(grids[1], rows, place[1]), _read(grids[0], rows, place[0]))
+    near = trunk.at(flat[:, 1], angles.reshape(-1)).reshape(-1, 3)
+    u = u * np.maximum(distance.reshape(-1, 3) / np.maximum(near, 0.1), 0.2) ** 0.5
+    return np.stack([u, corners[..., 1]], axis=-1)
+
+
+def _read(grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    r0 = np.clip(rows.astype(int), 0, grid.shape[0] - 2)
+    c0 = np.clip(columns.astype(int), 0, grid.shape[1] - 2)
+    fr, fc = rows - r0, columns - c0
+    upper = grid[r0, c0] * (1 - fc) + grid[r0, c0 + 1] * fc
+    lower = grid[r0 + 1, c0] * (1 - fc) + grid[r0 + 1, c0 + 1] * fc
+    return upper * (1 - fr) + lower * fr
+
+
+def _sleeve_coordinates(shape: np.ndarray, person: Person, side: str, mine: np.ndarray) -> np.ndarray:
+    shell = tights()
+    triangles = shell.triangles[mine]
+    used = np.unique(triangles)
+    along = shell.along[used]
+    shoulder, elbow, wrist = (
+        head_of(f"{bone}.{side}", person.heads) for bone in ("upperarm01", "lowerarm01", "wrist")
+    )
+    axis = (wrist - shoulder) / np.linalg.norm(wrist - shoulder)
+    up = np.array([0, 1, 0]) - axis * axis[1]
+    up /= np.linalg.norm(up)
+    across = np.cross(axis, up)
+    away = shape[used] - _arm_axis(person, side, along)
+    angle = np.arctan2(away @ across, away @ up)
+    radius = np.hypot(away @ across, away @ up)
+    bins = np.clip(((along + 0.4) * 8).astype(int), 0, 23)
+    mean = np.bincount(bins, radius, 24) / np.maximum(np.bincount(bins, minlength=24), 1)
+    known = np.flatnonzero(mean > 0)
+    width = np.interp((along + 0.4) * 8 - 0.5, known, mean[known])
+    upper, lower = np.linalg.norm(elbow - shoulder), np.linalg.norm(wrist - elbow)
+    length = upper * np.minimum(along, 1) + lower * np.maximum(along - 1, 0)
+    place = np.zeros((len(shape), 3))
+    place[used] = np.stack([angle, width, shoulder[1] - length], axis=1)
+    corners = place[triangles]
+    return np.stack([_unwrapped(corners[..., 0]) * corners[..., 1], corners[..., 2]], axis=-1)
+
+
+def _leg_coordinates(corners: np.ndarray, person: Person, side: str) -> np.ndarray:
+    hip, knee, ankle = (head_of(f"{b}.{side}", person.heads) for b in ("upperleg01", "lowerleg01", "foot"))
+    flat = corners.reshape(-1, 3)
+    axis = _leg_axis(hip, knee, ankle, flat[:, 1])
+    away = flat - axis
+    angles = _unwrapped(np.arctan2(away[:, 0], away[:, 2]).reshape(-1, 3))
+    behind = np.abs((angles.mean(1) + np.pi) % (2 * np.pi) - np.pi) > np.pi / 2
+    turn = np.where(behind, np.pi, 0)[:, None]
+    local = (angles - turn + np.pi) % (2 * np.pi) - np.pi
+    radius = np.hypot(away[:, 0], away[:, 2])
+    rows = np.clip(((flat[:, 1] - ankle[1]) / 0.3).astype(int), 0, 40)
+    mean = np.bincount(rows, radius, 41) / np.maximum(np.bincount(rows, minlength=41), 1)
+    known = np.flatnonzero(mean > 0)
+    width = np.interp((flat[:, 1] - ankle[1]) / 0.3 - 0.5, known, mean[known]).reshape(-1, 3)
+    u = np.where(behind, -hip[0], hip[0])[:, None] + local * width
+    return np.stack([u, corners[..., 1]], axis=-1)
+
+
+def cut_mesh(
+    name: str, part: str, shape: np.ndarray, cut: np.ndarray, uv: np.ndarray, material: Material
+) -> SkinnedMesh:
+    """The piece of the tights that a garment is, without what is cut off."""
+    shell = tights()
+    kept = (cut[shell.triangles] > 0).any(1)
+    used, triangles = np.unique(shell.triangles[kept], return_inverse=True)
+    triangles = triangles.reshape(-1, 3).astype(np.int32)
+    return SkinnedMesh(
+        name=name,
+        triangles=triangles,
+        uv=uv[kept],
+        material=material,
+        parts=np.full(len(triangles), PARTS[part], np.uint8),
+        cut=np.ascontiguousarray(cut[used], np.float32),
+        blended=bool((material.texture[..., 3] < 0.99).any()),
+        rest=np.ascontiguousarray(shape[used], np.float32),
+        bones=shell.bones[used],
+        weights=shell.weights[used],
+    )
+
+
+def person_height(base_height: float, person: Person) -> float:
+    """The rest height on a person of a height on the base mesh's trunk or legs."""
+    names = ("foot.L", "lowerleg01.L", "upperleg01.L", "spine03", "spine02", "spine01", "neck01")
+    base = np.array([head_of(name, base_heads())[1] for name in names])
+    mine = np.array([head_of(name, person.heads)[1] for name in names])
+    return float(np.interp(base_height, base, mine)) + min(base_height - float(base[0]), 0)

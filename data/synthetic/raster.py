@@ -1,233 +1,261 @@
-"""A small deferred renderer: tapered capsules and lofts of ellipses, ray-cast into buffers with a depth test.
-
-Coordinates are pixels: x to the right, y downward, z toward the viewer. Rays run along z (an orthographic
-camera).
-"""
+"""Draw surfaces: a depth buffer at twice the picture's size, a shadow map, occlusion, hair, light, masks."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
 
-FAR = np.float32(-1e9)
+from data.synthetic import compose, floor, passes
+from data.synthetic.mesh import Mesh
+from data.synthetic.shading import Materials, light_vertices, pack_materials
+from data.synthetic.studio import Camera, Studio, backdrop, tone_curve
+
+OVERSAMPLING = 2
+"""Samples a pixel, each way."""
+SHADOW_SIZE = 512
+SHADOW_SPAN = 24.0
+"""Pixels a side of the shadow map, and decimetres that it spans around the person."""
+OCCLUSION_ROWS = 256
+"""About how many rows the grid has on which ambient occlusion is worked out."""
+OCCLUSION_REACH = 1.1
+"""How far away something still occludes, decimetres."""
+FLOOR_CELL = 0.3
+FLOOR_SHAPE = (96, 128)
+"""Cells of the floor's shadow: decimetres a side; rows (toward the viewer) and columns."""
+FLOOR_LAYERS = (0.5, 2.5, 6.0, 24.0)
+"""Heights in decimetres below which each layer of the floor's shadow gathers what is above the floor."""
 
 
-class GBuffer:
-    """What is seen at each pixel: depth, surface number (0 = nothing), normal, surface coordinates u and v.
-
-    The normal's y points down like the picture's. u is an angle around the body part in radians, 0 in front
-    and growing toward the person's left; v runs along the part in body heights.
-    `top` and `left` cut a window out of a larger picture.
-    """
-
-    def __init__(self, height: int, width: int, top: int = 0, left: int = 0):
-        self.height, self.width = height, width
-        self.top, self.left = top, left
-        self.x = np.arange(left, left + width, dtype=np.float32) + 0.5
-        self.y = np.arange(top, top + height, dtype=np.float32) + 0.5
-        self.z = np.empty((height, width), np.float32)
-        self.surface = np.empty((height, width), np.uint8)
-        self.nx, self.ny, self.nz, self.u, self.v = np.zeros((5, height, width), np.float32)
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget everything drawn."""
-        self.z.fill(FAR)
-        self.surface.fill(0)
-
-    def clip_box(self, x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice] | None:
-        """The pixels with centres inside a rectangle, as slices of rows and columns; None without any."""
-        left = max(0, math.ceil(x0 - 0.5) - self.left)
-        right = min(self.width, math.floor(x1 - 0.5) + 1 - self.left)
-        top = max(0, math.ceil(y0 - 0.5) - self.top)
-        bottom = min(self.height, math.floor(y1 - 0.5) + 1 - self.top)
-        if left >= right or top >= bottom:
-            return None
-        return slice(top, bottom), slice(left, right)
-
-
-@dataclasses.dataclass
-class Cone:
-    """A tapered capsule from `a` to `b`, the hull of two balls; see `draw_cone`."""
-
-    a: np.ndarray
-    b: np.ndarray
-    radius_a: float
-    radius_b: float
-    surface: int
-    v_a: float = 0.0
-    v_b: float = 0.0
-    front: np.ndarray | None = None
-    cut_a: bool = False
-    cut_b: bool = False
-
-
-def draw_cone(buffer: GBuffer, cone: Cone) -> None:
-    """Ray-cast one tapered capsule (the round cone of Inigo Quilez, "Intersectors", with rays along z).
-
-    `cut_a` and `cut_b` leave out the ball at that end, as a sleeve ends at the wrist. `front` is the
-    direction in which u is 0; without it u is 0 everywhere.
-    """
-    (ax, ay, az), (bx, by, bz) = cone.a.tolist(), cone.b.tolist()
-    ra, rb = cone.radius_a, cone.radius_b
-    box = buffer.clip_box(
-        min(ax - ra, bx - rb), max(ax + ra, bx + rb), min(ay - ra, by - rb), max(ay + ra, by + rb)
-    )
-    if box is None:
-        return
-    rows, columns = box
-    dx, dy, dz = bx - ax, by - ay, bz - az
-    length2 = dx * dx + dy * dy + dz * dz
-    rr = ra - rb
-    d2 = length2 - rr * rr
-    ox = (buffer.x[columns] - ax)[None, :]
-    oy = (buffer.y[rows] - ay)[:, None]
-    oo = ox * ox + oy * oy  # rays start in the plane z = az, so that the offset from `a` has no z
-    z = np.full(oo.shape, FAR, np.float32)
-    along = np.zeros(oo.shape, np.float32)
-    if d2 > 1e-6:
-        m1 = dx * ox + dy * oy
-        k2 = max(d2 - dz * dz, 1e-3)
-        k1 = rr * ra * dz - m1 * dz
-        k0 = d2 * oo - m1 * m1 + (2 * rr * ra) * m1 - length2 * ra * ra
-        h = k1 * k1 - k0 * k2
-        hit = h > 0
-        t = (np.sqrt(np.maximum(h, 0)) - k1) / k2  # the root nearer to the viewer
-        y = m1 + (t * dz - ra * rr)
-        hit &= (y > 0) & (y < d2)
-        np.copyto(z, t, where=hit)
-        np.copyto(along, y, where=hit)
-    if not cone.cut_a:
-        h = ra * ra - oo
-        t = np.sqrt(np.maximum(h, 0))
-        ball = (h > 0) & (t > z)
-        np.copyto(z, t, where=ball)
-        np.copyto(along, 0, where=ball)
-    if not cone.cut_b:
-        h = rb * rb - (ox - dx) ** 2 - (oy - dy) ** 2
-        t = np.sqrt(np.maximum(h, 0)) + dz
-        ball = (h > 0) & (t > z)
-        np.copyto(z, t, where=ball)
-        np.copyto(along, max(d2, 0.0), where=ball)
-    z += az
-    seen = z > np.maximum(buffer.z[rows, columns], FAR / 2)
-    iy, ix = np.nonzero(seen)
-    if len(iy) == 0:
-        return
-    z, s = z[iy, ix], along[iy, ix] / max(d2, 1e-6)
-    radius = ra + (rb - ra) * s
-    nx = (ox[0, ix] - dx * s) / radius
-    ny = (oy[iy, 0] - dy * s) / radius
-    nz = (z - az - dz * s) / radius
-    norm = 1 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-9)
-    iy += rows.start
-    ix += columns.start
-    buffer.z[iy, ix] = z
-    buffer.surface[iy, ix] = cone.surface
-    buffer.nx[iy, ix], buffer.ny[iy, ix], buffer.nz[iy, ix] = nx * norm, ny * norm, nz * norm
-    # Not clamped as `s` is: the pattern goes on over the balls.
-    drawn = ((nx * radius + dx * s) * dx + (ny * radius + dy * s) * dy + (z - az) * dz) / max(length2, 1e-6)
-    buffer.v[iy, ix] = cone.v_a + (cone.v_b - cone.v_a) * drawn
-    if cone.front is None:
-        buffer.u[iy, ix] = 0
-        return
-    axis = np.array([dx, dy, dz]) / math.sqrt(length2)
-    e1 = cone.front - axis * (cone.front @ axis)
-    e1 /= np.linalg.norm(e1) + 1e-9
-    e2 = np.cross(axis, e1)
-    e1, e2 = e1.astype(np.float32), e2.astype(np.float32)
-    buffer.u[iy, ix] = np.arctan2(nx * e2[0] + ny * e2[1] + nz * e2[2], nx * e1[0] + ny * e1[1] + nz * e1[2])
-
-
-@dataclasses.dataclass
-class Loft:
-    """A stack of horizontal ellipses, sampled from top to bottom: one row an ellipse.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """Which point of which surface each pixel shows.
 
     Attributes:
-        y: (n,) rising, pixels.
-        x, z: (n,) centres.
-        half_width, half_depth: (n,) semi-axes along the person's left and forward.
-        yaw: (n,) radians; 0 faces the viewer, positive toward the person's left (the right of the picture).
-        v: (n,) the coordinate that is stored.
-        surface: its number.
-        open_front: None, or (n,) radians: where |u| is below it there is no wall, and the inside of the back
-            is seen.
+        mesh: (H, W) int16, index into the meshes, -1 where there is only background.
+        triangle: (H, W) int32, index into that mesh's triangles.
+        weights: (H, W, 2) float32, barycentric weights of the triangle's second and third corner at the
+            pixel's middle, which may lie a little outside the triangle: -0.5 to 1.5.
     """
 
-    y: np.ndarray
-    x: np.ndarray
-    z: np.ndarray
-    half_width: np.ndarray
-    half_depth: np.ndarray
-    yaw: np.ndarray
-    v: np.ndarray
-    surface: int
-    open_front: np.ndarray | None = None
+    mesh: np.ndarray
+    triangle: np.ndarray
+    weights: np.ndarray
 
 
-def draw_loft(buffer: GBuffer, loft: Loft) -> None:
-    """Ray-cast one loft: in each row of pixels the rays meet one ellipse."""
-    reach = np.maximum(loft.half_width, loft.half_depth)
-    box = buffer.clip_box((loft.x - reach).min(), (loft.x + reach).max(), loft.y[0], loft.y[-1])
-    if box is None:
-        return
-    rows, columns = box
-    row_y = buffer.y[rows]
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """What `draw` makes.
 
-    def per_row(values: np.ndarray) -> np.ndarray:
-        return np.interp(row_y, loft.y, values).astype(np.float32)[:, None]
+    Attributes:
+        picture: (H, W, 3) uint8, sRGB.
+        parts: (H, W) uint8, numbers of `mesh.PARTS`.
+        depth: (H, W) float32, decimetres from the camera, infinite where there is only background.
+        surface: what each pixel shows.
+    """
 
-    cx, cz, a, b, yaw, v = (
-        per_row(c) for c in (loft.x, loft.z, loft.half_width, loft.half_depth, loft.yaw, loft.v)
+    picture: np.ndarray
+    parts: np.ndarray
+    depth: np.ndarray
+    surface: Seen
+
+    @property
+    def body_triangles(self) -> np.ndarray:
+        """(n,) int32, triangle of the first mesh that is seen at each pixel which shows that mesh."""
+        return self.surface.triangle[self.surface.mesh == 0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+    """Surfaces as arrays: what stays the same over a clip. See `Mesh` for the fields."""
+
+    starts: tuple[int, ...]
+    """First vertex and
+    """
+    firsts: np.ndarray
+    """first triangle of each mesh, with the total at the end."""
+    triangles: np.ndarray
+    uv: np.ndarray
+    parts: np.ndarray
+    owner: np.ndarray
+    cut: np.ndarray
+    materials: Materials
+    blended: np.ndarray
+    """Triangles that are drawn by opacity."""
+    strands: tuple[int, ...]
+    """Meshes of hair."""
+
+
+@functools.lru_cache(maxsize=2)
+def prepare(meshes: tuple[Mesh, ...]) -> Scene:
+    """Join surfaces into one set of arrays."""
+    firsts = np.cumsum([0] + [len(mesh.triangles) for mesh in meshes])
+    counts = [0]
+    for mesh in meshes:
+        used = int(mesh.triangles.max(initial=-1)) + 1
+        counts.append(max(used, len(mesh.cut) if mesh.cut is not None else 0, len(getattr(mesh, "rest", ()))))
+    begin = np.cumsum(counts)
+    triangles = [mesh.triangles + begin[i] for i, mesh in enumerate(meshes)]
+    cut = np.ones(begin[-1], np.float32)
+    for i, mesh in enumerate(meshes):
+        if mesh.cut is not None:
+            cut[begin[i] : begin[i] + len(mesh.cut)] = mesh.cut
+    blended = [np.arange(firsts[i], firsts[i + 1]) for i, mesh in enumerate(meshes) if mesh.blended]
+    return Scene(
+        starts=tuple(begin.tolist()),
+        firsts=firsts.astype(np.int32),
+        triangles=np.concatenate(triangles).astype(np.int32),
+        uv=np.concatenate([mesh.uv for mesh in meshes]).astype(np.float32),
+        parts=np.concatenate([mesh.parts for mesh in meshes]).astype(np.uint8),
+        owner=np.repeat(np.arange(len(meshes)), np.diff(firsts)).astype(np.int16),
+        cut=cut,
+        materials=pack_materials([mesh.material for mesh in meshes]),
+        blended=np.concatenate([np.zeros(0, np.int64), *blended]).astype(np.int32),
+        strands=tuple(i for i, m in enumerate(meshes) if m.blended and m.material.kind == "strands"),
     )
-    a, b = np.maximum(a, 0.3), np.maximum(b, 0.3)
-    slope_a, slope_b = (
-        per_row(np.gradient(loft.half_width, loft.y)),
-        per_row(np.gradient(loft.half_depth, loft.y)),
+
+
+class Buffers:
+    """What is known of each sample while a frame is drawn."""
+
+    def __init__(self, height: int, width: int):
+        self.depth = np.full((height, width), np.inf, np.float32)
+        self.ids = np.full((height, width), -1, np.int32)
+        self.weights = np.zeros((height, width, 2), np.float32)
+        # Hair and lace in front of the rest: light so far, how much passes through, what is seen of it.
+        self.veil = np.zeros((height, width, 3), np.float32)
+        self.through = np.ones((height, width), np.float32)
+
+
+def _light_view(studio: Studio, middle: np.ndarray) -> np.ndarray:
+    """(3, 4) float32: from the world to the shadow map's column and row and the distance along the light."""
+    toward = np.array(studio.lights[0].direction)
+    across = np.cross((0.0, 1.0, 0.0), toward)
+    across /= math.sqrt(float((across * across).sum()))
+    upward = np.cross(toward, across)
+    scale = SHADOW_SIZE / SHADOW_SPAN
+    view = np.zeros((3, 4))
+    view[0, :3], view[1, :3], view[2, :3] = across * scale, -upward * scale, -toward
+    # Whole pixels, so that the shadow's edges do not crawl as the person moves.
+    view[:2, 3] = SHADOW_SIZE / 2 - np.round((view[:2, :3] * middle).sum(1))
+    return view.astype(np.float32)
+
+
+def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio: Studio) -> Picture:
+    """Draw one frame.
+
+    Args:
+        meshes: the person's surfaces, the body first; keep the same objects over a clip, for what is
+            worked out from them is kept.
+        vertices: (V, 3) world coordinates of each mesh's vertices, decimetres.
+        camera: where the picture is taken from; its size is the picture's, both sides even.
+        studio: light and background.
+    """
+    scene = prepare(tuple(meshes))
+    world = np.zeros((scene.starts[-1], 3), np.float32)
+    for i, points in enumerate(vertices):
+        count = min(len(points), scene.starts[i + 1] - scene.starts[i])
+        world[scene.starts[i] : scene.starts[i] + count] = points[:count]
+    fine = camera.scaled(OVERSAMPLING)
+    seen = fine.project(world)
+    normals = passes.vertex_normals(world, scene.triangles)
+    low, high = world.min(0), world.max(0)
+    light_view = _light_view(studio, 0.5 * (low + high))
+    in_light = passes.transform(world, light_view)
+
+    buffers = Buffers(fine.height, fine.width)
+    shadow = np.full((SHADOW_SIZE, SHADOW_SIZE), np.inf, np.float32)
+    for i, mesh in enumerate(meshes):
+        own = scene.triangles[scene.firsts[i] : scene.firsts[i + 1]]
+        has_cut = mesh.cut is not None
+        if not mesh.blended:
+            passes.rasterize(seen, own, scene.firsts[i], scene.cut, has_cut, not mesh.two_sided,
+                             buffers.depth, buffers.ids, buffers.weights)  # fmt: skip
+        if not mesh.blended or i in scene.strands:
+            passes.cast(in_light, own, scene.cut, has_cut, shadow)
+
+    lights, ambient = studio.light_table(), studio.ambient_table()
+    radius = (0.5 + 6.0 * studio.lights[0].softness) * SHADOW_SIZE / SHADOW_SPAN * 0.11
+    position = np.array(camera.position, np.float32)
+    box = _box(seen, fine)
+    step = max(2, 2 * round(fine.height / OCCLUSION_ROWS / 2))
+    occlusion = passes.occlude(buffers.depth, box, step, np.float32(fine.focal), OCCLUSION_REACH)
+    light = passes.Light(lights, ambient, light_view, shadow, radius, position)
+    materials = scene.materials
+    vertex_light = np.zeros((len(world), 5), np.float32)
+    for i, mesh in enumerate(meshes):
+        if mesh.blended:
+            span = slice(scene.starts[i], scene.starts[i + 1])
+            tris = slice(scene.firsts[i], scene.firsts[i + 1])
+            tangents = passes.strand_tangents(
+                world[span], scene.triangles[tris] - np.int32(scene.starts[i]), scene.uv[tris]
+            )
+            light_vertices(world[span], normals[span], tangents, i in scene.strands, in_light[span], shadow,
+                           radius, lights, ambient, position, vertex_light[span])  # fmt: skip
+    order = scene.blended[np.argsort(seen[scene.triangles[scene.blended], 2].sum(1), kind="stable")]
+    hit = compose.veil(order, seen, scene.triangles, scene.uv, scene.owner, scene.cut, materials.texels,
+                       materials.places, materials.values, vertex_light, buffers.depth, buffers.veil,
+                       buffers.through)  # fmt: skip
+    background = np.array(backdrop(studio, camera))
+    _shade_floor(background, scene, world, camera, studio)
+    linear = np.empty((camera.height, camera.width, 3), np.float32)
+    compose.resolve(box, seen, world, normals, scene.triangles, scene.uv, scene.owner, materials.texels,
+                    materials.places, materials.values, light, occlusion, step, buffers.depth, buffers.ids,
+                    buffers.weights, buffers.veil, buffers.through, background, linear)  # fmt: skip
+    picture = np.empty(linear.shape, np.uint8)
+    compose.develop(linear, studio.blur, studio.saturation, tone_curve(studio), picture)
+    return _reduce(scene, buffers, seen, hit, box, picture)
+
+
+def _box(seen: np.ndarray, camera: Camera) -> np.ndarray:
+    """(4,) int64: first and last row and column, in whole pixels of the picture, that may show something."""
+    x0, y0 = np.floor(seen[:, :2].min(0) / OVERSAMPLING) * OVERSAMPLING
+    x1, y1 = np.ceil(seen[:, :2].max(0) / OVERSAMPLING) * OVERSAMPLING
+    limits = np.array((camera.height, camera.height, camera.width, camera.width))
+    return np.clip(np.array((y0, y1, x0, x1)), 0, limits).astype(np.int64)
+
+
+def _reduce(
+    scene: Scene,
+    buffers: Buffers,
+    seen: np.ndarray,
+    hit: tuple[np.ndarray, np.ndarray, np.ndarray],
+    box: np.ndarray,
+    picture: np.ndarray,
+) -> Picture:
+    """Masks, depth and what is seen, at the picture's size."""
+    height, width = picture.shape[:2]
+    parts = np.zeros((height, width), np.uint8)
+    depth = np.full((height, width), np.inf, np.float32)
+    ids = np.full((height, width), -1, np.int32)
+    weights = np.zeros((height, width, 2), np.float32)
+    compose.vote(box, seen, scene.triangles, buffers.depth, buffers.ids, buffers.weights, scene.parts, *hit,
+                 parts, depth, ids, weights)  # fmt: skip
+    mesh = np.where(ids >= 0, scene.owner[ids], np.int16(-1))
+    triangle = np.where(ids >= 0, ids - scene.firsts[mesh], 0).astype(np.int32)
+    return Picture(
+        picture=picture, parts=parts, depth=depth, surface=Seen(mesh=mesh, triangle=triangle, weights=weights)
     )
-    slope_x, slope_z = per_row(np.gradient(loft.x, loft.y)), per_row(np.gradient(loft.z, loft.y))
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    ia2, ib2 = 1 / (a * a), 1 / (b * b)
-    dx = buffer.x[columns][None, :] - cx
-    quadratic = sin * sin * ia2 + cos * cos * ib2
-    linear = dx * (sin * cos * (ib2 - ia2))
-    constant = dx * dx * (cos * cos * ia2 + sin * sin * ib2) - 1
-    h = linear * linear - quadratic * constant
-    hit = h > 0
-    root = np.sqrt(np.maximum(h, 0))
-    dz = (root - linear) / quadratic
-    if loft.open_front is None:
-        hit &= dz + cz > buffer.z[rows, columns]
-        inside = None
-    else:
-        limit = per_row(loft.open_front)
-        u = np.arctan2((dx * cos - dz * sin) / a, (dx * sin + dz * cos) / b)
-        back = (np.abs(u) < limit) & hit
-        dz_back = -(root + linear) / quadratic
-        u_back = np.arctan2((dx * cos - dz_back * sin) / a, (dx * sin + dz_back * cos) / b)
-        hit &= ~back | (np.abs(u_back) >= limit)
-        dz = np.where(back, dz_back, dz)
-        hit &= dz + cz > buffer.z[rows, columns]
-        inside = back
-    iy, ix = np.nonzero(hit)
-    if len(iy) == 0:
-        return
-    dx, dz = dx[iy, ix], dz[iy, ix]
-    a, b, cos, sin = a[iy, 0], b[iy, 0], cos[iy, 0], sin[iy, 0]
-    across, forward = (dx * cos - dz * sin) / a, (dx * sin + dz * cos) / b
-    across_a, forward_b = across / a, forward / b
-    nx, nz = across_a * cos + forward_b * sin, forward_b * cos - across_a * sin
-    ny = -(across * across_a * slope_a[iy, 0] + forward * forward_b * slope_b[iy, 0])
-    ny -= nx * slope_x[iy, 0] + nz * slope_z[iy, 0]
-    norm = 1 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-    if inside is not None:
-        norm = np.where(inside[iy, ix], -norm, norm)
-    z = dz + cz[iy, 0]
-    v = v[iy, 0]
-    iy += rows.start
-    ix += columns.start
-    buffer.z[iy, ix] = z
-    buffer.surface[iy, ix] = loft.surface
-    buffer.nx[iy, ix], buffer.ny[iy, ix], buffer.nz[iy, ix] = nx * norm, ny * norm, nz * norm
-    buffer.u[iy, ix] = np.arctan2(across, forward)
-    buffer.v[iy, ix] = v
+
+
+def _shade_floor(
+    background: np.ndarray, scene: Scene, world: np.ndarray, camera: Camera, studio: Studio
+) -> None:
+    """Darken the floor where the person keeps light off, and mirror her feet in it."""
+    corner = (
+        math.floor(float(np.median(world[:, 0])) / FLOOR_CELL - FLOOR_SHAPE[1] / 2) * FLOOR_CELL,
+        math.floor(float(np.median(world[:, 2])) / FLOOR_CELL - FLOOR_SHAPE[0] / 2) * FLOOR_CELL,
+    )
+    key = studio.lights[0]
+    dark = floor.floor_darkness(
+        world, scene.triangles, np.array(corner), FLOOR_CELL, *FLOOR_SHAPE, np.array(FLOOR_LAYERS),
+        np.array(key.direction), key.softness, studio.shadow,
+    )  # fmt: skip
+    floor.darken_floor(
+        background, dark, np.array(corner), FLOOR_CELL, camera.focal, np.array(camera.position),
+        np.array(camera.center),
+    )  # fmt: skip
+    if studio.reflection > 0:
+        colors = scene.materials.means * np.float32(0.7)
+        floor.mirror_feet(background, world, scene.triangles, scene.owner, colors, camera.focal,
+                           np.array(camera.position), np.array(camera.center), studio.reflection)  # fmt: skip

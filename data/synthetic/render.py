@@ -1,50 +1,62 @@
-"""Draw a whole clip: who, what and how from a seed, then frames, skeletons, masks and what the JSON says."""
+"""A clip of the synthetic dataset: drawn at random, posed, dressed, lit, and rendered frame by frame."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
-import cv2
 import numpy as np
 
-from data.synthetic.body import Body, sample_body
-from data.synthetic.figure import DEPTH_SHEAR, SURFACE, Camera, Figure
-from data.synthetic.garments import Outfit, sample_outfit, trunk_sections
-from data.synthetic.motion import perform, sample_motions, sample_performance
-from data.synthetic.raster import Cone, GBuffer, Loft, draw_cone, draw_loft
-from data.synthetic.shading import PARTS, Painter, Studio, floor_shadow, sample_studio, shade
-from data.synthetic.skeleton import SIDES, Skeleton, directions
+from data.synthetic.checks import (
+    check_cloth,
+    check_joints,
+    check_through,
+    check_vertices,
+    longest_edge,
+    share_through,
+)
+from data.synthetic.mesh import PARTS, Mesh, SkinnedMesh
+from data.synthetic.motion import Motion, perform, sample_motions
+from data.synthetic.outfit import Outfit, sample_outfit
+from data.synthetic.person import Person, sample_person
+from data.synthetic.raster import draw
+from data.synthetic.rig import skin
+from data.synthetic.studio import Camera, Studio, fit_camera, sample_studio
+from data.synthetic.surface import SurfaceWriter
+from data.synthetic.visibility import visible_joints
 from data.synthetic.wordings import sample_wording
-from utils.pose_drawing import JOINT, NUM_JOINTS, draw_pose
+from utils.pose_drawing import NUM_JOINTS, draw_pose
 
 SPLITS = ("train", "test")
-OVERSAMPLING = 2
-COVERING = frozenset(SURFACE[name] for name in ("trunk", "head", "hair"))
-"""What hides an arm behind it."""
-HIDING_DEPTH = 0.045
-"""How far in front of a joint it is then, in body heights."""
-AMPLITUDES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+FPS = 10.0
+"""Frames a second of the clips; cloth and steps are timed by it."""
+NUM_OUTLINE_POINTS = 400
+AMPLITUDES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+"""How far a motion reaches; the first with which the person stays in the picture is taken."""
+SPARE = 0.01
+"""How near to the picture's border she may come, in picture heights."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
-    """All that is drawn at random for one clip, and the resulting joints."""
+    """All that is drawn at random for one clip, and the motion that follows from it."""
 
     name: str
-    body: Body
+    person: Person
     outfit: Outfit
     studio: Studio
+    camera: Camera
+    motion: Motion
     motions: list[str]
     text: str
-    sections: np.ndarray
-    skeleton: Skeleton
-    camera: Camera
     height: int
     width: int
+    draw: int
+    """How many earlier draws of this clip failed a check."""
 
     @property
     def num_frames(self) -> int:
         """How many frames it has."""
-        return len(self.skeleton.pelvis_yaw)
+        return len(self.motion.transforms)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +70,13 @@ class Frame:
 
 
 def sample_clip(
-    seed: int, split: str, index: int, num_frames: int, height: int, motions: list[str] | None = None
+    seed: int,
+    split: str,
+    index: int,
+    num_frames: int,
+    height: int,
+    motions: list[str] | None = None,
+    draw: int = 0,
 ) -> Clip:
     """Draw a clip; what comes out depends on nothing but the arguments.
 
@@ -69,220 +87,156 @@ def sample_clip(
         num_frames: of the clip; the whole motion fits in.
         height: of the picture in pixels; the width is half of it.
         motions: labels of `wordings.MOTIONS` to perform instead of drawn ones.
+        draw: how often this clip was drawn before.
     """
-    rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    drawn = sample_motions(rng)
+    streams = np.random.SeedSequence([seed, SPLITS.index(split), index, draw]).spawn(7)
+    of_motions, of_person, of_outfit, of_studio, of_camera, _, of_words = map(np.random.default_rng, streams)
+    drawn = sample_motions(of_motions)
     motions = drawn if motions is None else motions
-    body = sample_body(rng)
-    outfit = sample_outfit(rng, body)
-    studio = sample_studio(rng)
-    performance = sample_performance(rng, body, motions)
-    text = sample_wording(motions, rng, split, body.gender)
+    person = sample_person(of_person)
+    outfit = sample_outfit(of_outfit, person)
     width = height // 2
-    pixels = height * OVERSAMPLING
-    camera = Camera(
-        scale=float(rng.uniform(0.705, 0.755)) * pixels,
-        center_x=width * OVERSAMPLING / 2,
-        floor_y=float(rng.uniform(0.895, 0.912)) * pixels,
-    )
-    sections = trunk_sections(body, outfit)
+
+    def move(amplitude: float) -> Motion:
+        return perform(
+            np.random.default_rng(streams[5]),  # the same stance and timing every time
+            person,
+            motions,
+            heel=outfit.heel,
+            sole=outfit.sole,
+            sections=outfit.sections,
+            num_frames=num_frames,
+            fps=FPS,
+            amplitude=amplitude,
+        )
+
+    # The camera knows the first frame alone, so that the first picture does not tell what follows.
+    camera = fit_camera(of_camera, _outline(person, move(1.0).transforms[:1]), height, width)
     for amplitude in AMPLITUDES:
-        skeleton = perform(performance, body, sections, num_frames, amplitude)
-        if inside_frame(skeleton, camera, width * OVERSAMPLING, pixels):
+        motion = move(amplitude)
+        if _stays_inside(camera.project(_outline(person, motion.transforms)), height, width):
             break
     return Clip(
-        f"{split}_{index:05d}", body, outfit, studio, motions, text, sections, skeleton, camera, height, width
+        name=f"{split}_{index:05d}",
+        person=person,
+        outfit=outfit,
+        studio=sample_studio(of_studio),
+        camera=camera,
+        motion=motion,
+        motions=motions,
+        text=sample_wording(motions, of_words, split, person.gender),
+        height=height,
+        width=width,
+        draw=draw,
     )
 
 
-def inside_frame(skeleton: Skeleton, camera: Camera, width: int, height: int) -> bool:
-    """Whether hands, feet and head keep a small distance from the picture's border in all frames."""
-    scales = camera.scales(skeleton)
-    for name, points in skeleton.points.items():
-        x, y, _ = camera.project(points, scales).T
-        radius = scales * (0.085 if name == "head" else 0.032)
-        if (
-            min(
-                (x - radius).min(),
-                (width - x - radius).min(),
-                (y - radius).min(),
-                (height - y - radius).min(),
-            )
-            < 0
-        ):
-            return False
-    return True
+def _outline(person: Person, transforms: np.ndarray) -> np.ndarray:
+    """Points all over the body in every frame, (F, N, 3)."""
+    body = person.meshes[0]
+    step = max(1, len(body.rest) // NUM_OUTLINE_POINTS)
+    rest, bones, weights = body.rest[::step], body.bones[::step], body.weights[::step]
+    return np.stack([skin(rest, bones, weights, of_frame) for of_frame in transforms])
 
 
-def face_points(clip: Clip) -> dict[str, np.ndarray]:
-    """Nose, eyes and ears in the world, (F, 3) each."""
-    left, front = directions(clip.skeleton.head_yaw)
-    head, length = clip.skeleton.points["head"], clip.body.head_length
-    up = np.array([0.0, 1.0, 0.0])
-    width = clip.body.head_half_width
-    points = {"nose": head + 0.058 * front - 0.010 * up}
-    for name, side in SIDES.items():
-        points[f"{name}_eye"] = head + 0.40 * side * width * left + 0.046 * front - 0.025 * length * up
-        points[f"{name}_ear"] = head + side * width * left - 0.004 * front - 0.008 * up
-    return points
-
-
-def project_joints(clip: Clip) -> np.ndarray:
-    """The 18 joints in the oversampled picture, (F, 18, 3): x, y, z in its pixels."""
-    scales = clip.camera.scales(clip.skeleton)
-    joints = np.empty((clip.num_frames, NUM_JOINTS, 3))
-    points = clip.skeleton.points | face_points(clip)
-    for name, index in JOINT.items():
-        joints[:, index] = clip.camera.project(points[name], scales)
-    return joints
-
-
-def visibility(
-    clip: Clip,
-    frame: int,
-    joints: np.ndarray,
-    look: Callable[[int, int], tuple[int, float]],
-    scale: float,
-) -> np.ndarray:
-    """Which of the 18 joints an estimator would find, (18,) of 0 and 1.
-
-    Eyes, ears and nose vanish as the head turns away; wrists and elbows where the trunk or the head is well
-    in front of them; shoulders, hips, knees and ankles are always found.
-
-    Args:
-        clip: whose joints.
-        frame: of the clip.
-        joints: (18, 3) of that frame in the oversampled picture.
-        look: row and column of the oversampled picture to what is seen there: surface and depth.
-        scale: pixels a body height.
-    """
-    visible = np.ones(NUM_JOINTS)
-    yaw = clip.skeleton.head_yaw[frame]
-    facing = np.cos(yaw)
-    visible[JOINT["nose"]] = facing > -0.15
-    for name, side in SIDES.items():
-        toward = -side * np.sin(yaw)  # how far this side of the head is turned to the viewer
-        visible[JOINT[f"{name}_eye"]] = facing > -0.10 and toward > -0.80
-        visible[JOINT[f"{name}_ear"]] = facing > -0.45 and toward > -0.55
-        for part in ("elbow", "wrist"):
-            x, y, z = joints[JOINT[f"{name}_{part}"]]
-            column = int(np.clip(x, 0, clip.width * OVERSAMPLING - 1))
-            row = int(np.clip(y, 0, clip.height * OVERSAMPLING - 1))
-            surface, depth = look(row, column)
-            visible[JOINT[f"{name}_{part}"]] = not (surface in COVERING and depth - z > HIDING_DEPTH * scale)
-    return visible
-
-
-def floor_places(clip: Clip, figure: Figure, frame: int, scale: float) -> list[tuple[float, float]]:
-    """Where the middle of each foot is on the floor, (x, y) in the final picture's pixels."""
-    places = []
-    for side in SIDES:
-        ankle, toe = (clip.skeleton.points[f"{side}_{j}"][frame] for j in ("ankle", "toe"))
-        x = 0.5 * (figure.pixels[f"{side}_ankle"][frame, 0] + figure.pixels[f"{side}_toe"][frame, 0])
-        y = clip.camera.floor_y + scale * DEPTH_SHEAR * 0.5 * (ankle[2] + toe[2])
-        places.append((x / OVERSAMPLING, y / OVERSAMPLING))
-    return places
-
-
-def draw(buffer: GBuffer, primitives: list[Cone | Loft]) -> None:
-    """Ray-cast everything into a buffer."""
-    for primitive in primitives:
-        if isinstance(primitive, Cone):
-            draw_cone(buffer, primitive)
-        else:
-            draw_loft(buffer, primitive)
-
-
-def find_keypoints(
-    clip: Clip,
-    frame: int,
-    joints: np.ndarray,
-    look: Callable[[int, int], tuple[int, float]],
-    scale: float,
-) -> np.ndarray:
-    """(18, 3): x, y in the final picture's pixels, to hundredths, and visibility; see `visibility`."""
-    keypoints = np.empty((NUM_JOINTS, 3))
-    keypoints[:, :2] = joints[:, :2] / OVERSAMPLING - 0.5
-    keypoints[:, 2] = visibility(clip, frame, joints, look, scale)
-    return np.round(keypoints, 2)
+def _stays_inside(points: np.ndarray, height: int, width: int) -> bool:
+    """Whether points (F, N, >= 2) in pixels keep inside the picture, or as in the first frame."""
+    low, high = points[..., :2].min(axis=1), points[..., :2].max(axis=1)
+    spare = SPARE * height
+    return bool(
+        (low >= np.minimum(spare, low[0])).all()
+        and (high <= np.maximum(np.array([width, height]) - spare, high[0])).all()
+    )
 
 
 def track_clip(clip: Clip) -> list[np.ndarray]:
-    """The keypoints that `render_clip` gives, (18, 3) a frame; only pixels on elbows and wrists are drawn."""
-    figure = Figure(clip.body, clip.outfit, clip.sections, clip.skeleton, clip.camera)
-    joints, scales = project_joints(clip), clip.camera.scales(clip.skeleton)
-    keypoints = []
-    for frame in range(clip.num_frames):
-        primitives = figure.primitives(frame)
-
-        def look(row: int, column: int, primitives: list[Cone | Loft] = primitives) -> tuple[int, float]:
-            pixel = GBuffer(1, 1, top=row, left=column)
-            draw(pixel, primitives)
-            return int(pixel.surface[0, 0]), float(pixel.z[0, 0])
-
-        keypoints.append(find_keypoints(clip, frame, joints[frame], look, float(scales[frame])))
-    return keypoints
+    """The keypoints that `render_clip` gives, (18, 3) a frame, without drawing anything."""
+    return [_find_keypoints(clip, transforms) for transforms in clip.motion.transforms]
 
 
-def render_clip(clip: Clip) -> Iterator[Frame]:
-    """Draw the frames of a clip one after another."""
-    buffer = GBuffer(clip.height * OVERSAMPLING, clip.width * OVERSAMPLING)
-    figure = Figure(clip.body, clip.outfit, clip.sections, clip.skeleton, clip.camera)
-    painter = Painter(clip.body, clip.outfit, clip.studio)
-    background = clip.studio.background(clip.height, clip.width)
-    joints = project_joints(clip)
-    scales = clip.camera.scales(clip.skeleton)
-
-    def look(row: int, column: int) -> tuple[int, float]:
-        return int(buffer.surface[row, column]), float(buffer.z[row, column])
-
-    for frame in range(clip.num_frames):
-        scale = float(scales[frame])
-        buffer.clear()
-        draw(buffer, figure.primitives(frame))
-        picture, parts = shade(
-            buffer,
-            painter,
-            scale,
-            (figure.pixels["pelvis"][frame, 0], figure.pixels["pelvis"][frame, 1] + 0.04 * scale),
-        )
-        picture = cv2.resize(picture, (clip.width, clip.height), interpolation=cv2.INTER_AREA)
-        feet = floor_places(clip, figure, frame, scale)
-        middle = (float(np.mean([f[0] for f in feet])), float(np.mean([f[1] for f in feet])))
-        floor = floor_shadow(background, feet, middle, scale / OVERSAMPLING)
-        floor *= 1 - picture[:, :, 3:]
-        floor += picture[:, :, :3]
-        keypoints = find_keypoints(clip, frame, joints[frame], look, scale)
-        mask = most_common_part(parts)
-        yield Frame(
-            np.rint(floor).astype(np.uint8), draw_pose(keypoints, clip.height, clip.width), mask, keypoints
-        )
+def _find_keypoints(clip: Clip, transforms: np.ndarray) -> np.ndarray:
+    """(18, 3): x, y in the picture's pixels, to hundredths, and visibility."""
+    joints = clip.person.joints(transforms)
+    keypoints = np.empty((NUM_JOINTS, 3))
+    keypoints[:, :2] = clip.camera.project(joints)[:, :2] - 0.5
+    keypoints[:, 2] = visible_joints(transforms, joints, clip.outfit.sections, clip.camera)
+    x, y = keypoints[:, 0], keypoints[:, 1]
+    keypoints[:, 2] *= (x > -0.5) & (x < clip.width - 0.5) & (y > -0.5) & (y < clip.height - 0.5)
+    return np.round(keypoints, 2)
 
 
-def describe(clip: Clip, keypoints: list[np.ndarray]) -> dict:
+class _Scene:
+    """The surfaces of a clip, and where they are in each frame."""
+
+    def __init__(self, clip: Clip):
+        self.clip = clip
+        body = clip.person.meshes[0]
+        self.body_triangles = np.flatnonzero(~clip.outfit.hidden)
+        self.skinned: list[SkinnedMesh] = [
+            dataclasses.replace(
+                body,
+                triangles=body.triangles[self.body_triangles],
+                uv=body.uv[self.body_triangles],
+                parts=body.parts[self.body_triangles],
+            ),
+            *clip.person.meshes[1:],
+            *clip.outfit.meshes,
+        ]
+        self.skirts = clip.outfit.skirts
+        self.meshes: list[Mesh] = [*self.skinned, *(skirt.mesh for skirt in self.skirts)]
+        self.covered = clip.outfit.covered[self.body_triangles]
+        self.first_edges: list[float] = []
+
+    def vertices(self, frame: int) -> list[np.ndarray]:
+        """Where the surfaces are in a frame, (V, 3) each; frames come in order, for the cloth moves on."""
+        transforms = self.clip.motion.transforms[frame]
+        places = [skin(m.rest, m.bones, m.weights, transforms) for m in self.skinned]
+        for skirt in self.skirts:
+            places.append(skirt.settle(transforms) if frame == 0 else skirt.step(transforms, 1 / FPS))
+        for mesh, place in zip(self.meshes, places, strict=True):
+            check_vertices(mesh, place, frame)
+        cloth = list(zip(self.meshes, places, strict=True))[len(self.skinned) :]
+        if frame == 0:
+            self.first_edges = [longest_edge(mesh, place) for mesh, place in cloth]
+        for (mesh, place), edge in zip(cloth, self.first_edges, strict=True):
+            check_cloth(mesh, place, edge, frame)
+        return places
+
+
+def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Frame]:
+    """Draw the frames of a clip one after another.
+
+    Args:
+        clip: what to draw.
+        surface: takes down which point of which surface every pixel shows.
+
+    Raises:
+        RejectedError: cloth, joints or body are not where they belong.
+    """
+    scene = _Scene(clip)
+    for number in range(clip.num_frames):
+        places = scene.vertices(number)
+        picture = draw(scene.meshes, places, clip.camera, clip.studio)
+        if surface is not None:
+            surface.add(scene.meshes, places, clip.camera, picture)
+        keypoints = _find_keypoints(clip, clip.motion.transforms[number])
+        check_joints(keypoints, picture.parts, number)
+        check_through(share_through(picture.body_triangles, scene.covered, picture.parts), number)
+        yield Frame(picture.picture, draw_pose(keypoints, clip.height, clip.width), picture.parts, keypoints)
+
+
+def describe(clip: Clip, keypoints: list[np.ndarray]) -> dict[str, Any]:
     """The clip's JSON."""
-    identity = dataclasses.asdict(clip.body)
     return {
         "height": clip.height,
         "width": clip.width,
+        "fps": FPS,
         "keypoints": [np.round(k, 2).tolist() for k in keypoints],
         "motion": "_then_".join(clip.motions),
         "motions": clip.motions,
         "text": clip.text,
-        "identity": {"id": clip.name, **identity},
+        "identity": {"id": clip.name, **clip.person.description()},
         "garments": clip.outfit.description(),
         "parts": PARTS,
+        "draw": clip.draw,
     }
-
-
-def most_common_part(parts: np.ndarray) -> np.ndarray:
-    """Reduce part numbers (H * OVERSAMPLING, W * OVERSAMPLING) to (H, W): the commonest of a pixel's samples.
-
-    Where as many samples are background as are any one part, the part wins.
-    """
-    height, width = parts.shape[0] // OVERSAMPLING, parts.shape[1] // OVERSAMPLING
-    samples = (
-        parts.reshape(height, OVERSAMPLING, width, OVERSAMPLING).swapaxes(1, 2).reshape(height, width, -1)
-    )
-    votes = (samples[..., :, None] == samples[..., None, :]).sum(-1) + 0.5 * (samples > 0)
-    return np.take_along_axis(samples, votes.argmax(-1)[..., None], axis=-1)[..., 0]

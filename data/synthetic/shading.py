@@ -1,267 +1,404 @@
-"""From what is seen at each pixel to colour: cloth, skin, hair and face, light, soft shadows, background."""
+"""From a point of a surface to its colour: textures, relief, folds, light on skin, cloth and hair."""
 
 import dataclasses
 import math
 
-import cv2
 import numpy as np
 
-from data.synthetic.body import Body
-from data.synthetic.figure import SURFACE
-from data.synthetic.garments import Cloth, Outfit
-from data.synthetic.raster import GBuffer
+from data.synthetic.compiled import njit
+from data.synthetic.mesh import KINDS, Material
 
-PARTS = {
-    "background": 0, "hair": 1, "head": 2, "arms": 3, "legs": 4, "top": 5, "lower": 6, "dress": 7, "shoes": 8,
-    "belt": 9,
-}  # fmt: skip
-"""Part name -> number in the masks. "head" has face, neck and the skin that a neckline leaves bare."""
-
-PART_COLORS = (
-    (0, 0, 0), (120, 70, 30), (250, 200, 170), (240, 150, 110), (200, 120, 160),
-    (220, 60, 60), (60, 90, 220), (60, 180, 90), (250, 220, 60), (150, 150, 150),
-)  # fmt: skip
+SKIN, EYE, CLOTH, LEATHER, STRANDS = (KINDS[kind] for kind in ("skin", "eye", "cloth", "leather", "strands"))
+CHANNELS = 5
+"""Of a texture: red, green, blue, opacity, height."""
+LEVELS = 8
+"""Sizes at which a texture is kept, each half of the one before."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Studio:
-    """Light and background of a clip."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Materials:
+    """The materials of a scene as arrays.
 
-    top: tuple[float, float, float]
-    """Colours of the wall above and the floor below, 0..255."""
-    bottom: tuple[float, float, float]
-    vignette: float
-    light: tuple[float, float, float]
-    """Direction toward the key light in pixels' axes (y downward)."""
-
-    def background(self, height: int, width: int) -> np.ndarray:
-        """(height, width, 3) float32, 0..255."""
-        y = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-        x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
-        floor = 1 / (1 + np.exp(-(y - 0.86) * 40))
-        top, bottom = np.array(self.top, np.float32), np.array(self.bottom, np.float32)
-        picture = top * (1 - 0.03 * y) + floor * (bottom - top)
-        return picture * (1 - self.vignette * (0.6 * x * x + 0.8 * (y - 0.45) ** 2))
-
-
-def sample_studio(rng: np.random.Generator) -> Studio:
-    """Draw a nearly white, grey or beige studio."""
-    tone = np.array(
-        ((240, 240, 240), (226, 227, 230), (236, 230, 221), (230, 234, 238))[rng.integers(4)], float
-    )
-    tone = tone + rng.uniform(-6, 6)
-    floor = tone * rng.uniform(0.95, 1.0)
-    side = rng.choice([-1.0, 1.0])
-    light = np.array([side * rng.uniform(0.25, 0.5), -rng.uniform(0.45, 0.65), 0.8])
-    light /= np.linalg.norm(light)
-    return Studio(
-        tuple(tone.tolist()), tuple(floor.tolist()), float(rng.uniform(0.02, 0.07)), tuple(light.tolist())
-    )
-
-
-class Painter:
-    """Gives each surface its colours, for one person and outfit."""
-
-    def __init__(self, body: Body, outfit: Outfit, studio: Studio):
-        self.body, self.outfit, self.studio = body, outfit, studio
-        self.skin = np.array(body.skin, np.float32)
-        self.hair = np.array(body.hair, np.float32)
-
-    def albedo(self, buffer: GBuffer, iy: np.ndarray, ix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Colour in white light (n, 3) and part number (n,) of the given pixels."""
-        surface, u, v = buffer.surface[iy, ix], buffer.u[iy, ix], buffer.v[iy, ix]
-        color = np.empty((len(iy), 3), np.float32)
-        part = np.empty(len(iy), np.uint8)
-        for number in np.unique(surface).tolist():
-            own = np.flatnonzero(surface == number)
-            color[own], part[own] = self._paint(number, u[own], v[own])
-        return color, part
-
-    def _paint(self, surface: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray | int]:
-        outfit = self.outfit
-        if surface == SURFACE["trunk"]:
-            return self._paint_trunk(u, v)
-        if surface == SURFACE["head"]:
-            return self._paint_face(u, v), PARTS["head"]
-        if surface == SURFACE["hair"]:
-            strands = 1 + 0.10 * np.sin(23 * u + 2.5 * np.sin(3 * v)) * np.clip(1.4 - v, 0.3, 1)
-            return self.hair * strands[:, None].astype(np.float32), PARTS["hair"]
-        if surface == SURFACE["shoe"]:
-            return np.broadcast_to(np.array(outfit.shoes, np.float32), (len(u), 3)), PARTS["shoes"]
-        if surface in (SURFACE["left_sleeve"], SURFACE["right_sleeve"]):
-            part = PARTS["dress"] if outfit.lower is None else PARTS["top"]
-            return self._cloth(outfit.top, u, v, outfit.top.around(2 * math.pi * 0.03)), part
-        if surface in (SURFACE["left_trouser"], SURFACE["right_trouser"]):
-            assert outfit.lower is not None
-            # Measured from the hip, so that the pattern goes on from the trunk.
-            return self._cloth(
-                outfit.lower, u, v + self.body.hip_height, outfit.lower.around(2 * math.pi * 0.042)
-            ), PARTS["lower"]
-        number = {SURFACE["arm"]: PARTS["arms"], SURFACE["leg"]: PARTS["legs"]}.get(surface, PARTS["head"])
-        return np.broadcast_to(self.skin, (len(u), 3)), number
-
-    @staticmethod
-    def _cloth(cloth: Cloth, u: np.ndarray, v: np.ndarray, around: int) -> np.ndarray:
-        ground = np.array(cloth.color, np.float32)
-        if cloth.pattern == "plain":
-            return np.broadcast_to(ground, (len(u), 3))
-        return ground + cloth.mix(u, v, around)[:, None] * (
-            np.array(cloth.pattern_color, np.float32) - ground
-        )
-
-    def _paint_trunk(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        body, outfit = self.body, self.outfit
-        cloth_part = PARTS["dress"] if outfit.lower is None else PARTS["top"]
-        color = np.array(self._cloth(outfit.top, u, v, outfit.top.around(0.50)))
-        part = np.full(len(u), cloth_part, np.uint8)
-        if outfit.lower is not None:
-            low = v < outfit.top_end
-            color[low] = self._cloth(outfit.lower, u[low], v[low], outfit.lower.around(0.54))
-            part[low] = PARTS["lower"]
-        if outfit.folds:
-            deep = np.clip((body.hip_height + 0.03 - v) / 0.18, 0, 1)
-            color *= (1 - deep * (0.10 + 0.10 * np.sin(outfit.folds * u + 1.0)))[:, None].astype(np.float32)
-        if outfit.belt is not None:
-            middle = body.waist_height if outfit.kind == "dress" else outfit.top_end - 0.004
-            belt = np.abs(v - middle) < 0.0085
-            color[belt], part[belt] = np.array(outfit.belt, np.float32), PARTS["belt"]
-        across, front = np.sin(u), np.cos(u) > 0
-        line = body.shoulder_height + 0.030 - 0.012 * np.abs(across)
-        if outfit.neckline == "v":
-            line = line - front * outfit.neck_depth * 1.5 * np.clip(1 - np.abs(across) / 0.42, 0, 1)
-        elif outfit.neckline == "boat":
-            line = line - 0.014
-        elif outfit.neckline == "round":
-            line = line - front * outfit.neck_depth * np.sqrt(np.clip(1 - (across / 0.52) ** 2, 0, 1))
-        else:
-            line = line + 0.016
-        bare = v > line
-        color[bare], part[bare] = self.skin, PARTS["head"]
-        return color, part
-
-    def _paint_face(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        color = np.tile(self.skin, (len(u), 1))
-        across = np.sin(u)
-        front = np.cos(u) > 0.05
-        eye_x, eye_y, mouth_y = 0.40, 0.475, 0.19
-
-        def blend(mask: np.ndarray, target: np.ndarray, strength: float = 1.0) -> None:
-            weight = (strength * np.clip(mask, 0, 1) * front)[:, None].astype(np.float32)
-            color[:] += weight * (target.astype(np.float32) - color)
-
-        off = np.abs(across) - eye_x
-        blend(
-            1.2 - ((off - 0.12) / 0.28) ** 2 - ((v - 0.33) / 0.12) ** 2,
-            self.skin * np.array([1.0, 0.86, 0.86]),
-            0.35,
-        )
-        blend(1.6 - (off / 0.24) ** 2 - ((v - eye_y - 0.02) / 0.08) ** 2, self.skin * 0.86, 0.5)
-        eye = (off / 0.17) ** 2 + ((v - eye_y) / 0.034) ** 2
-        blend(2.5 * (1.15 - eye), np.array([226.0, 218, 212]), 0.85)
-        iris = (off / 0.085) ** 2 + ((v - eye_y) / 0.042) ** 2
-        blend(3 * (1.1 - iris), np.array(self.body.eyes) * 0.8)
-        lash = np.abs(v - eye_y - 0.036 + 0.6 * off * off) / 0.013
-        blend(np.where(np.abs(off) < 0.19, 1.6 - lash, 0), np.array([36.0, 28, 26]), 0.9)
-        brow = np.abs(v - eye_y - 0.115 + 1.1 * (off - 0.02) ** 2) / 0.016
-        blend(np.where(np.abs(off) < 0.20, 1.6 - brow, 0), 0.6 * self.hair + 12, 0.85)
-        lips = (across / 0.26) ** 2 + ((v - mouth_y) / 0.040) ** 2
-        blend(2.5 * (1.1 - lips), np.array(self.body.lips, float))
-        blend(
-            np.where(np.abs(across) < 0.24, 1.4 - np.abs(v - mouth_y) / 0.011, 0),
-            np.array(self.body.lips) * 0.6,
-            0.8,
-        )
-        return color
-
-
-def shade(
-    buffer: GBuffer, painter: Painter, scale: float, crotch: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Light what is in the buffer.
-
-    Args:
-        buffer: what is seen.
-        painter: the colours.
-        scale: pixels a body height in the buffer.
-        crotch: where the legs meet the trunk in the buffer, (x, y).
-
-    Returns:
-        (H, W, 4) float32: colour times coverage 0..255 and coverage 0..1; (H, W) uint8: part numbers.
+    Attributes:
+        texels: (N, 5) float32, all textures at all sizes, row by row.
+        places: (M, `LEVELS`, 3) int32: first texel, height, width.
+        values: (M, 12) float32: kind, tiled, scale, relief, roughness, specular, sheen, glitter, wrinkles,
+            folds a decimetre across and along, texels a unit of uv.
+        means: (M, 3) float32, mean colour.
     """
-    seen = buffer.surface > 0
-    picture = np.zeros((buffer.height, buffer.width, 4), np.float32)
-    parts = np.zeros((buffer.height, buffer.width), np.uint8)
-    iy, ix = np.nonzero(seen)
-    color, parts[iy, ix] = painter.albedo(buffer, iy, ix)
-    if painter.outfit.kind == "trousers":
-        _smooth_crotch(buffer, crotch, scale)
-    nx, ny, nz = buffer.nx[iy, ix], buffer.ny[iy, ix], buffer.nz[iy, ix]
-    lx, ly, lz = painter.studio.light
-    key = np.clip((nx * lx + ny * ly + nz * lz + 0.3) / 1.3, 0, 1)
-    sky = 0.5 - 0.5 * ny
-    grazing = 1 - np.clip(nz, 0, 1)
-    light = 0.40 + 0.16 * sky + 0.56 * key - 0.10 * grazing
-    occluded = _occlusion(buffer, seen, scale)[iy, ix]
-    light *= 1 - 0.42 * occluded
-    rim = 20 * np.clip(grazing - 0.55, 0, 1) * np.clip(0.5 - nx * np.sign(lx), 0, 1)
-    gloss = (buffer.surface[iy, ix] == SURFACE["hair"]) * np.clip(key - 0.72, 0, 1) * 90
-    color = color * light[:, None] + (rim + gloss)[:, None]
-    picture[iy, ix, :3] = np.clip(color, 0, 255)
-    picture[iy, ix, 3] = 1
-    return picture, parts
+
+    texels: np.ndarray
+    places: np.ndarray
+    values: np.ndarray
+    means: np.ndarray
 
 
-def _smooth_crotch(buffer: GBuffer, crotch: tuple[float, float], scale: float) -> None:
-    """Blur the normals of trousers where three parts meet, so that the cloth looks like one piece."""
-    x, y = crotch
-    box = buffer.clip_box(x - 0.13 * scale, x + 0.13 * scale, y - 0.12 * scale, y + 0.09 * scale)
-    if box is None:
+def pack_materials(materials: list[Material]) -> Materials:
+    """Put textures and their smaller copies into one array."""
+    texels, means = [], []
+    places = np.zeros((len(materials), LEVELS, 3), np.int32)
+    values = np.zeros((len(materials), 12), np.float32)
+    start = 0
+    for number, material in enumerate(materials):
+        texture = np.asarray(material.texture, np.float32)
+        means.append(texture[..., :3].reshape(-1, 3).mean(0))
+        values[number] = (
+            KINDS[material.kind], material.tiled, material.scale, material.relief, material.roughness,
+            material.specular, material.sheen, material.glitter, material.wrinkles, *material.wrinkle_scale,
+            material.scale * math.sqrt(texture.shape[0] * texture.shape[1]),
+        )  # fmt: skip
+        for level in range(LEVELS):
+            height, width = texture.shape[:2]
+            places[number, level] = start, height, width
+            texels.append(texture.reshape(-1, CHANNELS))
+            start += height * width
+            if min(height, width) > 1 and level < LEVELS - 1:
+                texture = _halve(texture)
+    return Materials(np.concatenate(texels), places, values, np.array(means, np.float32))
+
+
+def _halve(texture: np.ndarray) -> np.ndarray:
+    """Half the size; colours are weighted by opacity, so that hair keeps its colour at the edges."""
+    height, width = texture.shape[0] // 2 * 2, texture.shape[1] // 2 * 2
+    quads = texture[:height, :width].reshape(height // 2, 2, width // 2, 2, CHANNELS)
+    weight = quads[..., 3:4] + np.float32(1e-3)
+    half = quads.mean((1, 3))
+    half[..., :3] = (quads[..., :3] * weight).sum((1, 3)) / weight.sum((1, 3))
+    return half
+
+
+@njit
+def texel(texels, places, number, level, tiled, u, v, first_channel, last_channel, out):
+    """Bilinear sample of one size of a texture, some channels of it; v grows upward."""
+    first, height, width = places[number, level, 0], places[number, level, 1], places[number, level, 2]
+    x = u * width - 0.5
+    y = (1.0 - v) * height - 0.5
+    floor_x, floor_y = math.floor(x), math.floor(y)
+    fx, fy = x - floor_x, y - floor_y
+    x0, y0 = int(floor_x), int(floor_y)
+    x1, y1 = x0 + 1, y0 + 1
+    if tiled:
+        x0, x1, y0, y1 = x0 % width, x1 % width, y0 % height, y1 % height
+    else:
+        x0, x1 = min(max(x0, 0), width - 1), min(max(x1, 0), width - 1)
+        y0, y1 = min(max(y0, 0), height - 1), min(max(y1, 0), height - 1)
+    a, b = first + y0 * width + x0, first + y0 * width + x1
+    c, d = first + y1 * width + x0, first + y1 * width + x1
+    for k in range(first_channel, last_channel):
+        top = texels[a, k] * (1.0 - fx) + texels[b, k] * fx
+        bottom = texels[c, k] * (1.0 - fx) + texels[d, k] * fx
+        out[k] = top * (1.0 - fy) + bottom * fy
+
+
+@njit
+def sample_color(texels, places, values, number, size, u, v, out, spare):
+    """Red, green and blue of a texture at the size that suits `size`, uv units a pixel, into `out`."""
+    tiled = values[number, 1] > 0.5
+    scale = values[number, 2]
+    detail = math.log2(max(size * values[number, 11], 1e-6))
+    detail = min(max(detail, 0.0), LEVELS - 1.001)
+    level = int(detail)
+    part = detail - level
+    texel(texels, places, number, level, tiled, u * scale, v * scale, 0, 3, out)
+    if part > 0.1:
+        texel(texels, places, number, level + 1, tiled, u * scale, v * scale, 0, 3, spare)
+        for k in range(3):
+            out[k] += part * (spare[k] - out[k])
+
+
+@njit
+def relief(texels, places, values, number, size, u, v, spare):
+    """How much the height of a texture changes along u and v, over about a pixel."""
+    tiled = values[number, 1] > 0.5
+    scale = values[number, 2]
+    detail = math.log2(max(size * values[number, 11], 1e-6))
+    if detail > 3.0:  # finer than what is seen
+        return 0.0, 0.0
+    level = max(0, int(detail + 0.5))
+    step = 0.5 * size + 0.5 / values[number, 11]
+    texel(texels, places, number, level, tiled, u * scale, v * scale, 4, 5, spare)
+    here = spare[4]
+    texel(texels, places, number, level, tiled, (u + step) * scale, v * scale, 4, 5, spare)
+    du = spare[4] - here
+    texel(texels, places, number, level, tiled, u * scale, (v + step) * scale, 4, 5, spare)
+    return du, spare[4] - here
+
+
+@njit
+def hash_cell(i, j, seed):
+    """A number in 0..1 for a cell of a grid."""
+    h = (i * 374761393 + j * 668265263 + seed * 974634777) & 0x7FFFFFFF
+    h = ((h ^ (h >> 13)) * 1274126177) & 0x7FFFFFFF
+    return ((h ^ (h >> 16)) & 0xFFFF) / 65536.0
+
+
+@njit
+def value_noise(x, y):
+    """Smooth noise in 0..1 that changes over a length of 1."""
+    floor_x, floor_y = math.floor(x), math.floor(y)
+    fx, fy = x - floor_x, y - floor_y
+    fx, fy = fx * fx * (3.0 - 2.0 * fx), fy * fy * (3.0 - 2.0 * fy)
+    i, j = int(floor_x), int(floor_y)
+    top = hash_cell(i, j, 0) * (1.0 - fx) + hash_cell(i + 1, j, 0) * fx
+    bottom = hash_cell(i, j + 1, 0) * (1.0 - fx) + hash_cell(i + 1, j + 1, 0) * fx
+    return top * (1.0 - fy) + bottom * fy
+
+
+@njit
+def fold_height(u, v, across, along):
+    """Height of the cloth's fine folds at (u, v) decimetres, in 0..1: slanted, branching, of two sizes."""
+    bend = value_noise(0.9 * u, 0.9 * v)
+    x, y = u * across + 1.7 * bend, v * along + 1.1 * bend
+    ridge = 1.0 - abs(2.0 * value_noise(x, y) - 1.0)
+    return 0.62 * ridge * ridge + 0.38 * value_noise(2.3 * x + 0.7 * y, 1.9 * y - 0.5 * x)
+
+
+@njit
+def bend_normal(normal, frame, du, dv):
+    """Tilt `normal` (3,) by the slopes of a relief along the surface's u and v directions, `frame` (2, 3)."""
+    for k in range(3):
+        normal[k] -= du * frame[0, k] + dv * frame[1, k]
+    length = 1.0 / math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2 + 1e-12)
+    for k in range(3):
+        normal[k] *= length
+
+
+@njit
+def surface_frame(points, a, b, c, uv, t, frame):
+    """Unit directions in which u and v grow on triangle `t` with corners a, b, c into `frame` (2, 3)."""
+    du1, dv1 = uv[t, 1, 0] - uv[t, 0, 0], uv[t, 1, 1] - uv[t, 0, 1]
+    du2, dv2 = uv[t, 2, 0] - uv[t, 0, 0], uv[t, 2, 1] - uv[t, 0, 1]
+    det = du1 * dv2 - du2 * dv1
+    if abs(det) < 1e-12:
+        frame[0, 0], frame[0, 1], frame[0, 2] = 1.0, 0.0, 0.0
+        frame[1, 0], frame[1, 1], frame[1, 2] = 0.0, 1.0, 0.0
         return
-    cloth = np.isin(
-        buffer.surface[box], (SURFACE["trunk"], SURFACE["left_trouser"], SURFACE["right_trouser"])
-    )
-    weight = cloth.astype(np.float32)
-    size = max(3, int(round(0.045 * scale)) | 1)
-    count = np.maximum(cv2.blur(weight, (size, size)), 1e-3)
-    row = (np.arange(box[0].start, box[0].stop, dtype=np.float32)[:, None] - y) / scale
-    share = np.clip(np.minimum(row + 0.12, 0.09 - row) / 0.03, 0, 1) * cloth
-    for normal in (buffer.nx, buffer.ny, buffer.nz):
-        own = normal[box]
-        # What an earlier frame left where nothing is seen has weight 0.
-        own += share * (cv2.blur(own * weight, (size, size)) / count - own)
+    sign = 1.0 if det > 0.0 else -1.0
+    for row in range(2):
+        length = 1e-20
+        for k in range(3):
+            e1, e2 = points[b, k] - points[a, k], points[c, k] - points[a, k]
+            along = sign * ((dv2 * e1 - dv1 * e2) if row == 0 else (du1 * e2 - du2 * e1))
+            frame[row, k] = along
+            length += along * along
+        length = 1.0 / math.sqrt(length)
+        for k in range(3):
+            frame[row, k] *= length
 
 
-def _occlusion(buffer: GBuffer, seen: np.ndarray, scale: float) -> np.ndarray:
-    """How much each pixel lies behind its surroundings, 0..1: soft shadows where parts meet, from above."""
-    size = max(3, int(round(scale * 0.055)) | 1)
-    weight = seen.astype(np.float32)
-    depth = np.where(seen, buffer.z, 0)
-    anchor = (size // 2, min(size - 1, size // 2 + size // 4))
-    total = cv2.blur(depth, (size, size), anchor=anchor, borderType=cv2.BORDER_CONSTANT)
-    count = cv2.blur(weight, (size, size), anchor=anchor, borderType=cv2.BORDER_CONSTANT)
-    behind = total / np.maximum(count, 1e-6) - depth
-    return np.clip(behind / (0.05 * scale) - 0.06, 0, 1)
+@njit
+def shadow_at(shadow, x, y, depth, bias, radius):
+    """How much of the key light arrives: share of 16 places of the shadow map that are not nearer to it."""
+    height, width = shadow.shape
+    lit = 0.0
+    inverse, start = 1.0 / bias, 1.5 - depth / bias
+    for j in range(4):
+        for i in range(4):
+            column = int(x + (i - 1.5) * radius)
+            row = int(y + (j - 1.5) * radius)
+            if column < 0 or row < 0 or column >= width or row >= height:
+                lit += 1.0
+            else:
+                # Soft in depth too, so that no band shows where a surface turns away.
+                lit += min(max(shadow[row, column] * inverse + start, 0.0), 1.0)
+    return lit / 16.0
 
 
-def floor_shadow(
-    background: np.ndarray, feet: list[tuple[float, float]], middle: tuple[float, float], scale: float
-) -> np.ndarray:
-    """Darken the floor under the feet and, more softly, under the body.
+@njit
+def mirror_light(rx, ry, rz, rough, lights, ambient):
+    """What a shiny surface mirrors in the studio: a bright room, softboxes left and right, a dark gap."""
+    up = 0.5 + 0.5 * ry
+    room = (0.55 + 0.6 * up) * (ambient[1] + ambient[6])
+    strip = math.exp(-(((abs(rx) - 0.72) / (0.16 + 0.3 * rough)) ** 2)) * (0.5 + 0.5 * rz)
+    dark = math.exp(-(((abs(rx) - 0.35) / 0.22) ** 2)) * (1.0 - rough)
+    return room * (1.0 - 0.45 * dark) + 0.9 * strip * lights[0, 4]
 
-    Args:
-        background: (H, W, 3) float32.
-        feet: (x, y) of each foot on the floor, pixels.
-        middle: (x, y) of the floor under the body.
-        scale: pixels a body height.
+
+@njit
+def light_surface(kind, color, normal, view, values, number, shade, occlusion, lights, ambient, glint, out):
+    """Light one point.
+
+    `kind` is a number of `KINDS`, `color` the texture's there; `normal` and `view` (3,) are unit vectors, the
+    normal toward the viewer; `values[number]` belongs to the material. `shade` says how much of the key light
+    arrives, `occlusion` how open the surroundings are, `glint` scales highlights. `out` (3,) receives the
+    linear colour.
     """
-    height, width = background.shape[:2]
-    top = max(0, int(middle[1] - 0.16 * scale))
-    y = np.arange(top, height, dtype=np.float32)[:, None] + 0.5
-    x = np.arange(width, dtype=np.float32)[None, :] + 0.5
-    dark = np.zeros((height - top, width), np.float32)
-    for (cx, cy), rx, ry, strength in [(middle, 0.13, 0.030, 0.16), *((f, 0.048, 0.014, 0.34) for f in feet)]:
-        shape = ((x - cx) / (rx * scale)) ** 2 + ((y - cy) / (ry * scale)) ** 2
-        dark = 1 - (1 - dark) * (1 - strength * np.exp(-shape))
-    picture = background.copy()
-    picture[top:] *= (1 - dark)[:, :, None]
-    return picture
+    nx, ny, nz = normal[0], normal[1], normal[2]
+    facing = max(nx * view[0] + ny * view[1] + nz * view[2], 0.0)
+    rough, specular = values[number, 4], values[number, 5]
+    wrap0, wrap1, wrap2 = 0.06, 0.06, 0.06
+    if kind == SKIN:
+        wrap0, wrap1, wrap2 = 0.34, 0.17, 0.12
+    elif kind == STRANDS:
+        wrap0, wrap1, wrap2 = 0.3, 0.3, 0.3
+    up = 0.5 + 0.5 * ny
+    grazing = 1.0 - facing
+    edge = ambient[7] * grazing * grazing * (0.35 + 0.65 * up)
+    direct = ambient[6] * facing + edge
+    open0, open1, open2 = occlusion, occlusion, occlusion
+    if kind == SKIN:  # light that went through skin fills its creases with red
+        open0 = occlusion * (1.3 - 0.3 * occlusion)
+        open2 = occlusion * (0.95 + 0.05 * occlusion)
+    red = (ambient[0] * up + ambient[3] * (1.0 - up) + direct) * open0
+    green = (ambient[1] * up + ambient[4] * (1.0 - up) + direct) * open1
+    blue = (ambient[2] * up + ambient[5] * (1.0 - up) + direct) * open2
+    high = 0.0
+    alpha2 = max(rough, 0.06) ** 4
+    if kind == CLOTH:
+        alpha2 = min(2.2 * alpha2 + 0.01, 1.0)
+    for q in range(lights.shape[0]):
+        lx, ly, lz = lights[q, 0], lights[q, 1], lights[q, 2]
+        cosine = nx * lx + ny * ly + nz * lz
+        arrives = shade if q == 0 else 0.4 + 0.6 * occlusion
+        soft = 0.35 * lights[q, 6]  # a large lamp reaches round the form
+        g = max(0.0, (cosine + wrap1 + soft) / (1.0 + wrap1 + soft))
+        r, b = g, g
+        if kind == SKIN:
+            r = max(0.0, (cosine + wrap0 + soft) / (1.0 + wrap0 + soft))
+            b = max(0.0, (cosine + wrap2 + soft) / (1.0 + wrap2 + soft))
+        shade_red = arrives if kind != SKIN else arrives * (1.22 - 0.22 * arrives)
+        red += lights[q, 3] * r * shade_red
+        green += lights[q, 4] * g * arrives
+        blue += lights[q, 5] * b * arrives
+        if cosine > 0.0:
+            hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
+            length = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+            middle = max(0.0, (nx * hx + ny * hy + nz * hz) * length)
+            meets = (hx * view[0] + hy * view[1] + hz * view[2]) * length
+            wide = min(alpha2 + 0.02 * lights[q, 6], 1.0)
+            spread = middle * middle * (wide - 1.0) + 1.0
+            peak = wide / (math.pi * spread * spread + 1e-6)
+            fresnel = specular + (1.0 - specular) * (1.0 - meets) ** 5
+            visible = 0.25 / max(max(cosine, facing), 0.25)
+            high += lights[q, 4] * arrives * cosine * peak * fresnel * visible * 3.0
+    fresnel = specular + (1.0 - specular) * (1.0 - rough) * 0.6 * grazing**5
+    twice = 2.0 * (nx * view[0] + ny * view[1] + nz * view[2])
+    rx, ry, rz = twice * nx - view[0], twice * ny - view[1], twice * nz - view[2]
+    gloss = 1.0 - rough
+    if kind == SKIN:
+        gloss = 0.25
+    elif kind == CLOTH:  # threads scatter what a smooth surface would mirror
+        gloss *= 0.45
+    high += fresnel * gloss * 1.6 * mirror_light(rx, ry, rz, rough, lights, ambient) * (0.3 + 0.7 * occlusion)
+    high *= glint
+    sheen = values[number, 6] * grazing**3 * occlusion * 0.9
+    out[0] = color[0] * (red + sheen) + high + 0.15 * sheen * red
+    out[1] = color[1] * (green + sheen) + high + 0.15 * sheen * green
+    out[2] = color[2] * (blue + sheen) + high + 0.15 * sheen * blue
+
+
+@njit
+def eye_glint(normal, view, lights, out):
+    """The key light mirrored in a wet eye, added to `out` (3,)."""
+    hx, hy, hz = lights[0, 0] + view[0], lights[0, 1] + view[1], lights[0, 2] + view[2]
+    length = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+    middle = max(0.0, (normal[0] * hx + normal[1] * hy + normal[2] * hz) * length)
+    strength = min(1.0, max(0.0, (middle - 0.972) / 0.012)) * 0.75
+    for k in range(3):
+        out[k] += strength * (1.0 - min(out[k], 1.0))
+
+
+@njit
+def flake_glint(u, v, size, normal, view, lights, amount):
+    """How bright the sequins at (u, v) decimetres flash: each is a small mirror with a tilt of its own."""
+    total = 0.0
+    step = max(0.035, 0.9 * size)
+    i, j = int(math.floor(u / step)), int(math.floor(v / step))
+    tilt_x = (hash_cell(i, j, 1) - 0.5) * 0.9
+    tilt_y = (hash_cell(i, j, 2) - 0.5) * 0.9
+    nx, ny, nz = normal[0] + tilt_x, normal[1] + tilt_y, normal[2] + 0.3 * (tilt_x - tilt_y)
+    length = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz)
+    for q in range(lights.shape[0]):
+        hx, hy, hz = lights[q, 0] + view[0], lights[q, 1] + view[1], lights[q, 2] + view[2]
+        half = length / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+        middle = max(0.0, (nx * hx + ny * hy + nz * hz) * half)
+        total += lights[q, 4] * middle ** (14.0 + 50.0 * (1.0 - lights[q, 6]))
+    return amount * total * (0.15 + 4.0 * hash_cell(i, j, 3) ** 4)
+
+
+@njit
+def paint(texels, places, values, number, u, v, size, normal, view, frame, shade, occlusion, lights, ambient,
+          color, spare, out):  # fmt: skip
+    """Colour of one point of a surface that is not hair.
+
+    `u`, `v` are the surface's coordinates, `size` how much they change from pixel to pixel; `frame` (2, 3)
+    has the directions of u and v; `color` and `spare` (5,) are overwritten.
+    """
+    kind = int(values[number, 0])
+    sample_color(texels, places, values, number, size, u, v, color, spare)
+    if values[number, 3] > 0.0:
+        du, dv = relief(texels, places, values, number, size, u, v, spare)
+        bend_normal(normal, frame, values[number, 3] * du, values[number, 3] * dv)
+    if values[number, 8] > 0.0:
+        here = fold_height(u, v, values[number, 9], values[number, 10])
+        du = fold_height(u + 0.04, v, values[number, 9], values[number, 10]) - here
+        dv = fold_height(u, v + 0.04, values[number, 9], values[number, 10]) - here
+        bend_normal(normal, frame, values[number, 8] * 2.2 * du, values[number, 8] * 2.2 * dv)
+        occlusion *= 1.0 - 0.22 * values[number, 8] * (1.0 - here)
+    glint = 1.0
+    flash = 0.0
+    if values[number, 7] > 0.0:
+        flash = flake_glint(u, v, size, normal, view, lights, values[number, 7])
+        for k in range(3):  # what does not flash mirrors the dark
+            color[k] *= 1.0 - 0.45 * values[number, 7] * (1.0 - min(flash, 1.0))
+    facing = normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2]
+    if facing < 0.05:  # the relief does not turn what is seen away from the viewer
+        for k in range(3):
+            normal[k] += (0.05 - facing) * view[k]
+    if kind == EYE:  # lids and lashes keep light off it
+        shade, occlusion = 0.6 * shade, 0.6 * occlusion
+    light_surface(kind, color, normal, view, values, number, shade, occlusion, lights, ambient, glint, out)
+    if kind == EYE:
+        eye_glint(normal, view, lights, out)
+    if flash > 0.0:
+        flash *= 0.35 + 0.65 * shade
+        for k in range(3):
+            out[k] += flash * (0.25 + 0.75 * color[k])
+
+
+@njit
+def light_vertices(vertices, normals, tangents, strands, light_points, shadow, radius, lights, ambient,
+                   camera, out):  # fmt: skip
+    """Light hair or lace at its vertices.
+
+    `vertices`, `normals` and `tangents` (V, 3) are in the world, tangents along the strands; with `strands`
+    it is hair, which shines along its length. `light_points` (V, 3) are places in the map `shadow`, `radius`
+    that of its softness in its pixels; `camera` (3,) is the camera's position. `out` (V, 5) receives the
+    factors of the colour and a white and a tinted highlight.
+    """
+    view = np.empty(3, np.float32)
+    dim, wrap = (0.85, 0.3) if strands else (1.0, 0.12)
+    for i in range(vertices.shape[0]):
+        for k in range(3):
+            view[k] = camera[k] - vertices[i, k]
+        length = 1.0 / math.sqrt(view[0] ** 2 + view[1] ** 2 + view[2] ** 2)
+        for k in range(3):
+            view[k] *= length
+        nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
+        inside = 1.0
+        if nx * view[0] + ny * view[1] + nz * view[2] < 0:
+            nx, ny, nz, inside = -nx, -ny, -nz, (0.7 if strands else 0.9)
+        shade = shadow_at(shadow, light_points[i, 0], light_points[i, 1], light_points[i, 2], 0.25, radius)
+        up = 0.5 + 0.5 * ny
+        facing = max(nx * view[0] + ny * view[1] + nz * view[2], 0.0)
+        around = ambient[6] * facing + ambient[7] * (1.0 - facing) ** 2
+        for k in range(3):
+            out[i, k] = (ambient[k] * up + ambient[3 + k] * (1.0 - up) + around) * inside * dim
+        sharp, broad = 0.0, 0.0
+        for q in range(lights.shape[0]):
+            lx, ly, lz = lights[q, 0], lights[q, 1], lights[q, 2]
+            cosine = nx * lx + ny * ly + nz * lz
+            arrives = (shade if q == 0 else 0.8) * inside
+            for k in range(3):
+                out[i, k] += lights[q, 3 + k] * max(0.0, (cosine + wrap) / (1.0 + wrap)) * arrives * dim
+            if not strands:
+                continue
+            hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
+            length = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+            along = (tangents[i, 0] * hx + tangents[i, 1] * hy + tangents[i, 2] * hz) * length
+            # The scales of a hair tilt its two highlights toward root and tip (Kajiya and Kay, Marschner).
+            first, second = along + 0.10, along - 0.16
+            gate = max(0.0, min(1.0, (cosine + 0.25) / 0.6)) * arrives * lights[q, 4]
+            sharp += gate * math.sqrt(max(0.0, 1.0 - first * first)) ** 90
+            broad += gate * math.sqrt(max(0.0, 1.0 - second * second)) ** 18
+        out[i, 3], out[i, 4] = sharp, broad

@@ -199,6 +199,20 @@ def write_wide_video(root: Path) -> None:
             picture(str(path), 32, 64)(root)
 
 
+def test_frames_that_the_vae_cannot_encode_are_named_until_they_are_projected(root: Path) -> None:
+    for name in "abc":
+        for kind in ("fashion_crop", "fashion_poses"):
+            for path in (root / kind / name).iterdir():
+                picture(str(path), 35, 17)(root)
+    (message,) = check(root).problem_kinds["size of frames"]
+    assert "17 x 35 pixels" in message and "--height 32 --width 16" in message
+    for name in "abc":
+        write_latents(root / "latents", name)
+    assert "size of frames" not in check(root, latents_dir=root / "latents").problem_kinds
+    report = check_dataset(root, NUM_FRAMES, progress=False, size_multiple=1)
+    assert "size of frames" not in report.problem_kinds
+
+
 def test_all_problems_are_collected(root: Path) -> None:
     write_line("train", "a", "nothing")(root)
     cut("fashion_crop/a/001.png")(root)

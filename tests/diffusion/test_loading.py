@@ -10,8 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from diffusion.latents import load_tiny_decoder, load_vae
+from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import load_text_encoder
 from models import load_denoiser
+from models.loading import ALIGNMENT
 from tests.toys import tiny_decoder
 from utils.errors import UserError
 
@@ -110,3 +112,18 @@ def test_weights_stored_in_half_precision_are_loaded_in_single(model_dir: Path) 
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.pth").write_bytes(content)
     assert "model.pth" in message_of(lambda: load_denoiser(tmp_path / "model.pth"))
+
+
+def test_weights_lie_where_torch_would_put_them(tiny_pipeline_dir: Path, tmp_path: Path) -> None:
+    tiny_decoder(4).save_pretrained(tmp_path / "taesd")
+    pipeline = X2FashionPipeline.from_pretrained(tiny_pipeline_dir)
+    modules = {
+        "vae": load_vae(tiny_pipeline_dir / "vae"),
+        "tiny decoder": load_tiny_decoder(tmp_path / "taesd"),
+        "text encoder": load_text_encoder(tiny_pipeline_dir / "text_encoder")[1],
+        "denoiser": load_denoiser(tiny_pipeline_dir),
+        **{f"pipeline's {name}": getattr(pipeline, name) for name in ("vae", "denoiser", "text_encoder")},
+    }
+    for name, module in modules.items():
+        for tensor in (*module.parameters(), *module.buffers()):
+            assert tensor.data_ptr() % ALIGNMENT == 0, name

@@ -143,6 +143,11 @@ def test_training_learns_writes_and_repeats(rendered_dir: Path, tmp_path: Path) 
     assert metrics["settings"]["max_train_steps"] == 12
     assert 0 < metrics["test"]["joint_error"] < 40
     load_detector(tmp_path / "a.safetensors")
+    before = (tmp_path / "a.safetensors").read_bytes()
+    with pytest.raises(UserError, match="exists; give another --output_path"):
+        train_keypoint_detector.main(config)
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    assert train_keypoint_detector.Config().output_path.parts[0] == "runs"
 
 
 def test_examples_are_read_at_the_detectors_size(rendered_dir: Path) -> None:

@@ -28,6 +28,7 @@ from tests.train_toys import (
 from utils.checkpoint import list_checkpoints
 from utils.distributed import World
 from utils.errors import UserError
+from utils.files import locked_folder
 
 ALONE = World(0, 1, torch.device("cpu"))
 METHODS = ("consistency", "progressive")
@@ -219,6 +220,12 @@ def test_a_users_mistake_is_one_line(shared, tmp_path, changes, message) -> None
         distilled(shared, tmp_path / "run", **changes)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_another_run_writes_into_is_refused(shared, tmp_path) -> None:
+    with locked_folder(tmp_path / "checkpoint"):
+        done = run(flags(shared | {"output_dir": tmp_path}))
+    assert done.returncode == 2 and "another process writes into" in done.stderr
 
 
 def test_another_run_or_teacher_is_refused(shared, straight, make_tiny_pipeline, tmp_path) -> None:

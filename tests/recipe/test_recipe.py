@@ -13,18 +13,25 @@ import evaluate
 import inference
 import project_latent_space
 import train
+from data.annotations import load_annotations
+from data.frames import read_frames
 from data.latents import LatentVideo
 from data.synthetic.__main__ import Config as SyntheticConfig
 from data.synthetic.__main__ import main as render
 from diffusion.latents import decode_latents, encode_images, load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import encode_prompts, load_text_encoder
+from generation.loading import load_pipeline
+from generation.settings import ModelSettings
+from generation.streaming import stream_frames
+from generation.video import clip_seed
 from models.autoencoder import ReferenceAutoencoderKL
 from recipe import export_model, predict_latents, teaser, train_decoder, train_text_encoder, train_vae
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
 from utils.video import read_video
+from warping.joints import load_joints
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +183,42 @@ def test_a_decoder_learns_on_the_latents_that_a_model_predicts(runs: Path, tmp_p
     error = (predicted - true).abs().mean((1, 2, 3))
     assert error[0] < 0.05 < error[1:].min()  # the photo is given
     written = path.stat().st_mtime_ns
-    predict_latents.main(predict_latents.Config(output_dir=tmp_path, **settings))
+    predict_latents.main(predict_latents.Config(output_dir=tmp_path, num_inference_steps=1, **settings))
     assert path.stat().st_mtime_ns == written
+    for change in ({"num_inference_steps": 2}, {"seed": 1}, {"dtype": "bfloat16"}):
+        predict_latents.main(predict_latents.Config(output_dir=tmp_path, **settings, **change))
+        again = LatentVideo(path).latents([0, 1, 2, 3])
+        assert not torch.equal(again, predicted), change
+        predicted = again
     config = decoder_config(runs, "mended", latents=(runs / "latents", tmp_path), temporal_weight=1.0)
     frames = train_decoder.DecoderDataset(config, "train", config.latents)[0]
     assert torch.equal(frames.weight.flatten(1).amax(1), torch.full((2,), 4.0))
     assert len(train_decoder.DecoderDataset(config, "train", config.latents)) == 1
     train_decoder.main(config)
+
+
+def test_predicted_latents_are_those_of_the_video_that_inference_makes(runs: Path, tmp_path: Path) -> None:
+    common = {"pretrained_model": runs / "model", "dtype": "float32", "device": "cpu"}
+    predict_latents.main(
+        predict_latents.Config(dataset=runs / "data", output_dir=tmp_path, max_clips=1, **common)
+    )
+    (path,) = tmp_path.iterdir()
+    (segment,) = (s for s in load_annotations(runs / "data", "train") if s.name == path.stem)
+    pipeline = load_pipeline(ModelSettings(**common), torch.device("cpu"))
+    decoded = pipeline.decode(LatentVideo(path).latents(range(4)).movedim(0, 1)[None], None, None)
+    poses_dir = runs / "data" / "fashion_poses" / path.stem
+    for seed, is_same in ((0, True), (1, False)):
+        frames = stream_frames(
+            pipeline,
+            read_frames(runs / "data" / "fashion_crop" / path.stem, [0])[0],
+            read_frames(poses_dir),
+            segment.text,
+            seed=clip_seed(seed, path.stem),
+            joints=load_joints(poses_dir, 4),
+        )
+        made = torch.from_numpy(np.concatenate(list(frames))).permute(3, 0, 1, 2) / 127.5 - 1
+        error = (decoded[0] - made).abs().mean()  # latents on disk have half precision
+        assert (error < 0.01) == is_same, (seed, error)
 
 
 def test_a_steady_error_of_the_decoder_does_not_flicker() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import UserError
-from utils.files import atomic_folder, atomic_path, read_json, write_json
+from utils.files import atomic_folder, atomic_path, locked_folder, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -64,3 +64,34 @@ def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path: Path) -> None:
         raise RuntimeError
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_locked_folder_is_refused_to_others_and_free_again_later(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoint"
+    with locked_folder(folder):
+        (folder / "weights").write_text("")
+        with pytest.raises(UserError, match="another process writes into"), locked_folder(folder):
+            pass
+    with locked_folder(folder):
+        pass
+    assert (folder / "weights").is_file()
+
+
+def test_a_locked_folder_that_nothing_was_written_into_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), locked_folder(tmp_path / "run" / "checkpoint"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with locked_folder(tmp_path / "mine" / "checkpoint"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"] and list((tmp_path / "mine").iterdir()) == []
+    with (
+        pytest.raises(UserError, match="cannot write into"),
+        locked_folder(write_file(tmp_path / "file") / "x"),
+    ):
+        pass
+
+
+def write_file(path: Path) -> Path:
+    path.write_text("")
+    return path

@@ -1,0 +1,326 @@
+"""What is worn: a dress, or a top with trousers or a skirt, and shoes; in a fashion shop's proportions."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from data.synthetic import fabrics
+from data.synthetic.fabrics import Cloth, choose, sample_cloth
+from data.synthetic.garments import (
+    SHOULDER_TIP,
+    SLEEVES,
+    Fit,
+    Neckline,
+    cut_mesh,
+    cut_top,
+    cut_trousers,
+    fabric_coordinates,
+    hung_trunk,
+    person_height,
+    top_shape,
+    trousers_shape,
+)
+from data.synthetic.mesh import SkinnedMesh
+from data.synthetic.person import Person
+from data.synthetic.rig import BONE
+from data.synthetic.shoes import Shoes, sample_shoes
+from data.synthetic.skirt import Skirt
+from data.synthetic.tights import Places, Tights, measure_trunk, on_skin, tights, vertex_normals
+
+KINDS = {
+    "woman": {"dress": 5.5, "top_skirt": 1.5, "top_trousers": 3.0},
+    "man": {"top_trousers": 1.0},
+}
+EDGE, PRESS = 0.12, 0.09
+"""How far the skin reaches under the edges of cloth, and how deep cloth presses into it, in dm."""
+DRESS_CUTS = {
+    "sheath": dict(flare=0.0, fullness=1.02, taper=0.06), "shift": dict(flare=0.05, fullness=1.02, taper=0.0),
+    "a_line": dict(flare=0.22, fullness=1.06, taper=0.0), "flared": dict(flare=0.42, fullness=1.25, taper=0.0),
+    "gathered": dict(flare=0.12, fullness=1.5, taper=0.0),
+}  # fmt: skip
+"""Cut of a skirt -> how it is cut, as `Skirt` takes it."""
+LENGTHS = {"mini": -2.2, "above_knee": -3.0, "knee": -3.8, "midi": -5.3, "maxi": -7.2}
+"""Length of a skirt -> height of its hem on the base mesh, in dm."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Outfit:
+    """Everything one person wears.
+
+    Attributes:
+        parts: name in `PARTS` -> description.
+        heel: dm that the shoe's heel is above the ball of the foot.
+        sole: dm under the ball of the foot.
+        meshes: what follows the bones.
+        skirts: what is simulated.
+        hidden: (T,) bool, triangles of the body that need not be drawn.
+        covered: (T,) bool, triangles of the body that must not be seen.
+        body_rest: (V, 3) float32 rest vertices of the body: a little slimmer under cloth, so that skin never comes
+            through it.
+        sections: (n, 3) rest height, half width and half depth of the dressed trunk, heights rising, in dm.
+    """
+
+    parts: dict[str, dict]
+    heel: float
+    sole: float
+    meshes: list[SkinnedMesh]
+    skirts: list[Skirt]
+    hidden: np.ndarray
+    covered: np.ndarray
+    body_rest: np.ndarray
+    sections: np.ndarray
+
+    def description(self) -> dict[str, dict]:
+        """Part name -> kind, colours and pattern, for the clip's JSON."""
+        return self.parts
+
+
+class _Wardrobe:
+    """Collects what one person puts on."""
+
+    def __init__(self, rng: np.random.Generator, person: Person):
+        self.rng, self.person = rng, person
+        shell = tights()
+        points = shell.place(person.vertices)[shell.arm < 0.1]
+        self.hips = float(person.heads[BONE["upperleg01.L"]][1])
+        self.trunk = measure_trunk(points, self.hips - 1.2, float(person.heads[BONE["neck01"]][1]) - 0.4)
+        self.woman = person.gender == "woman"
+        self.parts: dict[str, dict] = {}
+        self.meshes: list[SkinnedMesh] = []
+        self.skirts: list[Skirt] = []
+        self.under = np.full(len(person.meshes[0].rest), -9.0, np.float32)
+        self.shoes: Shoes
+
+    def shell(
+        self, part: str, shape: np.ndarray, cut: Callable[[Tights | Places], np.ndarray], cloth: Cloth
+    ) -> None:
+        """Put on a garment with the shape of the tights, cut as `cut` says."""
+        uv = fabric_coordinates(shape, self.person, self.trunk)
+        mesh = cut_mesh(part, part, shape, cut(tights()), uv, cloth.material())
+        self.meshes.append(mesh)
+        if not mesh.blended:
+            self.under = np.maximum(self.under, cut(on_skin()))
+
+    def dress(self) -> None:
+        rng = self.rng
+        cut = choose(rng, {"sheath": 3, "shift": 2, "a_line": 3, "flared": 2, "gathered": 1.5})
+        cloth = sample_cloth(rng, DRESS_FABRICS, plain=0.62)
+        length = choose(rng, {"mini": 1, "above_knee": 3.5, "knee": 3, "midi": 1.5, "maxi": 1})
+        waist = float(rng.uniform(2.2, 2.7))
+        neckline, back, sleeve, strap = self._neck()
+        fit = Fit(
+            offset=0.02, hang=0.9 if cut == "shift" else 0.0, sleeve_ease=float(rng.uniform(0.02, 0.25))
+        )
+
+        def cut_bodice(on: Tights | Places) -> np.ndarray:
+            return cut_top(on, neckline, back, SLEEVES[sleeve], strap, waist - 0.25)
+
+        self.shell("dress", top_shape(self.person, self.trunk, fit), cut_bodice, cloth)
+        self._skirt("dress", "dress_skirt", cloth, cut, waist, LENGTHS[length], fit)
+        self.parts["dress"] = {
+            "kind": "dress", **cloth.description(), "cut": cut, "length": length, "neckline": neckline.shape,
+            "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
+        }  # fmt: skip
+        self.shoes = sample_shoes(rng, self.person, dressy=True)
+
+    def top_skirt(self) -> None:
+        rng = self.rng
+        cut = choose(rng, {"sheath": 3, "a_line": 3, "flared": 2, "gathered": 1.5})
+        cloth = sample_cloth(rng, SKIRT_FABRICS, plain=0.6)
+        length = choose(rng, {"mini": 1.5, "above_knee": 3, "knee": 3, "midi": 2, "maxi": 1})
+        waist = float(rng.uniform(1.9, 2.5))
+        self._top(hem=waist - 0.4, fit=Fit())
+        self._skirt("lower", "skirt", cloth, cut, waist, LENGTHS[length], Fit(offset=0.02))
+        self.parts["lower"] = {"kind": "skirt", **cloth.description(), "cut": cut, "length": length}
+        self.shoes = sample_shoes(rng, self.person, dressy=True)
+
+    def top_trousers(self) -> None:
+        rng = self.rng
+        cuts = {"skinny": 3, "slim": 2, "straight": 2, "bootcut": 1, "wide": 1.5} if self.woman else {
+            "slim": 3, "straight": 3, "skinny": 0.7}  # fmt: skip
+        cut = choose(rng, cuts)
+        cloth = sample_trouser_cloth(rng)
+        waist = float(rng.uniform(1.2, 2.2) if self.woman else rng.uniform(1.0, 1.5))
+        cuff = float(rng.choice([-7.75, -7.5, -7.0, -3.0], p=[0.5, 0.3, 0.15, 0.05]))
+        tucked = rng.random() < 0.35
+        legs = trousers_shape(self.person, self.trunk, cut, -0.02)
+        self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
+        if tucked:
+            self._top(hem=waist - 0.3, fit=Fit())
+        else:
+            hang = float(rng.uniform(0.3, 1.0))
+            fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
+            self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit)
+        self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
+        self.shoes = sample_shoes(rng, self.person, dressy=False)
+
+    def _top(self, hem: float, fit: Fit) -> None:
+        cloth = sample_cloth(self.rng, TOP_FABRICS, plain=0.55)
+        neckline, back, sleeve, strap = self._neck()
+
+        def cut(on: Tights | Places) -> np.ndarray:
+            return cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
+
+        self.shell("top", top_shape(self.person, self.trunk, fit), cut, cloth)
+        self.parts["top"] = {
+            "kind": "top", **cloth.description(), "neckline": neckline.shape,
+            "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
+        }  # fmt: skip
+
+    def _neck(self) -> tuple[Neckline, Neckline, str, float]:
+        """Necklines in front and behind, sleeve, half width at the shoulder."""
+        rng = self.rng
+        if not self.woman:
+            front = Neckline(
+                shape=choose(rng, {"round": 3, "v": 1}), depth=float(rng.uniform(0.1, 0.5)), width=0.8
+            )
+            return (
+                front,
+                Neckline(shape="round", depth=-0.2, width=0.85),
+                choose(rng, {"short": 3, "long": 3}),
+                1.3,
+            )
+        shape = choose(rng, {"round": 4, "v": 3, "square": 1, "boat": 1.5, "high": 1, "strapless": 0.5})
+        sleeve = choose(
+            rng, {"none": 5, "cap": 1.5, "short": 2, "elbow": 0.7, "three_quarter": 1, "long": 1.5}
+        )
+        depth, width = float(rng.uniform(0.2, 1.1)), float(rng.uniform(0.65, 1.0))
+        if shape == "v":
+            depth = float(rng.uniform(0.8, 1.7))
+        if shape == "boat":
+            depth, width = 0.05, 1.12
+        if shape == "strapless":
+            return (
+                Neckline(shape=shape, depth=0, width=0),
+                Neckline(shape=shape, depth=0, width=0),
+                "none",
+                1.2,
+            )
+        strap = float(rng.uniform(max(width + 0.14, 0.95), SHOULDER_TIP)) if width < 1.1 else SHOULDER_TIP
+        behind = Neckline(shape="round", depth=-0.25, width=min(width, 0.85))
+        if shape in ("boat", "high"):
+            behind = dataclasses.replace(behind, width=width)
+        if rng.random() < 0.22:
+            behind = Neckline(
+                shape=choose(rng, {"round": 2, "v": 2}), depth=float(rng.uniform(1, 2.3)), width=width
+            )
+        if shape == "high":
+            behind = Neckline(shape="high", depth=0, width=0)
+        return Neckline(shape=shape, depth=depth, width=width), behind, sleeve, strap
+
+    def _skirt(
+        self, part: str, name: str, cloth: Cloth, cut: str, waist: float, hem: float, fit: Fit
+    ) -> None:
+        rng = self.rng
+        shape = DRESS_CUTS[cut]
+        soft = {"satin": 0.1, "chiffon": 0.05, "jersey": 0.15, "wool": 0.7, "tweed": 0.8, "denim": 0.8}
+        lower = person_height(hem + float(rng.uniform(-0.2, 0.2)), self.person)
+        skirt = Skirt(
+            self.person,
+            hung_trunk(self.trunk, self.person, fit.hang),
+            name=name,
+            part=part,
+            material=cloth.material(),
+            waist=person_height(waist, self.person),
+            hem=lower,
+            flare=shape["flare"] * float(rng.uniform(0.8, 1.2)),
+            fullness=shape["fullness"],
+            taper=shape["taper"],
+            stiffness=soft.get(cloth.fabric, 0.35),
+            offset=max(fit.offset, 0) + 0.03,
+            rng=rng,
+        )
+        self.skirts.append(skirt)
+
+    def finish(self) -> Outfit:
+        body = self.person.meshes[0]
+        under = np.maximum(self.under, self._skirts_cover())
+        self.parts["shoes"] = self.shoes.description()
+        inside = (under[body.triangles] > EDGE).all(1)
+        return Outfit(
+            parts=self.parts,
+            heel=self.shoes.heel,
+            sole=self.shoes.sole,
+            meshes=[*self.meshes, *self.shoes.meshes],
+            skirts=self.skirts,
+            hidden=inside | self.shoes.covered,
+            covered=inside | self.shoes.covered,
+            body_rest=self._pressed(under),
+            sections=self._sections(),
+        )
+
+    def _pressed(self, under: np.ndarray) -> np.ndarray:
+        body = self.person.meshes[0]
+        normals = vertex_normals(np.ascontiguousarray(body.rest), body.triangles)
+        depth = PRESS * np.clip(under / 0.25 + 0.7, 0, 1)
+        return (body.rest - depth[:, None] * normals).astype(np.float32)
+
+    def _skirts_cover(self) -> np.ndarray:
+        """(V,) how far inside skirts the skin's vertices are."""
+        y = self.person.meshes[0].rest[:, 1]
+        depth = np.full(len(y), -9.0, np.float32)
+        for skirt in self.skirts:
+            if not skirt.mesh.blended:
+                inside = np.minimum(float(skirt.rest[0, 0, 1]) - y, y - skirt.hem - 1.0)
+                depth = np.maximum(depth, np.where(on_skin().arm < 0.1, inside, -9))
+        return depth
+
+    def _sections(self) -> np.ndarray:
+        """Half width and depth of the trunk and what hangs around it."""
+        trunk, quarter = self.trunk, self.trunk.radius.shape[1] // 4
+        depth = 0.5 * (trunk.radius[:, 0] + trunk.radius[:, 2 * quarter])
+        rows = np.stack([trunk.heights, trunk.radius[:, quarter], depth], axis=1)
+        rows[:, 1:] += 0.06
+        for skirt in self.skirts:
+            rest = skirt.rest[::-1]
+            extent = np.stack(
+                [rest[:, 0, 1], np.abs(rest[..., 0]).max(1), np.ptp(rest[..., 2], axis=1) / 2], axis=1
+            )
+            below, above = extent[extent[:, 0] < rows[0, 0]], rows
+            for column in (1, 2):
+                wide = np.interp(above[:, 0], extent[:, 0], extent[:, column])
+                inside = above[:, 0] <= extent[-1, 0]
+                above[inside, column] = np.maximum(above[inside, column], wide[inside])
+            rows = np.concatenate([below, above])
+        return rows
+
+
+DRESS_FABRICS = {
+    "crepe": 4, "cotton": 3, "jersey": 3, "satin": 1.2, "chiffon": 1.5, "lace": 1, "sequins": 0.6, "velvet": 0.6,
+    "linen": 0.7, "tweed": 0.5, "wool": 0.6, "denim": 0.4,
+}  # fmt: skip
+TOP_FABRICS = {
+    "cotton": 4,
+    "jersey": 4,
+    "crepe": 2,
+    "chiffon": 1,
+    "satin": 1,
+    "knit": 2,
+    "linen": 0.6,
+    "lace": 0.4,
+}
+SKIRT_FABRICS = {"cotton": 3, "crepe": 3, "denim": 1.2, "wool": 1, "tweed": 0.7, "satin": 0.8, "leather": 0.6}
+
+
+def sample_trouser_cloth(rng: np.random.Generator) -> Cloth:
+    """Draw the cloth of trousers: denim most of all, hardly ever printed."""
+    if rng.random() < 0.45:
+        colors = ("navy", "navy", "black", "charcoal", "sky", "white", "grey")
+        cloth = sample_cloth(rng, {"denim": 1}, plain=1, colors=colors)
+        if rng.random() < 0.6:
+            blue = tuple(int(v) for v in np.array([70, 95, 140]) * rng.uniform(0.5, 1.6))
+            cloth = dataclasses.replace(cloth, color=blue)
+        return cloth
+    plain = 0.88
+    return sample_cloth(rng, {"cotton": 3, "crepe": 2, "wool": 1, "linen": 1, "leather": 0.4}, plain=plain)
+
+
+def sample_outfit(rng: np.random.Generator, person: Person) -> Outfit:
+    """Draw an outfit that suits a person."""
+    wardrobe = _Wardrobe(rng, person)
+    getattr(wardrobe, choose(rng, KINDS[person.gender]))()
+    return wardrobe.finish()
+
+
+__all__ = ["Outfit", "fabrics", "sample_outfit"]

@@ -1,0 +1,386 @@
+"""Skirts as cloth: a grid of points held at the waist, simulated over the legs.
+
+Extended position-based dynamics with many small steps (Macklin et al., "Small Steps in Physics Simulation", 2019).
+"""
+
+import numpy as np
+
+from data.synthetic.assets import heaviest
+from data.synthetic.compiled import njit
+from data.synthetic.mesh import PARTS, Material, Mesh
+from data.synthetic.person import Person
+from data.synthetic.rig import BONE, skin
+from data.synthetic.tights import Trunk, head_of, tights
+
+NUM_COLUMNS = 96
+ROW_HEIGHT = 0.2
+SUBSTEPS = 14
+SETTLE_SECONDS = 1.2
+THICKNESS = 0.06
+GRAVITY = 98.0
+LEG_PLACES = (0.12, 0.5, 1.0, 1.35, 2.0)
+"""Where the colliders of a leg are measured: 0 is the hip, 1 the knee, 2 the ankle."""
+
+
+class Skirt:
+    """One skirt on one person.
+
+    Attributes:
+        mesh: the surface; `settle` and `step` give its vertices.
+        base_hem: rest height of the hem in dm.
+    """
+
+    mesh: Mesh
+
+    def __init__(
+        self,
+        person: Person,
+        trunk: Trunk,
+        *,
+        name: str,
+        part: str,
+        material: Material,
+        waist: float,
+        hem: float,
+        flare: float,
+        fullness: float,
+        taper: float,
+        stiffness: float,
+        offset: float,
+        rng: np.random.Generator,
+    ):
+        """Cut a skirt.
+
+        Args:
+            person: who wears it.
+            trunk: her outline, as `measure_trunk` gives it.
+            name: of the mesh.
+            part: of `PARTS`.
+            material: of the fabric.
+            waist: rest height of its upper edge in dm.
+            hem: of its lower edge.
+            flare: how much the radius grows, dm a dm of length below the hips.
+            fullness: length of the cloth around over that of the outline at the hem; above 1 it falls in folds.
+            taper: how much the radius shrinks from hips to hem, as a share.
+            stiffness: against bending, 0 to 1.
+            offset: of the waist from the skin, in dm.
+            rng: draws the folds.
+        """
+        self.person = person
+        self.hem = hem
+        self.stiffness = stiffness
+        hips = float(head_of("upperleg01.L", person.heads)[1]) - 0.25
+        count = max(8, round((waist - hem) / ROW_HEIGHT) + 1)
+        heights = np.linspace(waist, hem, count)
+        self.angles = np.arange(NUM_COLUMNS) * (2 * np.pi / NUM_COLUMNS)
+        draped = trunk.draped(waist, hips)
+        rows = np.maximum(heights, hips)
+        radius = np.stack([draped.at(np.full(NUM_COLUMNS, y), self.angles) for y in rows]) + offset
+        drop = np.clip((waist - heights) / max(waist - hips, 0.1), 0, 1)[:, None]
+        below = np.maximum(hips + 0.6 * (waist - hips) - heights, 0)[:, None]
+        radius = radius + flare * below + 0.04 * drop
+        fall = np.clip((hips - heights) / max(hips - hem, 0.1), 0, 1)[:, None]
+        radius = radius * (1 - taper * fall)
+        depth = np.interp(rows, draped.heights, draped.depth)
+        self.rest = np.stack(
+            [
+                radius * np.sin(self.angles),
+                np.repeat(heights[:, None], NUM_COLUMNS, 1),
+                depth[:, None] + radius * np.cos(self.angles),
+            ],
+            axis=-1,
+        ).astype(np.float64)
+        gather = np.clip((waist - heights) / max(0.35 * (waist - hem), 0.5), 0, 1)[:, None]
+        self.full = 1 + (fullness - 1) * gather * np.ones_like(radius)
+        self.folds = self._draw_folds(fullness, rng) * gather
+        self._measure(radius)
+        firm = heights >= hips - 0.3
+        self._hang(heights, int(firm.sum()))
+        body = np.stack([draped.at(np.full(NUM_COLUMNS, y), self.angles) for y in rows[firm]]) + 0.01
+        scale = (body / radius[firm])[..., None]
+        axis = np.stack([0 * rows[firm], heights[firm], depth[firm]], axis=-1)[:, None]
+        self.floor = axis + (self.rest[firm] - axis) * scale
+        self._colliders = _leg_colliders(person)
+        self.mesh = self._surface(name, part, material, waist)
+        self.places = self.velocities = np.zeros(0)
+
+    def _draw_folds(self, fullness: float, rng: np.random.Generator) -> np.ndarray:
+        waves = np.zeros(NUM_COLUMNS)
+        first = int(rng.integers(7, 11)) if fullness > 1.1 else int(rng.integers(4, 7))
+        for number in (first, first + 1, first + 3, 2 * first - 1):
+            waves += rng.uniform(0.4, 1) * np.cos(number * self.angles + rng.uniform(0, 2 * np.pi))
+        return waves[None] / np.abs(waves).max() * (0.02 + 0.6 * (fullness - 1))
+
+    def _measure(self, radius: np.ndarray) -> None:
+        """Lengths of the cloth's threads at rest."""
+        x, turned = self.rest, np.roll(self.rest, -1, axis=1)
+        along = 0.5 * (self.full + np.roll(self.full, -1, axis=1))
+        self.weft = np.linalg.norm(turned - x, axis=-1) * along
+        self.warp = np.linalg.norm(x[1:] - x[:-1], axis=-1)
+        # The cloth's own triangle, not the outline's: folds make it longer around.
+        middle = 0.5 * (self.weft[1:] + self.weft[:-1])
+        slant = np.abs(self.weft[1:] - self.weft[:-1]) / 2
+        self.shear = np.sqrt(middle**2 + np.maximum(self.warp**2 - slant**2, 1e-6))
+        self.hang = np.concatenate([np.zeros((1, NUM_COLUMNS)), np.cumsum(self.warp, axis=0)])
+
+    def _hang(self, heights: np.ndarray, num_firm: int) -> None:
+        """Which bones carry each row: those of the trunk at its height; below the hips, the pelvis."""
+        shell = tights()
+        trunk = shell.arm < 0.05
+        points = shell.place(self.person.vertices)
+        legs = [number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg"))]
+        dense = np.zeros((len(heights), len(BONE)), np.float32)
+        for row, height in enumerate(heights[:num_firm]):
+            ring = trunk & (np.abs(points[:, 1] - height) < 0.2)
+            np.add.at(dense[row], shell.bones[ring].ravel(), shell.weights[ring].ravel())
+        dense[:, BONE["root"]] += dense[:, legs].sum(1) + 1e-3
+        dense[:, legs] = 0
+        bones, weights = heaviest(dense)
+        self.bones, self.weights = (np.repeat(a, NUM_COLUMNS, axis=0) for a in (bones, weights))
+
+    def _surface(self, name: str, part: str, material: Material, waist: float) -> Mesh:
+        count = len(self.rest)
+        index = np.arange(count * NUM_COLUMNS).reshape(count, NUM_COLUMNS)
+        a, b = index[:-1], np.roll(index, -1, axis=1)[:-1]
+        c, d = index[1:], np.roll(index, -1, axis=1)[1:]
+        triangles = np.concatenate(
+            [np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]
+        )
+        along = np.concatenate([np.zeros((count, 1)), np.cumsum(self.weft, axis=1)], axis=1)
+        quarter, half = NUM_COLUMNS // 4, NUM_COLUMNS // 2
+        down = np.repeat(waist - self.hang.mean(1)[:, None], NUM_COLUMNS, 1)
+        column = np.arange(NUM_COLUMNS)
+        back = (column >= quarter) & (column < NUM_COLUMNS - quarter)
+        right = column >= NUM_COLUMNS - quarter
+        # Front and back are two panels, each measured from its middle; side seams join them.
+        zero = np.where(back, along[:, half, None], np.where(right, along[:, -1, None], 0))
+        start, end = along[:, :-1] - zero, along[:, 1:] - zero
+        ua, ub, uc, ud = start[:-1], end[:-1], start[1:], end[1:]
+        va, vc = down[:-1], down[1:]
+        first = np.stack([np.stack([ua, va], -1), np.stack([uc, vc], -1), np.stack([ub, va], -1)], axis=2)
+        second = np.stack([np.stack([ub, va], -1), np.stack([uc, vc], -1), np.stack([ud, vc], -1)], axis=2)
+        uv = np.concatenate([first.reshape(-1, 3, 2), second.reshape(-1, 3, 2)])
+        return Mesh(
+            name=name,
+            triangles=triangles.astype(np.int32),
+            uv=uv.astype(np.float32),
+            material=material,
+            parts=np.full(len(triangles), PARTS[part], np.uint8),
+            blended=bool((material.texture[..., 3] < 0.99).any()),
+        )
+
+    def _carried(self, rest: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+        """Rows of the skirt, from the waist down, moved with the trunk alone."""
+        flat = rest.reshape(-1, 3).astype(np.float32)
+        moved = skin(flat, self.bones[: len(flat)], self.weights[: len(flat)], transforms)
+        return moved.astype(np.float64).reshape(rest.shape)
+
+    def _capsules(self, transforms: np.ndarray) -> np.ndarray:
+        """(C, 8): two ends, two radii."""
+        rows = []
+        for bones, points, radii in self._colliders:
+            places = [
+                transforms[b, :, :3] @ p + transforms[b, :, 3] for b, p in zip(bones, points, strict=True)
+            ]
+            for i in range(len(places) - 1):
+                rows.append([*places[i], *places[i + 1], radii[i], radii[i + 1]])
+        return np.array(rows, np.float64)
+
+    def settle(self, transforms: np.ndarray) -> np.ndarray:
+        """Let it hang still in the first frame.
+
+        Args:
+            transforms: (B, 3, 4) of the bones.
+
+        Returns:
+            (V, 3) float32 vertices in the world.
+        """
+        x = self._carried(self.rest, transforms)
+        center = x.mean(1, keepdims=True)
+        away = x - center
+        away[..., 1] = 0
+        # Wide enough at first to have both legs inside, whatever the pose.
+        wide = 0.9 * np.linspace(0, 1, len(x)) ** 0.7
+        x[2:] += (away * (self.folds + wide[:, None])[..., None])[2:]
+        self.places, self.velocities = x, np.zeros_like(x)
+        self.before = self._state(transforms)
+        for _ in range(round(SETTLE_SECONDS * 15)):
+            self._advance(self.before, 1 / 15, 4.0)
+        return self._vertices()
+
+    def step(self, transforms: np.ndarray, seconds: float) -> np.ndarray:
+        """Move on to the next frame.
+
+        Args:
+            transforms: (B, 3, 4) of the bones.
+            seconds: since the last frame.
+
+        Returns:
+            (V, 3) float32 vertices in the world.
+        """
+        self._advance(self._state(transforms), seconds, 1.3)
+        return self._vertices()
+
+    def _vertices(self) -> np.ndarray:
+        return self.places.reshape(-1, 3).astype(np.float32)
+
+    def _state(self, transforms: np.ndarray) -> tuple[np.ndarray, ...]:
+        carried, floor = (self._carried(rest, transforms) for rest in (self.rest, self.floor))
+        return carried, self._capsules(transforms), floor
+
+    def _advance(self, after: tuple[np.ndarray, ...], seconds: float, drag: float) -> None:
+        steps = max(4, round(SUBSTEPS * seconds * 15))
+        _simulate(
+            self.places, self.velocities, self.before[0], after[0], self.before[1], after[1],
+            self.before[2], after[2],
+            self.weft, self.warp, self.shear, self.hang, self.stiffness, drag, steps, seconds / steps,
+        )  # fmt: skip
+        self.before = after
+
+
+def _leg_colliders(person: Person) -> list[tuple[list[int], list[np.ndarray], list[float]]]:
+    """For each leg the bones, rest points and radii of its chain of capsules."""
+    shell = tights()
+    points = shell.place(person.vertices)
+    chains = []
+    for side, sign in (("L", 1), ("R", -1)):
+        hip, knee, ankle = (
+            head_of(f"{b}.{side}", person.heads) for b in ("upperleg01", "lowerleg01", "foot")
+        )
+        mine = points[(shell.side == sign) & (shell.leg > 0.5)]
+        bones, middles, radii = [], [], []
+        for place in LEG_PLACES:
+            axis = hip + (knee - hip) * place if place < 1 else knee + (ankle - knee) * (place - 1)
+            slab = mine[np.abs(mine[:, 1] - max(axis[1], ankle[1] + 0.3)) < 0.2][:, [0, 2]]
+            if place < 0.3:
+                slab = slab[np.abs(slab[:, 0]) > 0.15]
+            low, high = slab.min(0), slab.max(0)
+            middle = (low + high) / 2
+            bones.append(BONE[f"upperleg01.{side}"] if place <= 1 else BONE[f"lowerleg01.{side}"])
+            middles.append(np.array([middle[0], axis[1], middle[1]]))
+            radius = float(np.percentile(np.hypot(*(slab - middle).T), 80))
+            radii.append(min(radius, (high[0] - low[0]) / 2) if place < 1 else radius)
+        chains.append((bones, middles, radii))
+    return chains
+
+
+@njit()
+def _simulate(
+    x, v, pins0, pins1, legs0, legs1, floor0, floor1, weft, warp, shear, hang, stiffness, drag, steps, dt
+):  # fmt: skip
+    rows, columns = x.shape[0], x.shape[1]
+    before = np.empty_like(x)
+    legs, floor = legs0.copy(), floor0.copy()
+    keep = np.exp(-drag * dt)
+    for step in range(steps):
+        share = (step + 1) / steps
+        for i in range(legs.shape[0]):
+            for k in range(8):
+                legs[i, k] = legs0[i, k] * (1 - share) + legs1[i, k] * share
+        for i in range(floor.shape[0]):
+            for j in range(columns):
+                for k in range(3):
+                    floor[i, j, k] = floor0[i, j, k] * (1 - share) + floor1[i, j, k] * share
+        for i in range(rows):
+            for j in range(columns):
+                for k in range(3):
+                    before[i, j, k] = x[i, j, k]
+                if i < 2:
+                    for k in range(3):
+                        x[i, j, k] = pins0[i, j, k] * (1 - share) + pins1[i, j, k] * share
+                else:
+                    v[i, j, 1] -= GRAVITY * dt
+                    for k in range(3):
+                        # The air around moves half as fast as the body.
+                        air = 0.5 * (pins1[i, j, k] - pins0[i, j, k]) / (steps * dt)
+                        v[i, j, k] = air + (v[i, j, k] - air) * keep
+                        x[i, j, k] += v[i, j, k] * dt
+        _threads(x, weft, warp, shear, stiffness)
+        _keep_off(x, legs, floor)
+        for i in range(2, rows):
+            for j in range(columns):
+                # Never farther from the waist than the cloth is long.
+                dx, dy, dz = x[i, j, 0] - x[1, j, 0], x[i, j, 1] - x[1, j, 1], x[i, j, 2] - x[1, j, 2]
+                reach = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
+                longest = 1.03 * (hang[i, j] - hang[1, j])
+                if reach > longest:
+                    f = longest / reach
+                    x[i, j, 0], x[i, j, 1], x[i, j, 2] = (
+                        x[1, j, 0] + dx * f,
+                        x[1, j, 1] + dy * f,
+                        x[1, j, 2] + dz * f,
+                    )
+                for k in range(3):
+                    v[i, j, k] = min(25.0, max(-25.0, (x[i, j, k] - before[i, j, k]) / dt))
+
+
+@njit()
+def _pull(x, i, j, m, n, rest, strength, push):
+    dx, dy, dz = x[i, j, 0] - x[m, n, 0], x[i, j, 1] - x[m, n, 1], x[i, j, 2] - x[m, n, 2]
+    length = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
+    if length < rest:
+        strength *= push
+    wi, wm = (0.0 if i < 2 else 1.0), (0.0 if m < 2 else 1.0)
+    if wi + wm == 0:
+        return
+    f = strength * (length - rest) / (length * (wi + wm))
+    x[i, j, 0] -= wi * f * dx
+    x[i, j, 1] -= wi * f * dy
+    x[i, j, 2] -= wi * f * dz
+    x[m, n, 0] += wm * f * dx
+    x[m, n, 1] += wm * f * dy
+    x[m, n, 2] += wm * f * dz
+
+
+@njit()
+def _threads(x, weft, warp, shear, stiffness):
+    rows, columns = x.shape[0], x.shape[1]
+    for i in range(1, rows):
+        for j in range(columns):
+            _pull(x, i - 1, j, i, j, warp[i - 1, j], 1.0, 1.0)
+        for j in range(columns):
+            n = (j + 1) % columns
+            if i > 1:
+                _pull(x, i, j, i, n, weft[i, j], 0.9, 0.8)
+            _pull(x, i - 1, j, i, n, shear[i - 1, j], 0.25, 1.0)
+            _pull(x, i - 1, n, i, j, shear[i - 1, j], 0.25, 1.0)
+        if i > 2:
+            for j in range(columns):
+                _pull(x, i - 2, j, i, j, warp[i - 1, j] + warp[i - 2, j], 0.25 + 0.35 * stiffness, 1.0)
+                n = (j + 3) % columns
+                three = weft[i, j] + weft[i, (j + 1) % columns] + weft[i, (j + 2) % columns]
+                _pull(x, i, j, i, n, three, 0.02 + 0.15 * stiffness, 1.0)
+
+
+@njit()
+def _keep_off(x, legs, floor):
+    rows, columns = x.shape[0], x.shape[1]
+    for i in range(2, rows):
+        for j in range(columns):
+            for c in range(legs.shape[0]):
+                ax, ay, az = legs[c, 3] - legs[c, 0], legs[c, 4] - legs[c, 1], legs[c, 5] - legs[c, 2]
+                qx, qy, qz = x[i, j, 0] - legs[c, 0], x[i, j, 1] - legs[c, 1], x[i, j, 2] - legs[c, 2]
+                t = min(1.0, max(0.0, (qx * ax + qy * ay + qz * az) / (ax * ax + ay * ay + az * az)))
+                qx, qy, qz = qx - t * ax, qy - t * ay, qz - t * az
+                length = np.sqrt(qx * qx + qy * qy + qz * qz) + 1e-9
+                needed = legs[c, 6] + (legs[c, 7] - legs[c, 6]) * t + THICKNESS
+                if length < needed:
+                    f = (needed - length) / length
+                    x[i, j, 0] += qx * f
+                    x[i, j, 1] += qy * f
+                    x[i, j, 2] += qz * f
+    # Around the hips no point comes nearer to the axis than the trunk's outline.
+    for i in range(2, floor.shape[0]):
+        cx, cy, cz = 0.0, 0.0, 0.0
+        for j in range(columns):
+            cx, cy, cz = cx + floor[i, j, 0], cy + floor[i, j, 1], cz + floor[i, j, 2]
+        cx, cy, cz = cx / columns, cy / columns, cz / columns
+        for j in range(columns):
+            nx, ny, nz = floor[i, j, 0] - cx, floor[i, j, 1] - cy, floor[i, j, 2] - cz
+            length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+            nx, ny, nz = nx / length, ny / length, nz / length
+            gap = length - ((x[i, j, 0] - cx) * nx + (x[i, j, 1] - cy) * ny + (x[i, j, 2] - cz) * nz)
+            if gap > 0:
+                x[i, j, 0] += nx * gap
+                x[i, j, 1] += ny * gap
+                x[i, j, 2] += nz * gap
