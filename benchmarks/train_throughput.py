@@ -44,7 +44,7 @@ from data.clips import ClipDataset, ClipSampler, collate_clips, sample_seed
 from data.frames import frame_paths, read_pictures
 from data.latents import LatentVideo, write_latent_video
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures
-from data.synthetic.write import write_sampled_clip
+from data.synthetic.write import Output, write_sampled_clip
 from diffusion.latents import encode_images
 from diffusion.memory import count_training_flops, format_bytes
 from diffusion.schedule import make_scheduler
@@ -194,7 +194,7 @@ def make_dataset(config: Config, folder: Path) -> tuple[Path, Path]:
     size = preset["latent_channels"], height // POSE_SCALE, height // 2 // POSE_SCALE
     generator = torch.Generator().manual_seed(config.seed)
     for index in range(NUM_VIDEOS):
-        write_sampled_clip(dataset, config.seed, frames, height, 2, False, "train", index)
+        write_sampled_clip(dataset, config.seed, frames, height, Output(), "train", index)
         name = f"train_{index:05d}"
         poses = read_pictures(frame_paths(dataset / "fashion_poses" / name))
         tensors = {"latents": torch.randn(frames, *size, generator=generator).half()}
