@@ -1,6 +1,6 @@
 """Make a model like the one that ships, from an empty folder: data, every part, one folder for inference.
 
-Try it; look at the commands first, then run each stage for a few steps (a quarter of an hour), then all:
+Try it; look at the commands first, then run each stage for a few steps (about ten minutes), then all:
 
     python -m recipe.run --dry_run
     python -m recipe.run --output_dir runs/try --share 0.001
