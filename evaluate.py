@@ -12,25 +12,17 @@ made) and settings.json. What cannot be measured says "not computed" and why.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any, Literal
 
 import diffusers
 import numpy as np
-import torch
 import transformers
-from diffusers import AutoencoderKL
 from tqdm import tqdm
 
-import inference
-from diffusion.latents import load_vae
-from diffusion.pipeline import X2FashionPipeline
 from evaluation import controls
 from evaluation.bootstrap import estimate_mean
 from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_estimated, read_generated
-from evaluation.keypoint_detector import KeypointDetector, detect_joints, load_detector
-from evaluation.learned import LearnedMetrics
-from evaluation.measure import MEASURES, Values, measure_video, motion_read, why_unread
+from evaluation.measure import MEASURES, Values, measure_video, motion_read
 from evaluation.report import (
     VIDEOS,
     Summary,
@@ -40,128 +32,26 @@ from evaluation.report import (
     summarise,
     summarise_distances,
 )
-from models.text_to_poses import TextToPoses
+from evaluation.settings import FOLDERS, EvaluationSettings, check_evaluation_settings
+from evaluation.videos import Tools, load_tools, measure_sentence, video_of
 from utils.config import run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
 from utils.files import write_json, write_text
 from utils.image import write_png
-from utils.video import write_video
-
-SHIPPED_DETECTOR = inference.SHIPPED_DETECTOR
-FOLDERS = {
-    "poses": "videos",
-    "text": "videos_text_only",
-    "attention": "videos_attention",
-    "conflict": "videos_conflict",
-}
-"""Condition -> where its videos go."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(EvaluationSettings):
     """Settings of an evaluation."""
 
-    dataset: Path = Path("fashion_dataset")
-    """Dataset with the true frames; masks, joints and labels are used where it has them."""
-    split: Literal["train", "test"] = "test"
-    """Which of its clips."""
     protocol: Literal["x2fashion", "humanvid24"] = "x2fashion"
     """x2fashion: first frame as photo, consecutive frames. humanvid24: middle frame, 24 frames at stride
     3."""
-    num_frames: int = 24
-    """Frames of a clip by protocol x2fashion, at least 3; shorter segments are taken whole."""
     max_clips: int | None = None
     """Measure only the first so many clips."""
-    output_dir: Path = Path("evaluation_result")
-    """Gets everything that is written."""
-
-    videos: Path | None = None
-    """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by
-    --pretrained_model."""
-    videos_text_only: Path | None = None
-    """Likewise, of videos that were made from the photo and the sentence."""
-    videos_attention: Path | None = None
-    """Likewise, of videos that only the video model's own attention to the sentence moved."""
-    videos_conflict: Path | None = None
-    """Likewise, of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
-    conditions: tuple[Literal["poses", "text", "attention", "conflict"], ...] = ("poses", "text", "conflict")
-    """What to make videos from: the poses and the sentence; the sentence alone, through skeletons made from
-    it, or through the video model's own attention; the poses and a wrong sentence."""
-
-    pretrained_model: Path = inference.SHIPPED_MODEL
-    """A model's folder, a denoiser's folder from train.py, or a published .pth file."""
-    vae: Path | None = None
-    """VAE's folder; also for the control that sends the true frames through it."""
-    tiny_decoder: Path | None = None
-    """Folder of a small decoder for the videos, as in inference.py."""
-    text_encoder: Path | None = None
-    """CLIP text encoder's folder; a published .pth needs it."""
-    tokenizer: Path | None = None
-    """Tokenizer's folder, where it is not in the text encoder's."""
-    text_to_poses: Path | None = None
-    """Text-to-poses model's folder; by default the one in the model's folder."""
-    quality: Literal["fast", "balanced", "best"] | None = None
-    """Level of quality, as in inference.py; flags that are given win over it."""
-    scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
-    """Sampler, as in inference.py; so are the following."""
-    num_inference_steps: int | None = None
-    """Denoising steps."""
-    reuse_interval: int | None = None
-    """Compute the network's inner levels in every so many-th step only."""
-    guidance_interval: tuple[float, float] | None = None
-    """Share of the steps from which to which guidance scales hold."""
-    image_guidance_scale: float = 1.0
-    """How much to follow the photo."""
-    pose_guidance_scale: float = 1.0
-    """How much to follow the poses."""
-    text_guidance_scale: float = 1.0
-    """How much to follow the sentence."""
-    height: int | None = None
-    """Of the pictures in pixels; by default the model's, and the dataset's where no model is loaded."""
-    width: int | None = None
-    """Likewise."""
-    seed: int = 0
-    """Of the videos' noise and of the intervals."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the networks' products."""
-    device: str = "auto"
-    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
-
-    keypoint_detector: Path = SHIPPED_DETECTOR
-    """Weights from train_keypoint_detector.py; joints and motions of videos are read with them."""
-    estimated_joints: Path | None = None
-    """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in
-    fashion_poses."""
-    lpips_weights: Path | None = None
-    """TorchScript file: two pictures (n, 3, H, W) in [-1, 1] to n distances."""
-    inception_weights: Path | None = None
-    """TorchScript file: uint8 pictures (n, 3, H, W) to features; for FID."""
-    i3d_weights: Path | None = None
-    """TorchScript file: videos (n, 3, F, 224, 224) in [-1, 1] to features; for FVD."""
-    clip_model: Path | None = None
-    """Folder of a CLIP model with its tokenizer; for the CLIP score."""
     sheet_measure: str = "silhouette_iou"
     """By which measure clips are best, median and worst; PSNR where it cannot be computed."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What an evaluation needs besides the clips."""
-
-    pipeline: X2FashionPipeline | None
-    vae: AutoencoderKL | None
-    detector: KeypointDetector | None
-    learned: LearnedMetrics
-    text_to_poses: TextToPoses | str = "no model"
-    """Or why there is none."""
-
-
-def inference_config(config: Config) -> inference.Config:
-    """The settings that this script shares with inference.py."""
-    ours, theirs = ({field.name for field in dataclasses.fields(c)} for c in (Config, inference.Config))
-    shared = (ours & theirs) - {"num_frames", "output_dir"}
-    return inference.Config(**{name: getattr(config, name) for name in shared})
 
 
 def check(config: Config) -> None:
@@ -170,139 +60,13 @@ def check(config: Config) -> None:
     Raises:
         UserError: a number out of its range or an unknown measure.
     """
-    if config.num_frames < 3:
-        raise UserError(
-            f"--num_frames {config.num_frames} is too few; flicker takes 3 frames, a clip usually has 24"
-        )
+    check_evaluation_settings(config)
     if config.max_clips is not None and config.max_clips < 1:
         raise UserError(f"--max_clips {config.max_clips} leaves nothing to measure; give at least 1")
     if config.sheet_measure not in MEASURES:
         raise UserError(
             f"--sheet_measure {config.sheet_measure} is unknown; choose one of {', '.join(MEASURES)}"
         )
-    if (config.height is None) != (config.width is None):
-        raise UserError("--height and --width go together; give both or none")
-    if not config.keypoint_detector.is_file() and config.keypoint_detector != SHIPPED_DETECTOR:
-        raise UserError(
-            f"--keypoint_detector {config.keypoint_detector} does not exist; give a .safetensors file"
-        )
-
-
-def load_tools(config: Config) -> Tools:
-    """Load the model, unless videos are given, and the networks that measure.
-
-    Raises:
-        UserError: something is missing or does not fit; the message names it.
-    """
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = vae = None
-    text_to_poses: TextToPoses | str = "no model"
-    if config.videos is None:
-        settings = inference_config(config)
-        pipeline = inference.load_pipeline(settings, torch.device(device))
-        vae = pipeline.vae
-        try:
-            text_to_poses = inference.load_matching_text_to_poses(settings, pipeline)
-        except UserError as error:
-            text_to_poses = str(error)
-    elif config.vae is not None or (config.pretrained_model / "vae").is_dir():
-        vae = load_vae(config.vae or config.pretrained_model / "vae").to(device)
-    detector = (
-        load_detector(config.keypoint_detector).to(device) if config.keypoint_detector.is_file() else None
-    )
-    learned = LearnedMetrics(
-        config.lpips_weights, config.inception_weights, config.i3d_weights, config.clip_model, device
-    )
-    return Tools(pipeline=pipeline, vae=vae, detector=detector, learned=learned, text_to_poses=text_to_poses)
-
-
-def make_video(
-    config: Config,
-    pipeline: X2FashionPipeline,
-    clip: Clip,
-    prompt: str,
-    with_poses: bool = True,
-    text_to_poses: TextToPoses | None = None,
-) -> np.ndarray:
-    """Sample the video of a clip, (F, H, W, 3) uint8.
-
-    Where the photo is not the first frame, the sampled clip begins at the photo's own pose, and that frame is
-    dropped; the last pose is held until the number of frames suits the model.
-
-    Args:
-        config: settings.
-        pipeline: the model.
-        clip: photo, and poses if wanted.
-        prompt: the sentence.
-        with_poses: give the clip's poses; else the sentence moves the person.
-        text_to_poses: makes skeletons from the sentence then; None leaves it to the video model's attention.
-    """
-    lead, count = int(not clip.photo_is_first), len(clip.frames)
-    multiple = pipeline.denoiser.frame_multiple
-    sampled = -(-(lead + count) // multiple) * multiple
-    settings = dataclasses.replace(inference_config(config), num_frames=sampled)
-    place = inference.Clip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
-    inputs = inference.Inputs(photo=clip.photo, poses=None, joints=None, image_joints=clip.photo_joints)
-    if with_poses:
-        order = np.minimum(np.arange(sampled), lead + count - 1)
-        poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints
-        if joints is not None and clip.photo_joints is not None:
-            joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
-        inputs = dataclasses.replace(inputs, poses=poses, joints=joints)
-    elif text_to_poses is not None:
-        pose = clip.photo_joints
-        inputs = inference.move_by_sentence(settings, pipeline, text_to_poses, place, inputs, pose)
-    return np.stack(list(inference.make_video(settings, pipeline, place, inputs)))[lead : lead + count]
-
-
-def video_of(config: Config, tools: Tools, clip: Clip, condition: str, prompt: str) -> np.ndarray | str:
-    """The video of a clip under a condition, read or made (and then written), or why there is none."""
-    folder = FOLDERS[condition]
-    given = getattr(config, folder)
-    if given is not None:
-        return read_generated(given, clip)
-    if tools.pipeline is None or condition not in config.conditions:
-        return (
-            f"no such videos; give --{folder} DIR, or let --pretrained_model make them with "
-            f"--conditions {condition}"
-        )
-    model = None
-    if condition == "text":
-        if isinstance(tools.text_to_poses, str):
-            return tools.text_to_poses
-        if clip.photo_joints is None:
-            return "no joints of the photo (fashion_poses)"
-        model = tools.text_to_poses
-    with_poses = condition not in ("text", "attention")
-    video = make_video(config, tools.pipeline, clip, prompt, with_poses, model)
-    write_video(config.output_dir / folder / f"{clip.name}.mp4", video, inference.Config.fps)
-    return video
-
-
-def measure_sentence(config: Config, tools: Tools, clip: Clip, wrong: ClipSource | None) -> Values:
-    """Whether the sentence alone moves the person, and who wins where sentence and poses conflict."""
-    motions = clip.source.motions
-
-    def read(condition: str, prompt: str, wanted: dict[str, tuple[str, ...]]) -> Values:
-        reason = why_unread(motions, tools.detector is not None)
-        video = reason or video_of(config, tools, clip, condition, prompt)
-        if isinstance(video, str):
-            return dict.fromkeys(wanted, video)
-        assert tools.detector is not None
-        joints = detect_joints(tools.detector, video)
-        return {name: motion_read(labels, joints) for name, labels in wanted.items()}
-
-    text = clip.source.segment.text
-    values = read("text", text, {"motion_accuracy_text_only": motions})
-    values |= read("attention", text, {"motion_accuracy_attention_only": motions})
-    names = "motion_conflict_follows_poses", "motion_conflict_follows_text"
-    if wrong is None or not wrong.motions or wrong.motions == motions:
-        return values | dict.fromkeys(names, "no clip of another motion to take a sentence from")
-    return values | read(
-        "conflict", wrong.segment.text, dict(zip(names, (motions, wrong.motions), strict=True))
-    )
 
 
 @dataclasses.dataclass

@@ -33,10 +33,11 @@ from tqdm import tqdm
 
 from data.annotations import SPLITS, read_annotation_file
 from data.frames import count_frames, frame_paths, read_pictures
-from data.latents import is_finished, model_sha256, write_latent_video
+from data.latents import is_finished, write_latent_video
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images, load_vae, spatial_factor
+from models.loading import model_sha256
 from utils.config import run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError

@@ -21,7 +21,6 @@ import torch
 from data.annotations import Segment, load_annotations
 from data.check import check_dataset
 from data.clips import ClipDataset, ClipRequest
-from data.latents import model_sha256
 from diffusion.latents import load_vae, spatial_factor
 from diffusion.memory import estimate_training_memory
 from diffusion.pipeline import X2FashionPipeline
@@ -29,6 +28,7 @@ from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss, draw_randomness
 from models import PRESETS, Denoiser
+from models.loading import model_sha256
 from training.data import held_out_segments, make_batches
 from training.denoiser import load_fitting_denoiser
 from training.interrupts import Interrupts
@@ -290,7 +290,9 @@ def main(config: Config, world: World) -> None:
                 grad_norm = state.clip_gradients(config.max_grad_norm)
                 if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
                     raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
-                learning_rate = learning_rate_at(state.step, config)
+                learning_rate = learning_rate_at(
+                    state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
+                )
                 state.update(learning_rate)
                 state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
 

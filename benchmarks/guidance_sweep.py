@@ -27,16 +27,17 @@ import torch
 import transformers
 from tqdm import tqdm
 
-import evaluate
-import inference
 from diffusion.pipeline import X2FashionPipeline
 from evaluation.bootstrap import estimate_mean
 from evaluation.clips import Clip, ClipSource, list_clips, load_clip
 from evaluation.controls import choose_wrong
 from evaluation.measure import Values, measure_video
 from evaluation.report import Summary, summarise
+from evaluation.settings import EvaluationSettings, check_evaluation_settings
+from evaluation.videos import Tools, load_tools, measure_sentence, video_of
+from generation.settings import SHIPPED_DETECTOR, ModelSettings
 from utils.checkpoint import check_settings, file_sha256
-from utils.config import run_script, save_config, settings_as_json
+from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.errors import UserError
 from utils.files import check_output_dir, read_json, write_json, write_text
 
@@ -62,7 +63,7 @@ Curves = dict[str, dict[str, list[dict[str, Any]]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ModelSettings):
     """Settings of a sweep."""
 
     dataset: Path = Path("fashion_dataset")
@@ -80,30 +81,12 @@ class Config:
     output_dir: Path = Path("guidance_result")
     """Gets everything that is written."""
 
-    pretrained_model: Path = inference.SHIPPED_MODEL
-    """A model's folder, a denoiser's folder from train.py, or a published .pth file."""
-    vae: Path | None = None
-    """VAE's folder, where it is not the model's own."""
-    text_encoder: Path | None = None
-    """CLIP text encoder's folder; a published .pth needs it."""
-    tokenizer: Path | None = None
-    """Tokenizer's folder, where it is not in the text encoder's."""
-    scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
-    """Sampler, as in inference.py."""
-    num_inference_steps: int | None = None
-    """Denoising steps, as in inference.py."""
     height: int | None = None
     """Of the pictures in pixels; by default the model's."""
     width: int | None = None
-    """Likewise."""
-    seed: int = 0
-    """Of the videos' noise and of the intervals."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the networks' products."""
-    device: str = "auto"
-    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
-    keypoint_detector: Path = evaluate.SHIPPED_DETECTOR
-    """Weights from train_keypoint_detector.py; joints and motions of videos are read with them."""
+    """Of the pictures in pixels; by default the model's."""
+    keypoint_detector: Path = SHIPPED_DETECTOR
+    """Weights from recipe.train_keypoint_detector; joints and motions of videos are read with them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,16 +130,23 @@ def check(config: Config) -> None:
         raise UserError("--values holds nothing but 1, which is neutral; give others too, such as 0 1 2")
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError("the figure needs matplotlib; python -m pip install -r requirements-dev.txt")
-    evaluate.check(evaluate_config(config, Setting()))
+    if config.max_clips is not None:
+        check_minimum(config, 1, "max_clips")
+    check_evaluation_settings(evaluation_settings(config, Setting()))
     check_output_dir(config.output_dir)
 
 
-def evaluate_config(config: Config, setting: Setting) -> evaluate.Config:
-    """What evaluate.py would be called with for one setting of the scales."""
-    ours, theirs = ({field.name for field in dataclasses.fields(c)} for c in (Config, evaluate.Config))
-    shared = {name: getattr(config, name) for name in (ours & theirs) - {"output_dir"}}
-    return evaluate.Config(
-        **shared,
+def evaluation_settings(config: Config, setting: Setting) -> EvaluationSettings:
+    """What one setting of the scales is measured with."""
+    model = {field.name: getattr(config, field.name) for field in dataclasses.fields(ModelSettings)}
+    return EvaluationSettings(
+        **model,
+        dataset=config.dataset,
+        split=config.split,
+        num_frames=config.num_frames,
+        height=config.height,
+        width=config.width,
+        keypoint_detector=config.keypoint_detector,
         output_dir=config.output_dir / setting.folder,
         conditions=("poses", "attention", "conflict"),
         image_guidance_scale=setting.scales["image"],
@@ -178,15 +168,13 @@ def list_settings(config: Config) -> list[Setting]:
     return list({setting.key: setting for setting in settings}.values())
 
 
-def measure(
-    config: Config, tools: evaluate.Tools, clip: Clip, wrong: ClipSource | None, setting: Setting
-) -> Values:
+def measure(config: Config, tools: Tools, clip: Clip, wrong: ClipSource | None, setting: Setting) -> Values:
     """Make the videos of a clip at one setting, and measure what it gives and costs."""
-    settings = evaluate_config(config, setting)
+    settings = evaluation_settings(config, setting)
     if setting.made_from == "sentence":
-        values = evaluate.measure_sentence(settings, tools, clip, wrong)
+        values = measure_sentence(settings, tools, clip, wrong)
         return {name: values[name] for name in MADE_FROM_A_SENTENCE}
-    video = evaluate.video_of(settings, tools, clip, "poses", clip.source.segment.text)
+    video = video_of(settings, tools, clip, "poses", clip.source.segment.text)
     assert not isinstance(video, str), video
     values = measure_video(clip, video, tools.detector, tools.learned)
     return {name: values[name] for name in MADE_WITH_POSES}
@@ -223,9 +211,7 @@ def read_measured(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, V
     return document["clips"]
 
 
-def measure_all(
-    config: Config, tools: evaluate.Tools, sources: list[ClipSource], document: dict[str, Any]
-) -> None:
+def measure_all(config: Config, tools: Tools, sources: list[ClipSource], document: dict[str, Any]) -> None:
     """Measure what is missing in `document["clips"]`, and write it down one setting after the other."""
     assert tools.pipeline is not None
     size = config.height or tools.pipeline.config.height, config.width or tools.pipeline.config.width
@@ -314,7 +300,7 @@ def main(config: Config) -> None:
     transformers.utils.logging.disable_progress_bar()
     check(config)
     sources = list_clips(config.dataset, config.split, "x2fashion", config.num_frames)
-    tools = evaluate.load_tools(evaluate_config(config, Setting()))
+    tools = load_tools(evaluation_settings(config, Setting()))
     assert tools.pipeline is not None
     path = config.output_dir / "guidance.json"
     settings = measured_with(config, tools.pipeline)

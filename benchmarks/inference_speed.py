@@ -45,8 +45,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from benchmarks import train_throughput
 from benchmarks.published_step import make_plain
+from benchmarks.random_models import make_text_encoder, make_vae
 from data.pose_cache import POSE_SCALE
 from diffusion.cuda_graphs import GraphedDenoiser
 from diffusion.latents import encode_images
@@ -58,6 +58,7 @@ from diffusion.text import encode_prompts
 from models import PRESETS, Denoiser
 from utils.allocator import keep_freed_memory
 from utils.config import check_minimum, run_script
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.peak_memory import peak_main_memory
 from utils.precision import autocast, resolve_dtype
@@ -181,13 +182,14 @@ def make_models(config: Config, device: torch.device) -> Models:
         for parameter in denoiser.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.02)
-    sizes = train_throughput.Config(preset=config.preset, tokenizer=config.tokenizer)
-    tokenizer, text_encoder = train_throughput.make_text_encoder(sizes, denoiser.config.cross_attention_dim)
+    tokenizer, text_encoder = make_text_encoder(
+        config.preset, config.tokenizer, denoiser.config.cross_attention_dim
+    )
     channels, height = denoiser.config.latent_channels, picture_height(config)
     latent_size = height // POSE_SCALE, height // 2 // POSE_SCALE
     return Models(
         denoiser.to(device),
-        train_throughput.make_vae(sizes, channels).to(device),
+        make_vae(config.preset, channels).to(device),
         tokenizer,
         text_encoder.to(device),
         torch.rand(1, 3, height, height // 2, device=device) * 2 - 1,
@@ -314,8 +316,7 @@ def measure_video(config: Config, label: tuple[Level, Decoder], device: torch.de
                 np.zeros((frames, *photo.shape), np.uint8),
                 PROMPT,
                 joints=np.zeros((frames, 18, 3), np.float32),
-                num_inference_steps=quality.num_inference_steps,
-                **dataclasses.asdict(quality.savings),
+                **dataclasses.asdict(quality.sampling),
                 output_type="latent",
                 return_dict=False,
             )[0]
@@ -394,7 +395,7 @@ def videos_table(
              f"{step.decode:.3g}", "1.00", format_bytes(step.peak_bytes)]
         )  # fmt: skip
     for (level, decoder), row in videos.items():
-        count = QUALITIES[prediction_type][level].num_inference_steps
+        count = QUALITIES[prediction_type][level].sampling.num_inference_steps
         ratio = "" if first is None else f"{first / row.clock:.4g}"
         rows.append(
             [f"--quality {level}, {count} steps", decoder, f"{row.clock:.3g}", f"{row.decode:.3g}", ratio,
@@ -431,9 +432,7 @@ def check(config: Config) -> None:
 def main(config: Config) -> None:
     """Measure one thing after the other and print the tables."""
     check(config)
-    device = torch.device(
-        config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    device = choose_device(config.device)
     if config.cuda_graphs and device.type != "cuda":
         raise UserError(f"--cuda_graphs needs a GPU, and the device is {device.type}; leave it out")
     height, flops = picture_height(config), count_flops(config)

@@ -6,7 +6,7 @@ Try it:
     python -m benchmarks.long_video                       # 48 and 2,400 frames, some minutes
 
 A clip's poses are played forward and backward until there are enough, so that the same pose comes again in
-every period. Each length is made by `inference.py`'s own functions in a process of its own. Prints a markdown
+every period. Each length is made by `generation.video.make_video` in a process of its own. Prints a markdown
 table:
 
 - seconds a frame, and the process's peak memory;
@@ -27,16 +27,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import inference
-from data.annotations import load_annotations
-from data.inputs import Inputs
 from data.pose_cache import pack_if_many
-from diffusion.windows import WindowStore, plan_windows
+from generation.inputs import Clip, Inputs, dataset_clips, read_inputs
+from generation.loading import load_pipeline
+from generation.settings import SHIPPED_MODEL, VideoSettings
+from generation.video import make_video
+from generation.windows import WindowStore, plan_windows
 from training.tracker import peak_memory
 from utils.config import run_script
 from utils.errors import UserError
 from utils.quiet import quiet_libraries
 from utils.video import write_video
+
+FPS = 12
+"""Of the videos."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,7 @@ class Config:
 
     lengths: tuple[int, ...] = (48, 2400)
     """Numbers of frames."""
-    pretrained_model: Path = inference.SHIPPED_MODEL
+    pretrained_model: Path = SHIPPED_MODEL
     """As in inference.py."""
     dataset: Path = Path("fashion_dataset")
     """Its first test clip gives photo and poses."""
@@ -70,14 +74,10 @@ class Row:
     pixel_drift: float
 
 
-def looped_inputs(
-    config: Config, num_frames: int, height: int, width: int
-) -> tuple[inference.Clip, Inputs, int]:
+def looped_inputs(config: Config, num_frames: int, height: int, width: int) -> tuple[Clip, Inputs, int]:
     """The first test clip with its poses played forward and backward: clip, inputs, frames of a period."""
-    segment = load_annotations(config.dataset, "test")[0]
-    settings = inference.Config(dataset=config.dataset)
-    clip = next(c for c in inference.list_clips(settings) if c.name.startswith(segment.name))
-    inputs = inference.read_inputs(clip, None, height, width)
+    clip = dataset_clips(config.dataset, "test")[0]
+    inputs = read_inputs(clip, None, height, width)
     assert inputs.poses is not None and inputs.joints is not None
     count = len(inputs.poses)
     order = np.concatenate([np.arange(count), np.arange(count - 2, 0, -1)])
@@ -91,16 +91,16 @@ def measure(config: Config, num_frames: int) -> Row:
     quiet_libraries()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    settings = inference.Config(
+    settings = VideoSettings(
         pretrained_model=config.pretrained_model,
         window_frames=config.window_frames,
         window_overlap=config.window_overlap,
     )
-    pipeline = inference.load_pipeline(settings, torch.device("cpu"))
+    pipeline = load_pipeline(settings, torch.device("cpu"))
     clip, inputs, period = looped_inputs(config, num_frames, pipeline.config.height, pipeline.config.width)
     windows = plan_windows(num_frames, config.window_frames, config.window_overlap)
     shared = {f for a, b in itertools.pairwise(windows) for f in range(b.start, a.stop + 1)}
-    second = round(settings.fps)
+    second = FPS
     changes: dict[tuple[int, bool], list[float]] = {}
     first: dict[int, np.ndarray] = {}
     drifts: list[tuple[float, float]] = []
@@ -111,7 +111,7 @@ def measure(config: Config, num_frames: int) -> Row:
 
         def watched() -> Iterator[np.ndarray]:
             previous = None
-            frames = inference.make_video(settings, pipeline, clip, inputs, store)
+            frames = make_video(settings, pipeline, clip, inputs, num_frames, store)
             for index, frame in enumerate(frames):
                 pixels = frame.astype(np.int16)
                 if previous is not None:
@@ -130,7 +130,7 @@ def measure(config: Config, num_frames: int) -> Row:
                 previous = pixels
                 yield frame
 
-        write_video(Path(folder) / "video.mp4", watched(), settings.fps)
+        write_video(Path(folder) / "video.mp4", watched(), FPS)
     seconds = time.perf_counter() - started
     colour, pixel = np.mean(drifts, axis=0) if drifts else (float("nan"), float("nan"))
     both = [p for p in range(period) if (p, True) in changes and (p, False) in changes]

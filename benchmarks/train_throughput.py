@@ -34,39 +34,33 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from PIL import Image
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from benchmarks.random_models import make_text_encoder, make_vae
 from data.annotations import Segment, load_annotations
 from data.clips import ClipDataset, ClipSampler, collate_clips, sample_seed
 from data.frames import frame_paths, read_pictures
 from data.latents import LatentVideo, write_latent_video
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures
-from data.synthetic.write import write_sampled_clip
+from data.synthetic.write import Output, write_sampled_clip
 from diffusion.latents import encode_images
 from diffusion.memory import count_training_flops, format_bytes
 from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, encode_prompts
 from diffusion.training import Dropout, diffusion_loss, draw_randomness
 from models import PRESETS, Denoiser
-from models.autoencoder import SMALL_VAE_CONFIG, TINY_VAE_CONFIG, SpaceToDepthAutoencoderKL
 from utils.config import check_minimum, run_script
+from utils.devices import choose_device
 from utils.errors import UserError
+from utils.image import to_signed
 from utils.peak_memory import peak_main_memory
 from utils.precision import autocast, resolve_dtype
 from utils.quiet import quiet_libraries
 
 NUM_VIDEOS = 2  # of the dataset that is made
 LEARNING_RATE, MAX_GRAD_NORM, EMA_DECAY = 1e-4, 1.0, 0.998
-PUBLISHED_VAE_CONFIG: dict[str, Any] = {
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "block_out_channels": [128, 256, 512, 512],
-    "layers_per_block": 2,
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,7 +194,7 @@ def make_dataset(config: Config, folder: Path) -> tuple[Path, Path]:
     size = preset["latent_channels"], height // POSE_SCALE, height // 2 // POSE_SCALE
     generator = torch.Generator().manual_seed(config.seed)
     for index in range(NUM_VIDEOS):
-        write_sampled_clip(dataset, config.seed, frames, height, 2, False, "train", index)
+        write_sampled_clip(dataset, config.seed, frames, height, Output(), "train", index)
         name = f"train_{index:05d}"
         poses = read_pictures(frame_paths(dataset / "fashion_poses" / name))
         tensors = {"latents": torch.randn(frames, *size, generator=generator).half()}
@@ -226,39 +220,10 @@ def make_denoiser(config: Config, source: Source) -> Denoiser:
     return Denoiser(**preset_config(config, latent_channels=source.latent_channels)).train()
 
 
-def make_text_encoder(config: Config, width: int) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """A random text encoder of `width` channels, and a tokenizer whose sentences it takes."""
-    tokenizer = CLIPTokenizer.from_pretrained(config.tokenizer, local_files_only=True)
-    published = config.preset == "published"
-    tokenizer.model_max_length = 77 if published else 32
-    text_config = CLIPTextConfig(
-        vocab_size=max(len(tokenizer), 49408 if published else 0),
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=12 if published else 3,
-        num_attention_heads=12 if published else 4,
-        max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return tokenizer, CLIPTextModel(text_config).eval().requires_grad_(False)
-
-
-def make_vae(config: Config, latent_channels: int) -> AutoencoderKL:
-    """A random VAE that makes a latent of each square of 8 x 8 pixels."""
-    if config.preset == "published":
-        vae = AutoencoderKL(**PUBLISHED_VAE_CONFIG, latent_channels=latent_channels)
-    else:
-        small = TINY_VAE_CONFIG if config.preset == "tiny" else SMALL_VAE_CONFIG
-        vae = SpaceToDepthAutoencoderKL(**small | {"latent_channels": latent_channels})
-    return vae.eval().requires_grad_(False)
-
-
 def read_picture(path: Path, height: int, width: int) -> torch.Tensor:
     """Decode and resize a picture: (3, height, width) float32 in [-1, 1]."""
     picture = Image.open(path).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 127.5 - 1
+    return to_signed(np.asarray(picture))
 
 
 def read_published_clip(source: Source, segment: Segment, num_frames: int, seed: int) -> dict[str, Any]:
@@ -284,9 +249,11 @@ def read_published_clip(source: Source, segment: Segment, num_frames: int, seed:
 def published_loop(config: Config, source: Source, device: torch.device) -> Step:
     """A step of training as the published code did it."""
     denoiser = make_denoiser(config, source).to(device)
-    tokenizer, text_encoder = make_text_encoder(config, denoiser.config.cross_attention_dim)
+    tokenizer, text_encoder = make_text_encoder(
+        config.preset, config.tokenizer, denoiser.config.cross_attention_dim
+    )
     text_encoder.to(device)
-    vae = make_vae(config, source.latent_channels).to(device)
+    vae = make_vae(config.preset, source.latent_channels).to(device)
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=LEARNING_RATE, foreach=False, fused=False)
     scheduler = make_scheduler("ddpm", denoiser.config.prediction_type)
     segments = [
@@ -322,7 +289,9 @@ def published_loop(config: Config, source: Source, device: torch.device) -> Step
 def our_loop(config: Config, source: Source, device: torch.device) -> Step:
     """A step of train.py in one process."""
     denoiser = make_denoiser(config, source)
-    tokenizer, text_encoder = make_text_encoder(config, denoiser.config.cross_attention_dim)
+    tokenizer, text_encoder = make_text_encoder(
+        config.preset, config.tokenizer, denoiser.config.cross_attention_dim
+    )
     prompts = PromptCache(tokenizer, text_encoder.to(device))
     if config.gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
@@ -448,9 +417,7 @@ def table(config: Config, measured: dict[str, Measured], flops: int) -> str:
 def main(config: Config) -> None:
     """Measure the rows one after the other and print the table."""
     check(config)
-    device = torch.device(
-        config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    device = choose_device(config.device)
     with tempfile.TemporaryDirectory() as folder:
         if config.dataset is None or config.latents is None:
             source = open_source(config, *make_dataset(config, Path(folder)))

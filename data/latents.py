@@ -14,8 +14,6 @@ A file holds
 and in its header what it was made from, so that latents of another VAE are noticed.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,13 +138,3 @@ def is_finished(path: Path, metadata: dict[str, str]) -> bool:
         return metadata.items() <= LatentVideo(path).metadata.items()
     except UserError:
         return False
-
-
-def model_sha256(model: Any) -> str:
-    """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved."""
-    config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
-    digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

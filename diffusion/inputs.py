@@ -9,6 +9,10 @@ import PIL.Image
 import torch
 
 from utils.errors import UserError
+from utils.image import to_signed
+
+OVERSHOOT = 0.1
+"""How far resized floats may be out of their range."""
 
 Pictures = PIL.Image.Image | np.ndarray | torch.Tensor | Sequence[Any]
 
@@ -16,58 +20,54 @@ Pictures = PIL.Image.Image | np.ndarray | torch.Tensor | Sequence[Any]
 def photo_tensor(image: Pictures) -> torch.Tensor:
     """Bring one photo or a batch of them into the pipeline's form.
 
+    Floats are read as diffusers' `VaeImageProcessor` does: in [-1, 1] where any is negative, else in [0, 1].
+
     Args:
-        image: a Pillow picture, a uint8 array (H, W, 3) or (b, H, W, 3), a list of pictures, or a float
-            tensor (3, H, W) or (b, 3, H, W) in [-1, 1].
+        image: a Pillow picture; an array (H, W, 3) or (b, H, W, 3) of uint8 or floats; a float tensor
+            (3, H, W) or (b, 3, H, W); or a list of pictures of these kinds.
 
     Returns:
         (b, 3, H, W) float32 in [-1, 1].
 
     Raises:
-        UserError: another kind or shape, or pictures of different sizes.
+        UserError: another kind, shape or range, or pictures of different sizes.
     """
-    if isinstance(image, torch.Tensor):
-        return _checked(image[None] if image.ndim == 3 else image, "image", "(b, 3, H, W)", 4)
-    pixels = _uint8_array(image, "image")
+    pixels = _signed_pixels(image, "image")
     pixels = pixels[None] if pixels.ndim == 3 else pixels
     if pixels.ndim != 4:
-        raise UserError(f"image has shape {pixels.shape}; give one picture (H, W, 3) or a batch (b, H, W, 3)")
-    return to_signed(pixels)
+        raise UserError(
+            f"image has {pixels.ndim} dimensions; give one picture (H, W, 3) or a batch (b, H, W, 3), or a "
+            "tensor (3, H, W) or (b, 3, H, W)"
+        )
+    return pixels
 
 
 def clip_tensor(poses: Pictures) -> torch.Tensor:
     """Bring the pose pictures of one clip or of a batch of clips into the pipeline's form.
 
+    Floats are read as by `photo_tensor`.
+
     Args:
-        poses: a list of Pillow pictures, a uint8 array (F, H, W, 3) or (b, F, H, W, 3), a list of such clips,
-            or a float tensor (3, F, H, W) or (b, 3, F, H, W) in [-1, 1].
+        poses: a list of pictures; an array (F, H, W, 3) or (b, F, H, W, 3) of uint8 or floats; a float tensor
+            (3, F, H, W), (b, 3, F, H, W), or with the frames before the channels, as the pipeline returns
+            them (where both axes are 3 long, the channels come first); or a list of clips.
 
     Returns:
         (b, 3, F, H, W) float32 in [-1, 1].
 
     Raises:
-        UserError: another kind or shape, or pictures of different sizes.
+        UserError: another kind, shape or range, or pictures of different sizes.
     """
-    if isinstance(poses, torch.Tensor):
-        return _checked(poses[None] if poses.ndim == 4 else poses, "poses", "(b, 3, F, H, W)", 5)
-    pixels = _uint8_array(poses, "poses")
+    if isinstance(poses, torch.Tensor) and poses.ndim in (4, 5) and poses.shape[-4] == 3:
+        poses = poses.transpose(-4, -3)
+    pixels = _signed_pixels(poses, "poses")
     pixels = pixels[None] if pixels.ndim == 4 else pixels
     if pixels.ndim != 5:
         raise UserError(
-            f"poses have shape {pixels.shape}; give a clip (F, H, W, 3) or a batch (b, F, H, W, 3)"
+            f"poses have {pixels.ndim} dimensions; give a clip (F, H, W, 3) or a batch (b, F, H, W, 3), or a "
+            "tensor (3, F, H, W) or (b, 3, F, H, W)"
         )
-    return to_signed(pixels).transpose(1, 2)
-
-
-def to_uint8(pixels: torch.Tensor) -> np.ndarray:
-    """Turn (..., 3, H, W) in [-1, 1] into (..., H, W, 3) uint8."""
-    pixels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return pixels.movedim(-3, -1).cpu().numpy()
-
-
-def to_signed(pixels: np.ndarray) -> torch.Tensor:
-    """Turn (..., H, W, 3) uint8 into (..., 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(pixels / np.float32(127.5) - 1).movedim(-1, -3)
+    return pixels.transpose(1, 2)
 
 
 def joints_array(joints: np.ndarray | None, leading: tuple[int, ...], name: str) -> np.ndarray | None:
@@ -109,12 +109,52 @@ def check_multiple(what: str, number: int, multiple: int) -> None:
     )
 
 
-def _checked(pixels: torch.Tensor, name: str, shape: str, num_dimensions: int) -> torch.Tensor:
-    if pixels.ndim != num_dimensions or pixels.shape[1] != 3 or not pixels.is_floating_point():
-        raise UserError(
-            f"{name} is a {pixels.dtype} tensor {tuple(pixels.shape)}; give floats in [-1, 1], shape {shape}"
-        )
-    return pixels.float()
+def _signed_pixels(pictures: Any, name: str) -> torch.Tensor:
+    """Pictures of any kind as (..., 3, H, W) float32 in [-1, 1]."""
+    if not _has_floats(pictures):
+        return to_signed(_uint8_array(pictures, name))
+    pixels = _float_tensor(pictures, name)
+    low, high = (float(value) for value in pixels.aminmax())
+    if not -1 - OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
+        raise UserError(f"{name} has floats from {low:g} to {high:g}; give them in [0, 1] or in [-1, 1]")
+    return pixels if low < 0 else 2 * pixels - 1
+
+
+def _has_floats(pictures: Any) -> bool:
+    if isinstance(pictures, torch.Tensor):
+        return True
+    if isinstance(pictures, np.ndarray):
+        return bool(np.issubdtype(pictures.dtype, np.floating))
+    return isinstance(pictures, list | tuple) and any(_has_floats(picture) for picture in pictures)
+
+
+def _float_tensor(pictures: Any, name: str) -> torch.Tensor:
+    """Float tensors and arrays, and lists of them, as (..., 3, H, W) float32."""
+    if isinstance(pictures, torch.Tensor):
+        if pictures.ndim < 3 or pictures.shape[-3] != 3 or not pictures.is_floating_point():
+            raise UserError(
+                f"{name} is a {pictures.dtype} tensor {tuple(pictures.shape)}; give floats in [0, 1] or "
+                "[-1, 1], shape (..., 3, H, W)"
+            )
+        return pictures.float()
+    if isinstance(pictures, np.ndarray):
+        if pictures.shape[-1] != 3 or not _has_floats(pictures):
+            raise UserError(
+                f"{name} has a {pictures.dtype} array {pictures.shape} among floats; give floats with the "
+                "channels last"
+            )
+        return torch.from_numpy(np.asarray(pictures, np.float32)).movedim(-1, -3)
+    if not isinstance(pictures, list | tuple):
+        raise UserError(f"{name} mixes floats and {type(pictures).__name__}; give pictures of one kind")
+    tensors = [_float_tensor(picture, name) for picture in pictures]
+    _check_one_size([tuple(tensor.shape) for tensor in tensors], name)
+    return torch.stack(tensors)
+
+
+def _check_one_size(shapes: list[tuple[int, ...]], name: str) -> None:
+    if len(set(shapes)) > 1:
+        named = ", ".join(sorted({str(shape) for shape in shapes}))
+        raise UserError(f"{name} has pictures of different sizes: {named}; fit them to one size first")
 
 
 def _uint8_array(pictures: Any, name: str) -> np.ndarray:
@@ -123,15 +163,11 @@ def _uint8_array(pictures: Any, name: str) -> np.ndarray:
     if isinstance(pictures, np.ndarray):
         if pictures.dtype != np.uint8 or pictures.shape[-1] != 3:
             raise UserError(
-                f"{name} is a {pictures.dtype} array {pictures.shape}; give uint8 RGB with the channels last"
+                f"{name} is a {pictures.dtype} array {pictures.shape}; give uint8 or float RGB, channels last"
             )
         return pictures
     if isinstance(pictures, Sequence) and not isinstance(pictures, str | bytes) and len(pictures) > 0:
         arrays = [_uint8_array(picture, name) for picture in pictures]
-        if len({array.shape for array in arrays}) > 1:
-            shapes = ", ".join(sorted({str(array.shape) for array in arrays}))
-            raise UserError(f"{name} has pictures of different sizes: {shapes}; fit them to one size first")
+        _check_one_size([array.shape for array in arrays], name)
         return np.stack(arrays)
-    raise UserError(
-        f"{name} is {type(pictures).__name__}; give Pillow pictures, a uint8 array or a float tensor"
-    )
+    raise UserError(f"{name} is {type(pictures).__name__}; give Pillow pictures, arrays or float tensors")

@@ -1,38 +1,32 @@
 """Pictures to latents and back, through a frozen VAE."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from safetensors import SafetensorError
 
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
-from models.loading import align_weights
-from utils.errors import UserError
+from models.folder import load_part
 
 VAE_CLASSES = {
     cls.__name__: cls for cls in (AutoencoderKL, SpaceToDepthAutoencoderKL, ReferenceAutoencoderKL)
 }
 MAX_FRAMES_AT_ONCE = 8
-WEIGHTS_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
 def load_vae(path: str | Path) -> AutoencoderKL:
     """Load a VAE from a folder in diffusers' layout, in float32 and in eval mode.
 
     Args:
-        path: a folder with config.json and safetensors (or .bin) weights; its `_class_name` is one of
-            `VAE_CLASSES`.
+        path: see `models.folder.load_part`; the class is one of `VAE_CLASSES`.
 
     Raises:
         UserError: no such folder, another class, or weights that are damaged, missing, unknown or of another
             shape; the message names the folder.
     """
-    return _load_autoencoder(Path(path), "VAE", VAE_CLASSES)
+    return load_part(Path(path), "VAE", VAE_CLASSES)
 
 
 def load_tiny_decoder(path: str | Path) -> AutoencoderTiny:
@@ -44,40 +38,7 @@ def load_tiny_decoder(path: str | Path) -> AutoencoderTiny:
     Raises:
         UserError: as `load_vae`.
     """
-    return _load_autoencoder(Path(path), "tiny decoder", {"AutoencoderTiny": AutoencoderTiny})
-
-
-def _load_autoencoder(path: Path, kind: str, classes: Mapping[str, type]) -> Any:
-    try:
-        class_name = json.loads((path / "config.json").read_text())["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a {kind} folder: it needs a config.json with a _class_name and the weights "
-            "beside it"
-        ) from error
-    if class_name not in classes:
-        raise UserError(f"{path} holds a {class_name}; a {kind} here is one of {', '.join(classes)}")
-    if not any((path / name).is_file() for name in WEIGHTS_NAMES):
-        raise UserError(f"{path} holds no weights: {' or '.join(WEIGHTS_NAMES)} is missing")
-    try:
-        model, report = classes[class_name].from_pretrained(  # type: ignore[attr-defined]
-            path,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=(path / WEIGHTS_NAMES[0]).is_file(),
-            torch_dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise UserError(f"cannot load the {kind} in {path}: {' '.join(str(error).split())[:300]}") from error
-    faults = [f"{fault}: {key}" for fault in ("missing", "unexpected") for key in report[f"{fault}_keys"]]
-    if faults:
-        raise UserError(
-            f"the weights in {path} do not fit its config.json, {len(faults)} tensor(s) differ: "
-            f"{'; '.join(faults[:10])}; copy or download the folder again"
-        )
-    align_weights(model)
-    return model.eval().requires_grad_(False)
+    return load_part(Path(path), "tiny decoder", {"AutoencoderTiny": AutoencoderTiny})
 
 
 def spatial_factor(vae: AutoencoderKL | AutoencoderTiny) -> int:

@@ -32,7 +32,7 @@ from diffusion.latents import (
     spatial_factor,
 )
 from diffusion.parts import check_parts_fit
-from diffusion.quality import Savings
+from diffusion.sampling import Sampling
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
 from diffusion.text import encode_prompts, load_text_encoder
 from diffusion.warped_photo import WarpedPhoto, encode_warped_photo, warp_photo
@@ -116,6 +116,7 @@ class X2FashionPipeline(DiffusionPipeline):
         self.register_to_config(height=height, width=width)
         self.vae_factor = spatial_factor(vae)
         self._graphed_denoiser: GraphedDenoiser | None = None
+        self._num_timesteps, self._interrupt = 0, False
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
 
     @classmethod
@@ -196,7 +197,7 @@ class X2FashionPipeline(DiffusionPipeline):
 
     @property
     def num_timesteps(self) -> int:
-        """Number of steps of the current call."""
+        """Number of steps of the current or the last call; 0 before the first."""
         return self._num_timesteps
 
     def check_inputs(
@@ -357,8 +358,8 @@ class X2FashionPipeline(DiffusionPipeline):
             image_guidance_scale: how much to follow the photo; 1 is neutral. See `diffusion.guidance`.
             pose_guidance_scale: how much to follow the poses.
             text_guidance_scale: how much to follow the sentence.
-            reuse_interval: see `diffusion.quality.Savings`, like the next one; 1 reuses nothing.
-            guidance_interval: (0, 1) guides in every step.
+            reuse_interval: see `diffusion.sampling.Sampling`; 1 reuses nothing.
+            guidance_interval: see there too; (0, 1) guides in every step.
             generator: on the CPU, the same seed gives the same noise on every device.
             latents: (b, c, f, h, w) standard normal noise to start from.
             callback_on_step_end: called as ``callback(pipeline, step, timestep, tensors)`` after each step;
@@ -371,25 +372,44 @@ class X2FashionPipeline(DiffusionPipeline):
         Raises:
             UserError: what was given cannot be sampled.
         """
-        savings = Savings(reuse_interval=reuse_interval, guidance_interval=guidance_interval)
+        sampling = Sampling(
+            num_inference_steps=(
+                self.default_num_inference_steps if num_inference_steps is None else num_inference_steps
+            ),
+            image_guidance_scale=image_guidance_scale,
+            pose_guidance_scale=pose_guidance_scale,
+            text_guidance_scale=text_guidance_scale,
+            reuse_interval=reuse_interval,
+            guidance_interval=guidance_interval,
+        )
         photo, pose_images = photo_tensor(image), clip_tensor(poses) if poses is not None else None
         prompts = [prompt] if isinstance(prompt, str) else prompt
         if not prompts or not any(prompts):
             prompts = None
-        steps = self.default_num_inference_steps if num_inference_steps is None else num_inference_steps
         batch, num_frames = self.check_inputs(
-            photo, pose_images, prompts, num_frames, steps, output_type, callback_on_step_end_tensor_inputs
-        )
-        latents, warped = self.generate_latents(
-            photo.expand(batch, -1, -1, -1),
-            None if pose_images is None else pose_images[:, :, :num_frames].expand(batch, -1, -1, -1, -1),
+            photo,
+            pose_images,
             prompts,
+            num_frames,
+            sampling.num_inference_steps,
+            output_type,
+            callback_on_step_end_tensor_inputs,
+        )
+        photo = photo.expand(batch, -1, -1, -1)
+        if pose_images is not None:
+            pose_images = pose_images[:, :, :num_frames].expand(batch, -1, -1, -1, -1)
+        warped = self.warp_photo(
+            photo,
+            pose_images,
             joints_array(joints, (batch, num_frames), "joints"),
             joints_array(image_joints, (batch,), "image_joints"),
+        )
+        latents = self.generate_latents(
+            *self.encode_inputs(photo, prompts),
+            pose_images,
+            warped,
             num_frames,
-            steps,
-            (image_guidance_scale, pose_guidance_scale, text_guidance_scale),
-            savings,
+            sampling,
             generator,
             latents,
             callback_on_step_end,
@@ -403,43 +423,77 @@ class X2FashionPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         return X2FashionPipelineOutput(frames=frames) if return_dict else (frames,)
 
-    def generate_latents(
+    def encode_inputs(
+        self, photo: torch.Tensor, prompts: list[str] | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Encode what all frames of a clip share.
+
+        Args:
+            photo: (b, 3, H, W) in [-1, 1].
+            prompts: one sentence, or b of them; None without.
+
+        Returns:
+            The photo's normalised latents (b, c, h, w), and the sentences' embeddings (b, n, d) or None.
+        """
+        embeds = None if prompts is None else self.encode_prompt(prompts).expand(len(photo), -1, -1)
+        return encode_images(self.vae, photo), embeds
+
+    def warp_photo(
         self,
         photo: torch.Tensor,
         pose_images: torch.Tensor | None,
-        prompts: list[str] | None,
         joints: np.ndarray | None,
         image_joints: np.ndarray | None,
+    ) -> WarpedPhoto | None:
+        """`diffusion.warped_photo.warp_photo`, where a network takes it and there are poses; else None."""
+        if pose_images is None or not self.uses_warped_photo:
+            return None
+        return warp_photo(photo, pose_images, joints, image_joints)
+
+    def generate_latents(
+        self,
+        reference_latents: torch.Tensor,
+        prompt_embeds: torch.Tensor | None,
+        pose_images: torch.Tensor | None,
+        warped: WarpedPhoto | None,
         num_frames: int,
-        num_inference_steps: int,
-        guidance_scales: tuple[float, float, float],
-        savings: Savings,
+        sampling: Sampling,
         generator: torch.Generator | list[torch.Generator] | None,
         latents: torch.Tensor | None,
         callback: Callable[[Any, int, torch.Tensor, dict], dict] | None = None,
         callback_tensor_inputs: Sequence[str] = (),
-    ) -> tuple[torch.Tensor, WarpedPhoto | None]:
-        """Sample inputs that were checked: latents (b, c, f, h, w), and the photo warped to the poses."""
+    ) -> torch.Tensor:
+        """Sample latents (b, c, f, h, w) from inputs that were checked.
+
+        Args:
+            reference_latents: (b, c, h, w), from `encode_inputs`.
+            prompt_embeds: (b, n, d), from there; None without a sentence.
+            pose_images: (b, 3, f, H, W) in [-1, 1]; None without poses.
+            warped: from `warp_photo`.
+            num_frames: f.
+            sampling: steps, guidance and what is left out.
+            generator: see `__call__`.
+            latents: (b, c, f, h, w) noise to start from.
+            callback: called after each step.
+            callback_tensor_inputs: what it is given.
+        """
         branches = guidance_branches(
-            *guidance_scales, has_poses=pose_images is not None, has_text=prompts is not None
+            *sampling.guidance_scales,
+            has_poses=pose_images is not None,
+            has_text=prompt_embeds is not None,
         )
-        warped = None
-        if pose_images is not None and self.uses_warped_photo:
-            warped = warp_photo(photo, pose_images, joints, image_joints)
-        conditions, reference_latents = self._encode_conditions(photo, pose_images, prompts, warped)
-        latents = self._denoise(
+        conditions = self._conditions(reference_latents, prompt_embeds, pose_images, warped)
+        return self._denoise(
             conditions,
             branches,
-            savings,
+            sampling,
             reference_latents,
             num_frames,
-            num_inference_steps,
             generator,
             latents,
             callback,
             callback_tensor_inputs,
         )
-        return latents, warped
 
     def decode(
         self, latents: torch.Tensor, warped: WarpedPhoto | None, chunk_size: int | None
@@ -459,25 +513,24 @@ class X2FashionPipeline(DiffusionPipeline):
         """A predictor of the clean latents needs few steps; the published procedure would take 1000."""
         return 2 if self.denoiser.config.prediction_type == "sample" else 25
 
-    def _encode_conditions(
+    def _conditions(
         self,
-        photo: torch.Tensor,
+        reference_latents: torch.Tensor,
+        prompt_embeds: torch.Tensor | None,
         pose_images: torch.Tensor | None,
-        prompts: list[str] | None,
         warped: WarpedPhoto | None,
-    ) -> tuple[Conditions, torch.Tensor]:
-        device, dtype = self._execution_device, self.denoiser.dtype
-        reference_latents = encode_images(self.vae, photo)
+    ) -> Conditions:
         inputs: dict[str, torch.Tensor] = {"reference_latents": reference_latents}
         if pose_images is not None:
             inputs["pose_images"] = pose_images
         if warped is not None and self.denoiser.config.warp_input:
             inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(self.vae, warped)
-        if prompts is not None:
-            embeds = self.encode_prompt(prompts)
-            inputs["prompt_embeds"] = embeds.expand(len(photo), -1, -1)
-        inputs = {name: value.to(device, dtype) for name, value in inputs.items()}
-        return self.denoiser.encode_conditions(**inputs), reference_latents
+        if prompt_embeds is not None:
+            inputs["prompt_embeds"] = prompt_embeds
+        device, dtype = self._execution_device, self.denoiser.dtype
+        return self.denoiser.encode_conditions(
+            **{name: value.to(device, dtype) for name, value in inputs.items()}
+        )
 
     def _branch_conditions(
         self, conditions: Conditions, branches: Sequence[Branch], batch: int
@@ -501,10 +554,9 @@ class X2FashionPipeline(DiffusionPipeline):
         self,
         conditions: Conditions,
         branches: Sequence[Branch],
-        savings: Savings,
+        sampling: Sampling,
         reference_latents: torch.Tensor,
         num_frames: int,
-        num_inference_steps: int,
         generator: torch.Generator | list[torch.Generator] | None,
         latents: torch.Tensor | None,
         callback: Callable[[Any, int, torch.Tensor, dict], dict] | None,
@@ -512,8 +564,11 @@ class X2FashionPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """Run the loop. Frame 0 of the latents is the photo at all times."""
         device, dtype = self._execution_device, self.denoiser.dtype
-        predict = self._graphed_denoiser or self.denoiser
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        graphed = self._graphed_denoiser
+        if graphed is not None and graphed.denoiser is not self.denoiser:  # it was replaced
+            graphed = self._graphed_denoiser = GraphedDenoiser(self.denoiser, graphed.record)
+        predict = graphed or self.denoiser
+        self.scheduler.set_timesteps(sampling.num_inference_steps, device=device)
         latents, first_noise = self.prepare_latents(reference_latents, num_frames, generator, latents)
         options = step_options(self.scheduler, generator)
         self._num_timesteps, self._interrupt = len(self.scheduler.timesteps), False
@@ -524,11 +579,11 @@ class X2FashionPipeline(DiffusionPipeline):
             for step, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
                     break
-                previous, active = active, savings.branches(branches, step, self._num_timesteps)
+                previous, active = active, sampling.branches(branches, step, self._num_timesteps)
                 if active is not previous:
                     active_conditions = self._branch_conditions(conditions, active, len(reference_latents))
-                if savings.reuse_interval > 1 and (
-                    active is not previous or step % savings.reuse_interval == 0
+                if sampling.reuse_interval > 1 and (
+                    active is not previous or step % sampling.reuse_interval == 0
                 ):
                     deep = DeepFeatures()
                 noisy = self._model_input(latents, reference_latents, first_noise, active, timestep)

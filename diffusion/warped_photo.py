@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from diffusion.inputs import to_signed, to_uint8
 from diffusion.latents import encode_images, spatial_factor
+from utils.image import to_signed, to_uint8
 from warping.joints import read_joints
 from warping.warp import warp_to_poses
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from diffusion.inputs import to_signed, to_uint8
 from diffusion.latents import decode_latents, encode_images, spatial_factor
 from evaluation.clips import Clip, ClipSource
+from utils.image import to_signed, to_uint8
 from warping.warp import warp_to_poses
 
 CONTROLS = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.pose_drawing import JOINT
+from utils.pose_drawing import HIPS, JOINT, joint_indices
 
 PCK_TORSOS = 0.2
 
@@ -21,7 +21,7 @@ def joint_errors(found: np.ndarray, truth: np.ndarray, height: int) -> tuple[flo
         truth. NaN where the truth shows no torso.
     """
     hips = (truth[:, JOINT["left_hip"]] + truth[:, JOINT["right_hip"]]) / 2
-    has_torso = (truth[:, [JOINT["neck"], JOINT["left_hip"], JOINT["right_hip"]], 2] > 0).all(axis=1)
+    has_torso = (truth[:, joint_indices(("neck", *HIPS)), 2] > 0).all(axis=1)
     if not has_torso.any():
         return float("nan"), float("nan")
     torso = np.median(np.linalg.norm(truth[has_torso, JOINT["neck"], :2] - hips[has_torso, :2], axis=1))

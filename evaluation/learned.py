@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
-from diffusion.inputs import to_signed
 from utils.errors import UserError
+from utils.image import to_signed
 
 FLAGS = {
     "lpips": "--lpips_weights FILE (TorchScript: two pictures (n, 3, H, W) in [-1, 1] -> n distances)",

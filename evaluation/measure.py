@@ -7,12 +7,12 @@ import numpy as np
 from evaluation.appearance import color_errors, texture
 from evaluation.clips import Clip
 from evaluation.fidelity import l1, psnr, ssim
-from evaluation.keypoint_detector import KeypointDetector, detect_joints
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
 from evaluation.motion_rules import MOTIONS, read_motions
 from evaluation.silhouette import estimate_background, iou, segment
 from evaluation.smoothness import flicker, motion_ratio, warping_error
+from models.keypoint_detector import KeypointDetector, detect_joints
 
 Values = dict[str, float | str]
 """Measure -> its number, or why there is none."""
@@ -21,7 +21,7 @@ NO_MASKS = "no masks (fashion_masks)"
 NO_LABELS = "no motion label (fashion_poses/NAME.json)"
 NO_JOINTS = "no joints (fashion_poses)"
 NO_DETECTOR = (
-    "no keypoint detector; train one with train_keypoint_detector.py, give it as --keypoint_detector FILE"
+    "no keypoint detector; train one with recipe.train_keypoint_detector, give it as --keypoint_detector FILE"
 )
 
 

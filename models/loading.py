@@ -1,5 +1,7 @@
 """Denoisers from and to disk: folders in diffusers' layout, and published ``.pth`` files."""
 
+import hashlib
+import json
 import pickle
 import warnings
 import zipfile
@@ -84,6 +86,16 @@ def save_published(denoiser: Denoiser, path: str | Path) -> None:
     groups = state_dict_to_published(denoiser.state_dict())
     with atomic_path(path) as temporary:
         torch.save(groups, temporary)
+
+
+def model_sha256(model: Any) -> str:
+    """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved."""
+    config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
+    digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

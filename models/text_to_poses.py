@@ -3,7 +3,7 @@
 A conditional variational autoencoder (Sohn et al., "Learning Structured Output Representation using Deep
 Conditional Generative Models", 2015). Every coordinate is a sum of cosines over the clip's duration, so that
 tracks are smooth and as long as one likes. Places are in torso lengths from the middle of the hips of the
-first pose (see `diffusion.motion.body_frame`), so that size and place of the person do not matter.
+first pose (see `generation.motion.body_frame`), so that size and place of the person do not matter.
 """
 
 import math

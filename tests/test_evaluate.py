@@ -16,8 +16,9 @@ import evaluate
 from diffusion.pipeline import X2FashionPipeline
 from evaluate import Config
 from evaluation.clips import list_clips, load_clip
-from evaluation.keypoint_detector import KeypointDetector, save_detector
 from evaluation.measure import MEASURES
+from evaluation.videos import sample_video
+from models.keypoint_detector import KeypointDetector, save_detector
 from tests.evaluation.conftest import rendered_dir, write_long_video  # noqa: F401
 from tests.toys import SENTENCES
 from utils.config import run_script
@@ -232,7 +233,7 @@ def test_the_photo_may_be_another_frame_and_any_number_of_frames_is_made(
         load_clip(tiny_config.dataset, s) for s in (source, dataclasses.replace(source, photo_index=3))
     )
     videos = [
-        evaluate.make_video(tiny_config, pipeline, clip, "She turns.", with_poses)
+        sample_video(tiny_config, pipeline, clip, "She turns.", with_poses)
         for clip in (first, middle)
         for with_poses in (True, False)
     ]

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import guidance_sweep
 from benchmarks.guidance_sweep import Config, Setting, list_settings
-from evaluation.keypoint_detector import KeypointDetector, save_detector
+from models.keypoint_detector import KeypointDetector, save_detector
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.image import read_image

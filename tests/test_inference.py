@@ -16,8 +16,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 import inference
 from data.frames import read_poses
-from evaluation.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
-from models import PRESETS
+from generation import loading
+from generation.inputs import Clip, read_inputs
+from generation.video import clip_seed
+from models import PRESETS, Denoiser
+from models.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
 from tests.models.recipes import seeded_checkpoint
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_decoder, tiny_tokenizer
 from utils.config import run_script
@@ -107,6 +110,38 @@ def test_a_photo_and_poses_of_other_sizes(run: Run, own: dict[str, Path], tmp_pa
     assert frames.shape == (4, HEIGHT, WIDTH, 3)
 
 
+def test_a_long_video_that_was_stopped_goes_on_with_the_window_it_was_at(
+    tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path: Path
+) -> None:
+    (tiny_dataset_dir / "test" / "berta.txt").unlink()
+    settings = {"pretrained_model": tiny_pipeline_dir, "dataset": tiny_dataset_dir, "dtype": "float32"}
+    settings |= {"window_frames": 4, "window_overlap": 2, "num_inference_steps": 1}
+    calls: list[int] = []
+
+    def count(module: torch.nn.Module, _inputs: object) -> None:
+        if isinstance(module, Denoiser):
+            calls.append(1)
+            if len(calls) == stop_at:
+                raise KeyboardInterrupt
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(count):
+        stop_at = 0
+        inference.main(inference.Config(output_dir=tmp_path / "whole", **settings))
+        num_windows, stop_at = len(calls), 3
+        assert num_windows == 3
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            inference.main(inference.Config(output_dir=tmp_path / "stopped", **settings))
+        assert len(list((tmp_path / "stopped").glob(".anna.windows/*.safetensors"))) == 2
+        calls.clear()
+        stop_at = 0
+        inference.main(inference.Config(output_dir=tmp_path / "stopped", **settings))
+        assert len(calls) == num_windows - 2
+    whole, stopped = (tmp_path / name / "anna.mp4" for name in ("whole", "stopped"))
+    assert whole.read_bytes() == stopped.read_bytes()
+    assert not (tmp_path / "stopped" / ".anna.windows").exists()
+
+
 def test_a_tiny_decoder_from_a_folder(run: Run, own: dict[str, Path], tmp_path: Path) -> None:
     tiny_decoder(PRESETS["tiny"]["latent_channels"]).save_pretrained(tmp_path / "taesd")
     clip = "--image", own["photo.png"], "--poses", own["skeletons"]
@@ -121,15 +156,15 @@ def test_the_person_is_not_distorted(own: dict[str, Path], transpose: bool) -> N
     photo = np.full((200, 120, 3), 230, np.uint8)
     cv2.circle(photo, (60, 100), 45, (180, 20, 20), -1)
     write_png(own["photo.png"], np.ascontiguousarray(photo.transpose(1, 0, 2)) if transpose else photo)
-    clip = inference.Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
-    inputs = inference.read_inputs(clip, None, 256, 128)
+    clip = Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
+    inputs = read_inputs(clip, None, 256, 128)
     rows, columns = np.nonzero(inputs.photo[..., 1] < 125)
     assert np.ptp(rows) == pytest.approx(np.ptp(columns), abs=1)
 
 
 def test_poses_and_joints_are_fitted_alike(own: dict[str, Path]) -> None:
-    clip = inference.Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
-    inputs = inference.read_inputs(clip, 2, HEIGHT, WIDTH)
+    clip = Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
+    inputs = read_inputs(clip, 2, HEIGHT, WIDTH)
     assert inputs.poses.shape == (2, HEIGHT, WIDTH, 3) and inputs.image_joints is None
     np.testing.assert_allclose(inputs.joints[..., :2], figure_clip(2)[2][..., :2], atol=1)
     redrawn = [draw_pose(joints, HEIGHT, WIDTH) for joints in inputs.joints]
@@ -139,8 +174,8 @@ def test_poses_and_joints_are_fitted_alike(own: dict[str, Path]) -> None:
 def test_skeletons_without_readable_joints_are_resized(own: dict[str, Path]) -> None:
     for path in own["skeletons"].iterdir():
         write_png(path, read_image(path) // 255 * 90)
-    clip = inference.Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
-    poses = inference.read_inputs(clip, None, HEIGHT, WIDTH).poses
+    clip = Clip(name="photo", image=own["photo.png"], poses=own["skeletons"], prompt="")
+    poses = read_inputs(clip, None, HEIGHT, WIDTH).poses
     assert 0 < poses.max() <= 90
 
 
@@ -156,14 +191,14 @@ def test_the_photos_own_joints_from_json_and_from_a_picture(own: dict[str, Path]
     (tmp_path / "doubled.json").write_text(json.dumps(doubled))
     expected = placed[:, :2] * (32 / 90) + np.array([0, (64 - 53) // 2])
     for name in ("joints.json", "skeleton.png", "doubled.json"):
-        clip = inference.Clip(
+        clip = Clip(
             name="photo",
             image=own["photo.png"],
             poses=own["skeletons"],
             prompt="",
             image_joints=tmp_path / name,
         )
-        found = inference.read_inputs(clip, None, HEIGHT, WIDTH).image_joints
+        found = read_inputs(clip, None, HEIGHT, WIDTH).image_joints
         np.testing.assert_allclose(found[:, :2], expected, atol=1)
 
 
@@ -185,8 +220,8 @@ def test_a_sentence_alone_moves_the_person(
     assert np.abs(keypoints[:, :, :2] - keypoints[:1, :, :2]).max() > 1
 
     saved = tmp_path / "result_0" / "photo_poses"
-    clip = inference.Clip(name="photo", image=own["photo.png"], poses=saved, prompt="")
-    given = inference.read_inputs(clip, None, HEIGHT, WIDTH)
+    clip = Clip(name="photo", image=own["photo.png"], poses=saved, prompt="")
+    given = read_inputs(clip, None, HEIGHT, WIDTH)
     assert np.array_equal(given.joints, keypoints.astype(np.float32)) and np.array_equal(given.poses, poses)
     assert run(*photo, "--poses", saved)["photo.mp4"] == files["photo.mp4"]
     assert run(*flags)["photo_poses.json"] == files["photo_poses.json"]
@@ -214,8 +249,8 @@ def test_the_detector_finds_the_photos_pose(
     flags = ("--image", own["photo.png"], "--prompt", SENTENCES[0], "--num_frames", 4)
     files = run(*flags, "--keypoint_detector", tmp_path / "detector.safetensors")
     first = np.array(json.loads(files["photo_poses.json"])["keypoints"])[0]
-    inputs = inference.read_inputs(
-        inference.Clip(name="photo", image=own["photo.png"], poses=None, prompt=""), None, HEIGHT, WIDTH
+    inputs = read_inputs(
+        Clip(name="photo", image=own["photo.png"], poses=None, prompt=""), None, HEIGHT, WIDTH
     )
     found = detect_photo_joints(load_detector(tmp_path / "detector.safetensors"), inputs.photo)
     np.testing.assert_allclose(first, found, atol=0.05)
@@ -229,14 +264,14 @@ def test_poses_of_another_body_are_fitted_to_the_photos(
     flags = ("--image", own["photo.png"], "--poses", own["skeletons"], "--prompt", SENTENCES[0])
     files = run(*flags, "--image_joints", tmp_path / "joints.json", "--fit_poses")
     fitted = np.array(json.loads(files["photo_poses.json"])["keypoints"])
-    clip = inference.Clip(
+    clip = Clip(
         name="photo",
         image=own["photo.png"],
         poses=own["skeletons"],
         prompt="",
         image_joints=tmp_path / "joints.json",
     )
-    inputs = inference.read_inputs(clip, None, HEIGHT, WIDTH)
+    inputs = read_inputs(clip, None, HEIGHT, WIDTH)
     np.testing.assert_allclose(fitted, retarget(inputs.joints, inputs.image_joints), atol=1e-3)
     np.testing.assert_allclose(fitted[0, :, :2], inputs.image_joints[:, :2], atol=1.5)
     assert "photo_poses" not in run(*flags, "--image_joints", tmp_path / "joints.json")
@@ -273,7 +308,7 @@ def test_a_denoiser_folder_borrows_the_shipped_models_other_parts(
     run: Run, tiny_dataset_dir: Path, tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run("--dataset", tiny_dataset_dir)
-    monkeypatch.setattr(inference, "SHIPPED_MODEL", tiny_pipeline_dir)
+    monkeypatch.setattr(loading, "SHIPPED_MODEL", tiny_pipeline_dir)
     denoiser = shutil.copytree(tiny_pipeline_dir / "denoiser", tmp_path / "denoiser")
     parts = run("--dataset", tiny_dataset_dir, "--pretrained_model", denoiser)
     assert parts["anna.mp4"] == whole["anna.mp4"]
@@ -300,6 +335,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     (tmp_path / "broken.png").write_bytes(own["photo.png"].read_bytes()[:200])
     (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     (tmp_path / "joints.json").write_text('{"keypoints": [[1, 2, 3]]}')
+    (tmp_path / "nan.json").write_text(json.dumps({"keypoints": [[1, float("nan"), 1]] * 18}))
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").write_text("text")
     write_png(tmp_path / "wide.png", np.zeros((20, 20_000, 3), np.uint8))
@@ -330,6 +366,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
         (("--image", own["photo.png"], "--poses", tmp_path / "empty"), "holds no frames"),
         ((*user, "--image_joints", tmp_path / "joints.json"), "shape (1, 3)"),
         (("--image", tmp_path / "wide.png", "--poses", own["skeletons"]), "wide.png"),
+        ((*user, "--image_joints", tmp_path / "nan.json"), "no numbers"),
         ((*user, "--height", 64_000), "at most 4096"),
         ((*user, "--image_guidance_scale", "nan"), "image_guidance_scale is nan"),
         ((*dataset, "--num_inference_steps", 1001), "at most that"),
@@ -358,7 +395,7 @@ def test_a_mistake_in_the_last_clip_is_told_before_the_first_is_made(
 
 
 def test_a_clips_seed_depends_on_seed_and_name() -> None:
-    seeds = {inference.clip_seed(seed, name) for seed in (0, 1) for name in ("anna", "berta")}
+    seeds = {clip_seed(seed, name) for seed in (0, 1) for name in ("anna", "berta")}
     assert len(seeds) == 4
     torch.Generator().manual_seed(max(seeds))
 

@@ -54,7 +54,7 @@ def test_the_command_prints_its_tables() -> None:
     assert [row[0] for row in videos] == [
         "video",
         "published procedure, 1000 steps, extrapolated",
-        *[f"--quality fast, {QUALITIES['sample']['fast'].num_inference_steps} steps"] * 2,
+        *[f"--quality fast, {QUALITIES['sample']['fast'].sampling.num_inference_steps} steps"] * 2,
     ]
     assert [row[1] for row in videos[1:]] == ["vae", "vae", "tiny"]
     assert sizes[1][:2] == ["2", "64 x 32"] and len(sizes) == 2

@@ -9,7 +9,7 @@ from diffusion.latents import load_vae
 from evaluation.controls import vae_reconstruction
 from evaluation.fidelity import psnr
 from evaluation.silhouette import estimate_background, segment
-from inference import SHIPPED_MODEL
+from generation.settings import SHIPPED_MODEL
 from utils.image import fit_image, read_image
 from utils.pose_drawing import JOINT
 from warping.warp import warp_to_poses

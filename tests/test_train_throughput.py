@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmarks import train_throughput
-from benchmarks.train_throughput import Config, Measured, make_dataset, make_vae, open_source
+from benchmarks.random_models import make_vae
+from benchmarks.train_throughput import Config, Measured, make_dataset, open_source
 from data.annotations import load_annotations
 from data.clips import ClipDataset, ClipRequest
 from diffusion.latents import spatial_factor
@@ -79,7 +80,7 @@ def test_clips_that_are_made_have_all_that_training_reads(tmp_path: Path) -> Non
 @pytest.mark.parametrize("preset", ["tiny", "small", "published"])
 def test_every_vae_makes_a_latent_of_8_pixels(preset: str) -> None:
     with torch.device("meta"):
-        vae = make_vae(dataclasses.replace(CONFIG, preset=preset), 4)
+        vae = make_vae(preset, 4)
     assert spatial_factor(vae) == 8 and vae.config.latent_channels == 4
 
 

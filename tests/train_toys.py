@@ -82,7 +82,12 @@ def torchrun(port: int, *flags: str, num_processes: int = 2) -> tuple[str, ...]:
 
 def run(arguments: list[str], launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, *launcher, *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=300
+        [sys.executable, *launcher, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        timeout=300,
     )
 
 

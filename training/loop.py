@@ -5,19 +5,27 @@ import math
 
 import torch
 
-from training.settings import RunSettings
 from training.state import TrainingState
 
 TIMESTEP_RANGES = 4  # the loss is also told for each quarter of the timesteps
 RECENT_LOSSES = 100
 
 
-def learning_rate_at(step: int, config: RunSettings) -> float:
-    """Linear warm-up, then half a cosine to zero (Loshchilov & Hutter, "SGDR", 2017)."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.max_train_steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+def learning_rate_at(step: int, peak: float, warmup_steps: int, num_steps: int) -> float:
+    """Linear warm-up, then half a cosine to zero (Loshchilov & Hutter, "SGDR", 2017), for every trainer.
+
+    A function of the step alone: a run that goes on needs no state of it. The first step's rate is not zero.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Let all parameters learn at this rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
 
 
 def loss_totals(losses: torch.Tensor, timesteps: torch.Tensor, num_timesteps: int) -> torch.Tensor:

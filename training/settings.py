@@ -1,4 +1,4 @@
-"""The settings that train.py and distill.py share: their flags, and what these must keep to."""
+"""The settings that train.py and recipe.distill share: their flags, and what these must keep to."""
 
 import dataclasses
 import hashlib

@@ -1,6 +1,5 @@
-"""The loop and the loss that train_vae.py and train_decoder.py share."""
+"""The loop and the loss that recipe.train_vae and recipe.train_decoder share."""
 
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -12,6 +11,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from training.averaging import averaged_copy
+from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.precision import autocast
@@ -83,7 +83,8 @@ def with_noise(latents: torch.Tensor, level: float, generator: torch.Generator) 
     """Add noise of up to `level` times each channel's standard deviation, how much drawn for each sample."""
     deviation = latents.detach().std((0, 2, 3), keepdim=True)
     share = level * torch.rand(len(latents), 1, 1, 1, generator=generator)
-    return latents + share * deviation * torch.randn(latents.shape, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    return latents + share.to(latents.device) * deviation * noise.to(latents.device)
 
 
 def shuffled_batches(count: int, batch_size: int, config: TrainingSettings, step: int) -> list[list[int]]:
@@ -108,7 +109,7 @@ def fit(
 
     Args:
         config: the script's settings.
-        vae: in training mode.
+        vae: in training mode, on the device to train on.
         make_loader: from the first step to the batches from there on.
         loss_of: the loss of a batch at a step.
         fixed_settings: what a resumed run must share.
@@ -122,6 +123,7 @@ def fit(
     """
     ema = averaged_copy(vae, config.ema_decay)
     averaged = cast(VAE, ema.module)
+    device = vae.device
     trained = [p for p in vae.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
 
@@ -139,11 +141,9 @@ def fit(
         total=config.max_train_steps, initial=step, desc=description, unit="step", dynamic_ncols=True
     )
     for batch in make_loader(step):
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
-            group["lr"] = config.learning_rate * warm * cosine
-        with autocast("auto", "cpu"):
+        rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
+        with autocast("auto", device):
             loss = loss_of(vae, batch, step)
         if not torch.isfinite(loss):
             raise UserError(

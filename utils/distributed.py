@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
+from utils.devices import choose_device
+
 CONNECT, WORK, PATIENCE = timedelta(minutes=2), timedelta(minutes=30), timedelta(days=7)
 """How long processes wait for each other: to begin, in a step, and while one of them does something alone."""
 
@@ -81,18 +83,17 @@ def distributed_world(device: str = "auto") -> Iterator[World]:
     """Join the run that torchrun's RANK, WORLD_SIZE and LOCAL_RANK describe, or be alone without them.
 
     Args:
-        device: "auto" takes a GPU where there is one, else the CPU. NCCL joins GPUs, gloo joins CPUs.
+        device: see `utils.devices.choose_device`. NCCL joins GPUs, gloo joins CPUs.
+
+    Raises:
+        UserError: there is no such device here.
     """
     rank = int(os.environ.get("RANK", 0))
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        torch.cuda.set_device(local_rank)
-        torch_device = torch.device("cuda", local_rank)
-    else:
-        torch_device = torch.device(device)
+    torch_device = choose_device(device, local_rank)
+    if torch_device.type == "cuda":
+        torch.cuda.set_device(torch_device)
     patient = None
     if world_size > 1:
         # Processes that torchrun started again must not find the addresses of those that died.

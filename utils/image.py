@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from utils.errors import UserError
@@ -155,6 +156,17 @@ def border_color(image: np.ndarray) -> np.ndarray:
     """Median colour (3,) uint8 of the outermost pixels of an (H, W, 3) picture."""
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
     return np.median(border, axis=0).astype(np.uint8)
+
+
+def to_uint8(pixels: torch.Tensor) -> np.ndarray:
+    """Turn (..., 3, H, W) in [-1, 1] into (..., H, W, 3) uint8."""
+    pixels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return pixels.movedim(-3, -1).cpu().numpy()
+
+
+def to_signed(pixels: np.ndarray) -> torch.Tensor:
+    """Turn (..., H, W, 3) uint8 into (..., 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(pixels / np.float32(127.5) - 1).movedim(-1, -3)
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:

@@ -5,6 +5,7 @@ model). Left and right are the person's own.
 """
 
 import math
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ JOINT_NAMES = (
 )  # fmt: skip
 NUM_JOINTS = len(JOINT_NAMES)
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
+FACE = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
+HIPS = ("left_hip", "right_hip")
 
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
@@ -33,6 +36,11 @@ COLORS = (
     (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
 LIMB_DIMMING = 0.6
+
+
+def joint_indices(names: Iterable[str]) -> list[int]:
+    """Where joints of these names are among the 18."""
+    return [JOINT[name] for name in names]
 
 
 def draw_pose(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from utils.pose_drawing import JOINT
+from utils.pose_drawing import FACE, JOINT, joint_indices
 
 SIDES = ("right", "left")
-HEAD_JOINTS = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 ELBOW_SHARE = 0.5  # of the way from the shoulder to the wrist, where only those two are known
 THIGH_LENGTH = 0.85  # in torso lengths, where a knee has to be guessed
 HEAD_LENGTH = 0.42  # from the neck to between the ears, in torso lengths
@@ -103,7 +102,7 @@ def read_body(keypoints: np.ndarray) -> Body | None:
     hips = points[JOINT["left_hip"]] - points[JOINT["right_hip"]]
     width = float((shoulders + hips) @ across) / length
     head, face_turn = _read_head(points, seen, neck, length, width, across)
-    head_seen = bool(seen[[JOINT[name] for name in HEAD_JOINTS]].any())
+    head_seen = bool(seen[joint_indices(FACE)].any())
     return Body(points, seen, known, length, width, head_seen, face_turn, head)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import read_image
-from utils.pose_drawing import COLORS, LIMB_DIMMING, LIMBS, NUM_JOINTS
+from utils.pose_drawing import COLORS, FACE, HIPS, JOINT, LIMB_DIMMING, LIMBS, NUM_JOINTS, joint_indices
 
 COLOR_TOLERANCE = 75.0  # RGB distance; video compression and resizing move a small dot's colour by this much
 SMALLEST_BLOB = 0.1  # a blob counts from this share of a dot's area on
@@ -19,7 +19,7 @@ _JOINT_COLORS = np.array(COLORS, np.float32)
 _LIMB_COLORS = (np.array(COLORS[: len(LIMBS)]) * LIMB_DIMMING).astype(np.uint8).astype(np.float32)
 
 
-NECK, HIPS, HEAD = 1, [8, 11], [0, 14, 15, 16, 17]
+NECK, HIP_INDICES, HEAD = JOINT["neck"], joint_indices(HIPS), joint_indices(FACE)
 
 
 def read_joints(picture: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def _without_far_heads(joints: np.ndarray) -> np.ndarray:
 
     Estimators that draw hands as well colour some fingers like a head's joint.
     """
-    neck, hips = joints[NECK], joints[HIPS][joints[HIPS][:, 2] > 0]
+    neck, hips = joints[NECK], joints[HIP_INDICES][joints[HIP_INDICES][:, 2] > 0]
     if neck[2] > 0 and len(hips):
         torso = np.linalg.norm(hips[:, :2] - neck[:2], axis=1).max()
         far = np.linalg.norm(joints[HEAD][:, :2] - neck[:2], axis=1) > torso

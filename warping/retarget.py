@@ -9,10 +9,9 @@ broader shoulders or longer legs become the photo's as well.
 import numpy as np
 
 from utils.errors import UserError
-from utils.pose_drawing import JOINT, NUM_JOINTS
+from utils.pose_drawing import FACE, JOINT, NUM_JOINTS
 from warping.body import SIDES, Body, read_body
 
-FACE = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 LIMBS = {
     "shoulders": ("neck", "shoulder"),
     "upper_arms": ("shoulder", "elbow"),

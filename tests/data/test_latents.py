@@ -4,8 +4,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from data.latents import LatentVideo, model_sha256, write_latent_video
+from data.latents import LatentVideo, write_latent_video
 from data.pose_cache import encode_picture, pack_pictures, resize_pictures
+from models.loading import model_sha256
 from utils.errors import UserError
 
 

@@ -71,6 +71,19 @@ def test_a_kind_of_step_is_recorded_once_for_each_size(make_tiny_pipeline: MakeP
     assert recorder.count == 3
 
 
+def test_a_denoiser_that_was_replaced_is_recorded_anew(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline, other = make_tiny_pipeline(), make_tiny_pipeline()
+    with torch.no_grad():
+        for parameter in other.denoiser.parameters():
+            parameter.mul_(1.01)
+    pipeline._graphed_denoiser = GraphedDenoiser(pipeline.denoiser, Recorder())
+    first = sample(pipeline)
+    pipeline.denoiser = other.denoiser
+    second = sample(pipeline)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(second, sample(other))
+
+
 def test_a_model_on_the_cpu_is_refused(make_tiny_pipeline: MakePipeline) -> None:
     with pytest.raises(UserError, match="CUDA graphs need a GPU, and the model is on cpu"):
         make_tiny_pipeline().enable_cuda_graphs()

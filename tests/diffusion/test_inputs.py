@@ -4,9 +4,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from diffusers.image_processor import VaeImageProcessor
 
-from diffusion.inputs import check_multiple, clip_tensor, joints_array, photo_tensor, to_signed, to_uint8
+from diffusion.inputs import check_multiple, clip_tensor, joints_array, photo_tensor
 from utils.errors import UserError
+from utils.image import to_signed, to_uint8
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 4, 3), np.uint8)
 
@@ -33,10 +35,30 @@ def test_every_form_of_a_clip_is_the_same_clip() -> None:
     assert clip_tensor([list(PIXELS[0]), list(PIXELS[1])]).shape == (2, 3, 3, 8, 4)
 
 
+def test_floats_are_read_as_diffusers_reads_them() -> None:
+    processor = VaeImageProcessor(do_resize=False)
+    photo = PIXELS[0, 0]
+    shares = photo.astype(np.float32) / 255
+    tensor = torch.from_numpy(shares).movedim(-1, 0)
+    for form in (shares, shares.astype(np.float64), tensor, tensor.half().float(), [tensor], 2 * tensor - 1):
+        expected = processor.preprocess(form[0] if isinstance(form, list) else form).float()
+        torch.testing.assert_close(photo_tensor(form), expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(photo_tensor(form), photo_tensor(photo), atol=1e-3, rtol=0)
+
+    clip = torch.from_numpy(PIXELS[:1].astype(np.float32) / 255).movedim(-1, -3)  # (1, 3 frames, 3, H, W)
+    clip = torch.cat([clip, clip[:, :1]], dim=1)
+    bytes_clip = np.concatenate([PIXELS[0], PIXELS[0][:1]])
+    for form in (clip, clip[0], clip.transpose(1, 2), list(clip[0]), [clip[0]], bytes_clip / 255):
+        torch.testing.assert_close(clip_tensor(form), clip_tensor(bytes_clip), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("function", "value", "message"),
     [
-        (photo_tensor, PIXELS[0, 0].astype(float), "float64"),
+        (photo_tensor, PIXELS[0, 0].astype(float), "floats from 0 to 2"),
+        (photo_tensor, torch.full((3, 8, 4), torch.nan), "floats from nan"),
+        (photo_tensor, [PIXELS[0, 0], torch.zeros(3, 8, 4)], "among floats"),
+        (clip_tensor, torch.zeros(8, 4, 3), "tensor"),
         (photo_tensor, PIXELS[0, 0, :, :, :1], "channels last"),
         (photo_tensor, PIXELS, "one picture"),
         (photo_tensor, "photo.png", "is str"),
@@ -44,7 +66,7 @@ def test_every_form_of_a_clip_is_the_same_clip() -> None:
         (photo_tensor, torch.zeros(1, 3, 8, 4, dtype=torch.uint8), "uint8 tensor"),
         (clip_tensor, PIXELS[0, 0], "give a clip"),
         (clip_tensor, [PIXELS[0, 0], PIXELS[0, 0, :4]], "different sizes"),
-        (clip_tensor, torch.zeros(3, 8, 4), "give floats"),
+        (clip_tensor, torch.zeros(3, 8, 4), "give a clip"),
     ],
 )
 def test_other_forms_are_refused(function, value, message: str) -> None:

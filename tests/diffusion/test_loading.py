@@ -54,6 +54,26 @@ def test_a_vae_whose_weights_differ_is_refused_by_name(model_dir: Path) -> None:
     assert "holds no weights" in message_of(lambda: load_vae(model_dir / "vae"))
 
 
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"variant": "fp16"}, ["diffusion_pytorch_model.fp16.safetensors"]),
+        ({"safe_serialization": False}, ["diffusion_pytorch_model.bin"]),
+        ({"max_shard_size": "30KB"}, ["diffusion_pytorch_model.safetensors.index.json"]),
+        ({"max_shard_size": "30KB", "variant": "fp16"}, []),
+    ],
+)
+def test_weights_may_be_a_variant_shards_or_pickled(
+    tiny_pipeline_dir: Path, tmp_path: Path, settings: dict, names: list[str]
+) -> None:
+    expected = load_vae(tiny_pipeline_dir / "vae")
+    expected.save_pretrained(tmp_path / "vae", **settings)
+    assert not (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").exists()
+    assert all((tmp_path / "vae" / name).is_file() for name in names)
+    loaded = load_vae(tmp_path / "vae").state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in expected.state_dict().items())
+
+
 def test_a_tiny_decoder_is_an_autoencoder_tiny_whose_weights_fit(tmp_path: Path, model_dir: Path) -> None:
     assert "AutoencoderTiny" in message_of(lambda: load_tiny_decoder(model_dir / "vae"))
     assert "tiny decoder folder" in message_of(lambda: load_tiny_decoder(model_dir / "nothing"))

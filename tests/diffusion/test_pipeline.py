@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler
 from diffusion.latents import decode_latents, encode_images, frames_at_once
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import SAMPLERS, make_scheduler, published_betas
-from diffusion.streaming import stream_frames
 from diffusion.warped_photo import encode_warped_photo, warp_photo
+from generation.streaming import stream_frames
 from models import save_published
 from models.denoiser import Denoiser
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_decoder
@@ -113,6 +113,13 @@ def test_frames_decoded_at_once_follow_from_the_size_of_the_decoder() -> None:
     in_float32 = frames_at_once(taesd, 512, 256)
     assert 1 < 2 * in_float32 == frames_at_once(torch.nn.Module.to(taesd, torch.bfloat16), 512, 256)
     assert frames_at_once(stable_diffusion, 4096, 4096) == 1
+
+
+def test_before_the_first_call_nothing_is_interrupted(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    assert pipeline.interrupt is False and pipeline.num_timesteps == 0
+    sample(pipeline)
+    assert pipeline.num_timesteps > 0
 
 
 def test_frame_0_is_the_photo(pipeline: X2FashionPipeline) -> None:

@@ -1,5 +1,6 @@
 """What makes a video cheaper: features used again, guidance in some of the steps, levels of quality."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,9 +12,13 @@ import torch
 
 from diffusion.guidance import guidance_branches
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.quality import QUALITIES, UNGUIDED, Savings
+from diffusion.quality import QUALITIES
+from diffusion.sampling import UNGUIDED, Sampling
 from diffusion.schedule import check_scheduler, make_scheduler
-from inference import Config, load_pipeline, main, sampling_options
+from generation.loading import load_pipeline
+from generation.settings import ModelSettings
+from generation.video import choose_sampling
+from inference import Config, main
 from models import DeepFeatures
 from models.denoiser import PREDICTION_TYPES
 from tests.models.recipes import relative_error
@@ -108,14 +113,14 @@ def test_features_are_not_reused_across_a_change_of_guidance(
 
 def test_outside_its_interval_guidance_is_one_prediction() -> None:
     branches = guidance_branches(2.0, 3.0, 1.0)
-    savings = Savings(guidance_interval=(0.25, 0.75))
-    assert [savings.branches(branches, step, 4) is branches for step in range(4)] == [
+    sampling = Sampling(num_inference_steps=4, guidance_interval=(0.25, 0.75))
+    assert [sampling.branches(branches, step, 4) is branches for step in range(4)] == [
         False,
         True,
         True,
         False,
     ]
-    assert savings.branches(branches, 0, 4) is UNGUIDED
+    assert sampling.branches(branches, 0, 4) is UNGUIDED
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
@@ -124,8 +129,8 @@ def test_every_level_can_be_sampled(prediction_type: str) -> None:
     assert list(levels) == ["fast", "balanced", "best"]
     for level in levels.values():
         scheduler = make_scheduler(level.scheduler, prediction_type)
-        check_scheduler(scheduler, prediction_type, level.num_inference_steps)
-    steps = [level.num_inference_steps for level in levels.values()]
+        check_scheduler(scheduler, prediction_type, level.sampling.num_inference_steps)
+    steps = [level.sampling.num_inference_steps for level in levels.values()]
     assert steps == sorted(steps)
 
 
@@ -144,14 +149,16 @@ def test_mistakes_are_one_line(pipeline: X2FashionPipeline, options: dict, messa
 
 def test_flags_win_over_the_level(tiny_pipeline_dir: Path) -> None:
     def options(**flags: Any) -> dict[str, Any]:
-        config = Config(pretrained_model=tiny_pipeline_dir, dtype="float32", **flags)
+        config = ModelSettings(pretrained_model=tiny_pipeline_dir, dtype="float32", **flags)
         pipeline = load_pipeline(config, torch.device("cpu"))
-        return {"scheduler": type(pipeline.scheduler).__name__, **sampling_options(config, pipeline)}
+        sampling = dataclasses.asdict(choose_sampling(config, pipeline))
+        chosen = {name: value for name, value in sampling.items() if not name.endswith("_scale")}
+        return {"scheduler": type(pipeline.scheduler).__name__, **chosen}
 
     plain = {"reuse_interval": 1, "guidance_interval": (0.0, 1.0)}
     assert options().items() >= {**plain, "num_inference_steps": 2}.items()
     level = QUALITIES["sample"]["best"]
-    best = {"scheduler": "DDIMScheduler", "num_inference_steps": level.num_inference_steps}
+    best = {"scheduler": "DDIMScheduler", "num_inference_steps": level.sampling.num_inference_steps}
     assert options(quality="best") == best | plain
     flags = {"num_inference_steps": 3, "reuse_interval": 2, "guidance_interval": (0.1, 0.5)}
     assert options(quality="best", scheduler="euler", **flags) == {
@@ -165,7 +172,7 @@ def test_flags_win_over_the_level(tiny_pipeline_dir: Path) -> None:
 def test_bfloat16_weights_are_cast_once(tiny_pipeline_dir: Path) -> None:
     latents = {}
     for dtype in ("float32", "bfloat16"):
-        config = Config(pretrained_model=tiny_pipeline_dir, dtype=dtype)
+        config = ModelSettings(pretrained_model=tiny_pipeline_dir, dtype=dtype)
         pipeline = load_pipeline(config, torch.device("cpu"))
         assert pipeline.denoiser.dtype == getattr(torch, dtype)
         with autocast(dtype, "cpu"):
@@ -187,5 +194,5 @@ def test_the_command_takes_a_level(
     monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, flags)])
     run_script(main, Config)
     settings = json.loads((tmp_path / "photo.json").read_text())
-    assert settings["num_inference_steps"] == QUALITIES["sample"][quality].num_inference_steps
+    assert settings["num_inference_steps"] == QUALITIES["sample"][quality].sampling.num_inference_steps
     assert settings["guidance_interval"] == [0.0, 0.5] and settings["quality"] == quality

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-import train_keypoint_detector
-from evaluation.keypoint_detector import (
+from evaluation.keypoints import joint_errors
+from models.keypoint_detector import (
     HEIGHT,
     WIDTH,
     KeypointDetector,
@@ -15,9 +15,8 @@ from evaluation.keypoint_detector import (
     load_detector,
     save_detector,
 )
-from evaluation.keypoints import joint_errors
-from tests.toys import figure_joints
-from train_keypoint_detector import (
+from recipe import train_keypoint_detector
+from recipe.train_keypoint_detector import (
     MIRRORED,
     Config,
     Examples,
@@ -25,6 +24,7 @@ from train_keypoint_detector import (
     choose_examples,
     read_examples,
 )
+from tests.toys import figure_joints
 from utils.errors import UserError
 from utils.files import read_json
 from utils.pose_drawing import JOINT, JOINT_NAMES

@@ -9,15 +9,15 @@ import pytest
 
 from evaluation.clips import Clip, list_clips, load_clip
 from evaluation.controls import control_videos
-from evaluation.keypoint_detector import (
+from evaluation.keypoints import joint_errors
+from evaluation.learned import LearnedMetrics
+from evaluation.measure import measure_video, motion_read
+from models.keypoint_detector import (
     KeypointDetector,
     detect_joints,
     detect_photo_joints,
     load_detector,
 )
-from evaluation.keypoints import joint_errors
-from evaluation.learned import LearnedMetrics
-from evaluation.measure import measure_video, motion_read
 from tests.evaluation.test_controls_order import mean_of
 from utils.pose_drawing import JOINT
 

@@ -1,6 +1,7 @@
 """Long videos in windows of frames that overlap, so that memory does not grow with their length."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,12 @@ class WindowStore:
 
     Args:
         folder: to keep them in; what another video left there is removed.
-        settings: everything that the latents depend on, as JSON can hold it.
+        settings: everything that the latents depend on; JSON can hold it.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
+        settings = json.loads(json.dumps(settings))  # as read back: tuples are lists there
         try:
             known = read_json(folder / SETTINGS)
         except UserError:

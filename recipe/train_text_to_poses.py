@@ -2,9 +2,9 @@
 
 Try it:
 
-    python train_text_to_poses.py --output_dir runs/text_to_poses --max_train_steps 20
+    python -m recipe.train_text_to_poses --output_dir runs/text_to_poses --max_train_steps 20
     python -m data.synthetic --output_dir tracks --num_train 6000 --num_test 500 --poses_only && \
-        python train_text_to_poses.py --dataset tracks --output_dir runs/text_to_poses
+        python -m recipe.train_text_to_poses --dataset tracks --output_dir runs/text_to_poses
 
 Takes any dataset with annotations and joints (fashion_poses/NAME.json, or skeletons with readable joints).
 Writes output_dir/text_to_poses, which goes into a model's folder, tracks.png (held-out skeletons, true and
@@ -12,7 +12,6 @@ sampled) and metrics.json. The same command again resumes an interrupted run.
 """
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,22 @@ from tqdm import tqdm
 
 from data.annotations import load_annotations
 from data.synthetic.wordings import MOTIONS, sample_wording
-from diffusion.motion import FOLDER, normalise_joints, poses_from_text
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.motion_rules import read_motions
+from generation.motion import FOLDER, normalise_joints, poses_from_text
 from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chain_matrix, to_bones
+from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, read_json, write_json
 from utils.image import write_png
-from utils.pose_drawing import JOINT, NUM_JOINTS, draw_pose
+from utils.pose_drawing import FACE, HIPS, JOINT, NUM_JOINTS, draw_pose, joint_indices
 from warping.joints import load_joints
 
-FACE = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
+WARMUP_STEPS = 200
 # Parts that one factor lengthens together in training.
 BONE_GROUPS = (
     FACE,
@@ -87,6 +88,8 @@ class Config:
     """Frames that a clip's track is brought to."""
     seed: int = 0
     """Weights, order and variations follow from it."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,7 +134,7 @@ def load_tracks(dataset: Path, split: str, num_frames: int, max_clips: int | Non
 
 
 def _is_usable(pose: np.ndarray) -> bool:
-    return bool((pose[[JOINT["neck"], JOINT["left_hip"], JOINT["right_hip"]], 2] > 0).all())
+    return bool((pose[joint_indices(("neck", *HIPS)), 2] > 0).all())
 
 
 def resample(track: np.ndarray, num_frames: int) -> np.ndarray:
@@ -159,7 +162,7 @@ class Examples:
         self.text_indices = torch.tensor([index[text] for text in tracks.texts])
         chunks = [texts[i : i + 64] for i in range(0, len(texts), 64)]
         chunks = tqdm(chunks, desc="encode sentences", unit="batch", dynamic_ncols=True)
-        embeds = [encode_prompts(tokenizer, text_encoder, chunk).half() for chunk in chunks]
+        embeds = [encode_prompts(tokenizer, text_encoder, chunk).half().cpu() for chunk in chunks]
         self.embeds = torch.cat(embeds)
         self.deviation = float(self.embeds.float().std())
         self.chain = chain_matrix()
@@ -180,7 +183,7 @@ class Examples:
         factors = np.ones((len(chosen), NUM_JOINTS), np.float32)
         for group in BONE_GROUPS:
             factor = rng.uniform(1 - config.bone_variation, 1 + config.bone_variation, (len(chosen), 1))
-            factors[:, [JOINT[name] for name in group]] = factor
+            factors[:, joint_indices(group)] = factor
         bones = to_bones(track[..., :2]) * torch.from_numpy(factors)[:, None, :, None]
         places = self.chain @ bones
         errors = rng.standard_normal((len(chosen), 1, NUM_JOINTS, 2), dtype=np.float32)
@@ -190,8 +193,8 @@ class Examples:
         first = torch.cat([places[:, 0], visibility[:, 0, :, None]], dim=2)
         hidden = rng.random((len(chosen), NUM_JOINTS)) < 0.2
         hidden &= rng.random((len(chosen), 1)) < config.hide_chance
-        trunk = ("neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
-        hidden[:, [JOINT[name] for name in trunk]] = False
+        trunk = ("neck", *HIPS, "left_shoulder", "right_shoulder")
+        hidden[:, joint_indices(trunk)] = False
         first[..., 2] = torch.where(torch.from_numpy(hidden), 0.0, first[..., 2])
         return embeds, first, places, visibility
 
@@ -201,9 +204,9 @@ def training_loss(
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
     """The negative evidence bound of a batch, up to scale: places, bones, visibility, and KL."""
-    embeds, first, places, visibility = batch
+    embeds, first, places, visibility = (tensor.to(model.device) for tensor in batch)
     mean, log_variance = encoder(model.encode_text(embeds), first, places, visibility)
-    noise = torch.randn(mean.shape, generator=generator)
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device)
     latents = mean + noise * (0.5 * log_variance).exp()
     predicted, logits = model(embeds, first, latents, places.shape[1])
     ever = (visibility.amax(dim=1, keepdim=True) > 0).float()
@@ -273,9 +276,9 @@ def limb_stretch(sampled: np.ndarray, true: np.ndarray) -> float:
     """
 
     def lengths(places: np.ndarray) -> np.ndarray:
-        hips = places[:, [JOINT["left_hip"], JOINT["right_hip"]]].mean(axis=1)
+        hips = places[:, joint_indices(HIPS)].mean(axis=1)
         torso = np.linalg.norm(places[:, JOINT["neck"]] - hips, axis=1)[:, None]
-        ends = [JOINT[name] for name in LIMBS]
+        ends = joint_indices(LIMBS)
         bones = places[:, ends] - places[:, [PARENT_INDICES[end] for end in ends]]
         return np.linalg.norm(bones, axis=2) / torso
 
@@ -291,7 +294,9 @@ def main(config: Config) -> None:
         "embedding_noise",
     )  # fmt: skip
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
+    text_encoder.to(device)
     test = load_tracks(config.dataset, "test", config.num_frames, config.num_test_clips)
     examples = Examples(
         config, load_tracks(config.dataset, "train", config.num_frames), tokenizer, text_encoder
@@ -300,6 +305,8 @@ def main(config: Config) -> None:
         torch.manual_seed(config.seed)
         model = TextToPoses(cross_attention_dim=text_encoder.config.hidden_size)
         encoder = TrackEncoder(model)
+    model.to(device)
+    encoder.to(device)
     parameters = [*model.parameters(), *encoder.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
 
@@ -318,9 +325,8 @@ def main(config: Config) -> None:
     # Train.
     progress = tqdm(total=config.max_train_steps, initial=step, desc="train", unit="step", dynamic_ncols=True)
     while step < config.max_train_steps:
-        for group in optimizer.param_groups:
-            cosine = 0.5 * (1 + math.cos(math.pi * step / config.max_train_steps))
-            group["lr"] = config.learning_rate * min(1.0, (step + 1) / 200) * cosine
+        rate = learning_rate_at(step, config.learning_rate, WARMUP_STEPS, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([config.seed, step, 1]).generate_state(1)[0])
         )
@@ -355,7 +361,7 @@ def main(config: Config) -> None:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_test_clips"}
+    free = {"output_dir", "checkpoint_steps", "num_test_clips", "device"}
     return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 

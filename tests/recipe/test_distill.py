@@ -1,4 +1,4 @@
-"""distill.py at toy size, on files made here."""
+"""recipe.distill at toy size, on files made here."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import distill
 from models import load_denoiser
+from recipe import distill
 from tests.train_toys import (
     ENVIRONMENT,
     ROOT,
@@ -58,7 +58,7 @@ def shared(tiny_pipeline_dir, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def flags(settings: dict[str, Any]) -> list[str]:
-    return [str(ROOT / "distill.py"), *(str(x) for k, v in settings.items() for x in (f"--{k}", v))]
+    return ["-m", "recipe.distill", *(str(x) for k, v in settings.items() for x in (f"--{k}", v))]
 
 
 def distilled(shared: dict[str, Any], output_dir: Path, **changes: object) -> Path:
@@ -247,7 +247,9 @@ def test_the_command_line_tells_a_mistake_and_ctrl_c_saves(shared, tmp_path) -> 
     done = run(flags(settings | {"teacher_steps": 5}))
     assert done.returncode == 2
     assert [line[:23] for line in done.stderr.splitlines()] == ["error: --teacher_steps "]
-    process = subprocess.Popen([sys.executable, *flags(settings)], stderr=subprocess.PIPE, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        [sys.executable, *flags(settings)], stderr=subprocess.PIPE, cwd=ROOT, env=ENVIRONMENT
+    )
     while not list_checkpoints(tmp_path / "checkpoint") and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffusion.inputs import Pictures, clip_tensor, joints_array, photo_tensor, to_uint8
+from diffusion.inputs import Pictures, clip_tensor, joints_array, photo_tensor
 from diffusion.latents import frames_at_once
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.quality import Savings
-from diffusion.warped_photo import warp_photo
-from diffusion.windows import WindowStore, crossfade, plan_windows
+from diffusion.sampling import Sampling
+from generation.windows import WindowStore, crossfade, plan_windows
 from utils.errors import UserError
+from utils.image import to_uint8
 
 
 @torch.no_grad()
@@ -21,6 +21,7 @@ def stream_frames(
     image: Pictures,
     poses: Any,
     prompt: str | None = None,
+    sampling: Sampling | None = None,
     *,
     seed: int,
     joints: np.ndarray | None = None,
@@ -28,12 +29,6 @@ def stream_frames(
     num_frames: int | None = None,
     window_frames: int = 24,
     overlap: int = 8,
-    num_inference_steps: int | None = None,
-    image_guidance_scale: float = 1.0,
-    pose_guidance_scale: float = 1.0,
-    text_guidance_scale: float = 1.0,
-    reuse_interval: int = 1,
-    guidance_interval: tuple[float, float] = (0.0, 1.0),
     decode_chunk_size: int | None = None,
     store: WindowStore | None = None,
 ) -> Iterator[np.ndarray]:
@@ -50,19 +45,14 @@ def stream_frames(
             returns (n, H, W, 3), as arrays do and `data.pose_cache.PackedPictures`. None leaves the
             motion to the sentence, and all frames are one window.
         prompt: one sentence, or None.
+        sampling: steps and guidance; if None, without guidance in the model's default number of steps.
         seed: of the noise.
         joints: (F, 18, 3) of the poses, as in `X2FashionPipeline.__call__`.
         image_joints: (18, 3) of the photo; those of pose 0 if None.
         num_frames: the first so many poses; all if None (`window_frames` without poses).
         window_frames: frames that are sampled together; divides by `denoiser.frame_multiple`.
         overlap: frames that neighbouring windows share.
-        num_inference_steps: as there, like the guidance scales and `decode_chunk_size`.
-        image_guidance_scale: as there.
-        pose_guidance_scale: as there.
-        text_guidance_scale: as there.
-        reuse_interval: as there.
-        guidance_interval: as there.
-        decode_chunk_size: as there.
+        decode_chunk_size: frames that are decoded at once; as many as memory allows if None.
         store: keeps the latents of finished windows, and is asked for them first.
 
     Yields:
@@ -71,10 +61,10 @@ def stream_frames(
     Raises:
         UserError: what was given cannot be sampled.
     """
-    savings = Savings(reuse_interval=reuse_interval, guidance_interval=guidance_interval)
+    if sampling is None:
+        sampling = Sampling(num_inference_steps=pipeline.default_num_inference_steps)
     photo = photo_tensor(image)
     prompts = [prompt] if prompt else None
-    steps = pipeline.default_num_inference_steps if num_inference_steps is None else num_inference_steps
     if poses is None:
         count = window_frames if num_frames is None else num_frames
         window_frames = max(window_frames, count)
@@ -91,31 +81,30 @@ def stream_frames(
         image_joints = joints[0]
     image_joints = joints_array(image_joints, (1,), "image_joints")
     tail: torch.Tensor | None = None
+    encoded: tuple[torch.Tensor, torch.Tensor | None] | None = None
     for index, window in enumerate(windows):
         frames = window.frames
         pose_images = None if poses is None else clip_tensor(poses[frames])
-        pipeline.check_inputs(photo, pose_images, prompts, len(frames), steps, "np", ())
+        pipeline.check_inputs(
+            photo, pose_images, prompts, len(frames), sampling.num_inference_steps, "np", ()
+        )
         own_joints = None if joints is None else joints_array(joints[frames], (1, len(frames)), "joints")
+        warped = pipeline.warp_photo(photo, pose_images, own_joints, image_joints)
         latents = None if store is None else store.load(index)
-        warped = None
         if latents is None:
-            latents, warped = pipeline.generate_latents(
-                photo,
+            if encoded is None:
+                encoded = pipeline.encode_inputs(photo, prompts)
+            latents = pipeline.generate_latents(
+                *encoded,
                 pose_images,
-                prompts,
-                own_joints,
-                image_joints,
+                warped,
                 len(frames),
-                steps,
-                (image_guidance_scale, pose_guidance_scale, text_guidance_scale),
-                savings,
+                sampling,
                 torch.Generator().manual_seed(seed + index),
                 pipeline.frame_noise(seed, frames, *photo.shape[-2:]),
             )
             if store is not None:
                 store.save(index, latents)
-        elif pose_images is not None and pipeline.uses_warped_photo:
-            warped = warp_photo(photo, pose_images, own_joints, image_joints)
         latents = latents.to(pipeline._execution_device)
         new = slice(len(frames) - (window.stop - window.start), None)  # all but the photo
         latents = latents[:, :, new]

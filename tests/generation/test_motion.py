@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.frames import read_poses
-from diffusion.motion import load_text_to_poses, poses_from_text, write_poses
+from generation.motion import load_text_to_poses, poses_from_text, write_poses
 from models.text_to_poses import TextToPoses
 from tests.toys import figure_joints, randomise
 from utils.errors import UserError
@@ -92,7 +92,7 @@ def test_saved_in_half_precision_and_loaded(model, tmp_path: Path) -> None:
         load_text_to_poses(tmp_path, 9)
     weights = tmp_path / "text_to_poses" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="cannot load the text-to-poses model"):
         load_text_to_poses(tmp_path)
 
 

@@ -2,8 +2,8 @@
 
 Try it:
 
-    python train_vae.py --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
-    python train_vae.py --dataset DATA --output_dir runs/vae --max_train_steps 4000
+    python -m recipe.train_vae --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
+    python -m recipe.train_vae --dataset DATA --output_dir runs/vae --max_train_steps 4000
 
 The same command again goes on where the last checkpoint stands. The VAE for inference is output_dir/vae.
 """
@@ -16,19 +16,20 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from data.annotations import load_annotations
 from data.frames import frame_paths
 from diffusion.latents import decode_latents, encode_images, load_vae
+from evaluation.clips import read_mask
 from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
-from utils.image import read_image, write_png
+from utils.image import read_image, to_uint8, write_png
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ class Config:
     """Data loader processes."""
     num_test_frames: int = 64
     """Held-out frames that metrics.json is measured on."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     seed: int = 0
     """Weights and the order of the frames follow from it."""
 
@@ -95,9 +98,8 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         mask_path = path.parents[2] / "fashion_masks" / path.parent.name / path.name
         weight = np.ones(picture.shape[:2], np.float32)
         if mask_path.is_file():
-            person = cv2.dilate(
-                (np.asarray(Image.open(mask_path)) > 0).astype(np.uint8), np.ones((5, 5), np.uint8)
-            )
+            person = (read_mask(mask_path, picture.shape[:2]) > 0).astype(np.uint8)
+            person = cv2.dilate(person, np.ones((5, 5), np.uint8))
             weight += (self.person_weight - 1) * person
         image = picture.astype(np.float32) / 127.5 - 1
         if self.seed is not None:
@@ -133,12 +135,12 @@ def evaluate(
     whole, inside, shown = [], [], []
     for i in indices:
         image, weight = dataset[i]
-        decoded = decode_latents(vae, encode_images(vae, image[None]))[0]
+        decoded = decode_latents(vae, encode_images(vae, image[None]))[0].cpu()
         squared = ((decoded - image) / 2).square().mean(0)
         whole.append(-10 * math.log10(squared.mean().item()))
         if (person := weight[0] > 1).any():
             inside.append(-10 * math.log10(squared[person].mean().item()))
-        shown.append([((x.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy() for x in (image, decoded)])
+        shown.append([to_uint8(x) for x in (image, decoded)])
     rows = [("true", [pair[0] for pair in shown[:10]]), ("decoded", [pair[1] for pair in shown[:10]])]
     write_png(sheet_path, contact_sheet(rows))
     metrics = {"psnr": float(np.mean(whole)), "num_frames": len(indices)}
@@ -151,7 +153,7 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
         vae = load_vae(config.init_from)
         if type(vae) is not SpaceToDepthAutoencoderKL:
             raise UserError(
-                f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of train_vae.py"
+                f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of recipe.train_vae"
             )
     else:
         with torch.random.fork_rng(devices=[]):
@@ -165,9 +167,10 @@ def main(config: Config) -> None:
     check_minimum(config, 1, "max_train_steps", "train_batch_size", "checkpoint_steps", "num_test_frames")
     check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate")
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
-    vae = build_vae(config)
+    vae = build_vae(config).to(device)
     save_config(config, config.output_dir / "config.json")
 
     # Every picture is varied by (seed, place in the run).
@@ -178,7 +181,7 @@ def main(config: Config) -> None:
     def loss_of(
         vae: SpaceToDepthAutoencoderKL, batch: tuple[torch.Tensor, torch.Tensor], step: int
     ) -> torch.Tensor:
-        images, weight = batch
+        images, weight = (tensor.to(device) for tensor in batch)
         generator = step_generator(config.seed, step)
         posterior = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
         latents = with_noise(posterior.sample(generator), config.latent_noise, generator)
@@ -200,7 +203,7 @@ def main(config: Config) -> None:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_frames"}
+    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_frames", "device"}
     return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 

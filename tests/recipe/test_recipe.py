@@ -10,14 +10,9 @@ import torch
 from diffusers import AutoencoderKL
 
 import evaluate
-import export_model
 import inference
-import predict_latents
 import project_latent_space
 import train
-import train_decoder
-import train_text_encoder
-import train_vae
 from data.annotations import load_annotations
 from data.frames import read_frames
 from data.latents import LatentVideo
@@ -25,10 +20,13 @@ from data.synthetic.__main__ import Config as SyntheticConfig
 from data.synthetic.__main__ import main as render
 from diffusion.latents import decode_latents, encode_images, load_vae
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.streaming import stream_frames
 from diffusion.text import encode_prompts, load_text_encoder
-from docs import teaser
+from generation.loading import load_pipeline
+from generation.settings import ModelSettings
+from generation.streaming import stream_frames
+from generation.video import clip_seed
 from models.autoencoder import ReferenceAutoencoderKL
+from recipe import export_model, predict_latents, teaser, train_decoder, train_text_encoder, train_vae
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
@@ -206,7 +204,7 @@ def test_predicted_latents_are_those_of_the_video_that_inference_makes(runs: Pat
     )
     (path,) = tmp_path.iterdir()
     (segment,) = (s for s in load_annotations(runs / "data", "train") if s.name == path.stem)
-    pipeline = inference.load_pipeline(inference.Config(**common), torch.device("cpu"))
+    pipeline = load_pipeline(ModelSettings(**common), torch.device("cpu"))
     decoded = pipeline.decode(LatentVideo(path).latents(range(4)).movedim(0, 1)[None], None, None)
     poses_dir = runs / "data" / "fashion_poses" / path.stem
     for seed, is_same in ((0, True), (1, False)):
@@ -215,7 +213,7 @@ def test_predicted_latents_are_those_of_the_video_that_inference_makes(runs: Pat
             read_frames(runs / "data" / "fashion_crop" / path.stem, [0])[0],
             read_frames(poses_dir),
             segment.text,
-            seed=inference.clip_seed(seed, path.stem),
+            seed=clip_seed(seed, path.stem),
             joints=load_joints(poses_dir, 4),
         )
         made = torch.from_numpy(np.concatenate(list(frames))).permute(3, 0, 1, 2) / 127.5 - 1
@@ -273,6 +271,17 @@ def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
     with pytest.raises(UserError, match="seed was 0 and is 1"):
         train_vae.main(train_vae.Config(output_dir=out, seed=1, **vae_config))
+
+
+def test_a_damaged_mask_is_one_line(runs: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(runs / "data", tmp_path / "data")
+    for path in (data / "fashion_masks").glob("train_*/*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match="cannot be read as a mask"):
+        train_vae.FrameDataset(data, "train", 4.0, None)[0]
+    config = decoder_config(runs, "no", dataset=data)
+    with pytest.raises(UserError, match="cannot be read as a mask"):
+        train_decoder.DecoderDataset(config, "train", config.latents)[0]
 
 
 def test_the_text_encoder_is_deterministic_and_knows_every_character(runs: Path) -> None:

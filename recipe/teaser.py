@@ -2,8 +2,8 @@
 
 Try it, after python inference.py:
 
-    python -m docs.teaser
-    python -m docs.teaser --results result --output docs/teaser.gif --num_clips 4
+    python -m recipe.teaser
+    python -m recipe.teaser --results result --output docs/teaser.gif --num_clips 4
 """
 
 import dataclasses

@@ -2,8 +2,8 @@
 
 Try it:
 
-    python export_model.py --help
-    python export_model.py --denoiser runs/small/checkpoint/denoiser --vae runs/vae/vae \
+    python -m recipe.export_model --help
+    python -m recipe.export_model --denoiser runs/small/checkpoint/denoiser --vae runs/vae/vae \
         --text_encoder runs/text/text_encoder --output_dir pretrained_model/my-model
 """
 
@@ -14,11 +14,11 @@ from typing import Literal
 import torch
 
 from diffusion.latents import load_vae
-from diffusion.motion import FOLDER, load_text_to_poses
 from diffusion.parts import check_parts_fit
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from diffusion.text import load_text_encoder
+from generation.motion import FOLDER, load_text_to_poses
 from models import load_denoiser
 from utils.config import run_script
 from utils.errors import UserError
@@ -38,7 +38,7 @@ class Config:
     tokenizer: Path | None = None
     """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
     text_to_poses: Path | None = None
-    """Text-to-poses model's folder, made by train_text_to_poses.py with this text encoder."""
+    """Text-to-poses model's folder, made by recipe.train_text_to_poses with this text encoder."""
     output_dir: Path
     """The new model's folder; it must not exist."""
     scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]

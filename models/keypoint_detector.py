@@ -1,7 +1,8 @@
 """A small network that finds the 18 joints of one person in front of a plain background.
 
-It is trained on synthetic frames alone (train_keypoint_detector.py) and judges videos of the same kind. Sun
-et al., "Integral Human Pose Regression", 2018: a heat map a joint, whose expectation is the joint's place.
+It is trained on synthetic frames alone (recipe.train_keypoint_detector) and judges videos of the same kind.
+Sun et al., "Integral Human Pose Regression", 2018: a heat map a joint, whose expectation is the joint's
+place.
 """
 
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch.nn import functional
 
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.pose_drawing import JOINT, JOINT_NAMES, NUM_JOINTS
+from utils.image import to_signed
+from utils.pose_drawing import FACE, JOINT, JOINT_NAMES, NUM_JOINTS, joint_indices
 
 HEIGHT, WIDTH = 128, 64
 HEAT_STRIDE = 4
@@ -25,7 +27,6 @@ WHOLE_CHANNELS = 12
 OTHER_SIDE = {"left": "right", "right": "left"}
 MIRRORED = [JOINT["_".join(OTHER_SIDE.get(word, word) for word in name.split("_"))] for name in JOINT_NAMES]
 """Joint -> the joint of the other side."""
-FACE = [JOINT[name] for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")]
 
 
 class _Block(nn.Module):
@@ -108,7 +109,7 @@ def detect_joints(detector: KeypointDetector, frames: np.ndarray) -> np.ndarray:
     height, width = frames.shape[1:3]
     device = next(detector.parameters()).device
     small = np.stack([cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for frame in frames])
-    pictures = torch.from_numpy(small).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = to_signed(small).to(device)
     joints = np.empty((len(frames), NUM_JOINTS, 3), np.float32)
     for start in range(0, len(frames), 32):
         heat, seen = detector(pictures[start : start + 32])
@@ -140,7 +141,7 @@ def detect_photo_joints(detector: KeypointDetector, photo: np.ndarray) -> np.nda
     ]
     if sum(sides) < 0:
         joints = joints[MIRRORED]
-        joints[FACE, 2] = 1
+        joints[joint_indices(FACE), 2] = 1
     return joints
 
 
@@ -165,6 +166,6 @@ def load_detector(path: str | Path) -> KeypointDetector:
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise UserError(
             f"{path} does not hold a keypoint detector ({' '.join(str(error).split())[:120]}); make one with "
-            "python train_keypoint_detector.py"
+            "python -m recipe.train_keypoint_detector"
         ) from error
     return detector.eval().requires_grad_(False)

@@ -2,8 +2,8 @@
 
 Try it, for a few steps, then in earnest (some minutes on a CPU):
 
-    python train_keypoint_detector.py --output_path runs/tried.safetensors --max_train_steps 20
-    python train_keypoint_detector.py --dataset DATASET
+    python -m recipe.train_keypoint_detector --output_path runs/tried.safetensors --max_train_steps 20
+    python -m recipe.train_keypoint_detector --dataset DATASET
 
 DATASET is a synthetic dataset (python -m data.synthetic) of many people; its JSON files hold the joints. Its
 test split, of other people, says how good the detector is. Writes the weights, and metrics beside them
@@ -23,7 +23,8 @@ from tqdm import tqdm
 from data.annotations import load_annotations
 from data.frames import frame_paths, read_frames
 from evaluation.clips import read_mask
-from evaluation.keypoint_detector import (
+from evaluation.keypoints import joint_errors
+from models.keypoint_detector import (
     HEAT_STRIDE,
     HEIGHT,
     MIRRORED,
@@ -34,11 +35,13 @@ from evaluation.keypoint_detector import (
     load_detector,
     save_detector,
 )
-from evaluation.keypoints import joint_errors
 from training.averaging import averaged_copy
+from training.loop import learning_rate_at, set_learning_rate
 from utils.config import run_script, settings_as_json
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import write_json
+from utils.image import to_signed
 from utils.pose_drawing import JOINT
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
@@ -288,9 +291,7 @@ def main(config: Config) -> None:
         raise UserError(f"--ema_decay {config.ema_decay} must be at least 0 and below 1")
     if config.output_path.exists():
         raise UserError(f"{config.output_path} exists; give another --output_path, or remove it first")
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(config.device)
     examples = read_examples(config.dataset, "train", config.frames_per_clip)
     held_out = read_examples(config.dataset, "test", config.frames_per_clip)
     print(f"{len(examples.pictures)} frames to train on, {len(held_out.pictures)} to test on")
@@ -303,26 +304,21 @@ def main(config: Config) -> None:
     ema = averaged_copy(detector, config.ema_decay)
     averaged = cast(KeypointDetector, ema.module)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        config.learning_rate,
-        total_steps=config.max_train_steps,
-        pct_start=WARMUP_SHARE,
-        cycle_momentum=False,
-    )
+    warmup_steps = round(WARMUP_SHARE * config.max_train_steps)
     progress = tqdm(range(1, config.max_train_steps + 1), unit="step", mininterval=5)
     for step in progress:
         rng = np.random.default_rng([config.seed, step])
         chosen = choose_examples(examples.joints, config.turned_share, config.train_batch_size, rng)
         frames, targets = change_examples(examples.choose(chosen), rng)
-        batch = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with autocast(config.dtype, torch.device(device)):
+        batch = to_signed(frames).to(device)
+        rate = learning_rate_at(step - 1, config.learning_rate, warmup_steps, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
+        with autocast(config.dtype, device):
             loss = compute_loss(detector, batch, torch.from_numpy(targets).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
         ema.update_parameters(detector)
         if step % 20 == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)

@@ -2,8 +2,8 @@
 
 Try it:
 
-    python distill.py --max_train_steps 20 --output_dir runs/student
-    torchrun --nproc_per_node 2 distill.py --teacher DENOISER_DIR --dataset DATA --latents LATENTS
+    python -m recipe.distill --max_train_steps 20 --output_dir runs/student
+    torchrun --nproc_per_node 2 -m recipe.distill --teacher DENOISER_DIR --dataset DATA --latents LATENTS
 
 Run train.py first. The same command again goes on where the last checkpoint stands. checkpoint/denoiser is
 the student: python inference.py --pretrained_model checkpoint/denoiser --scheduler ddim.
@@ -20,7 +20,6 @@ import torch
 
 from data.annotations import load_annotations
 from data.clips import ClipDataset, ClipRequest, collate_clips, sample_seed
-from data.latents import model_sha256
 from diffusion.distillation import (
     DDIM,
     Clips,
@@ -37,6 +36,7 @@ from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, StepRandomness, draw_randomness
 from models import Denoiser
+from models.loading import model_sha256
 from training.data import held_out_segments, make_batches
 from training.denoiser import load_fitting_denoiser
 from training.interrupts import Interrupts
@@ -350,7 +350,9 @@ def main(config: Config, world: World) -> None:
                 grad_norm = state.clip_gradients(config.max_grad_norm)
                 if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
                     raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
-                learning_rate = learning_rate_at(state.step, config)
+                learning_rate = learning_rate_at(
+                    state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
+                )
                 state.update(learning_rate)
                 state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
 

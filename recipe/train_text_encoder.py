@@ -2,8 +2,8 @@
 
 Try it:
 
-    python train_text_encoder.py --output_dir runs/text --max_train_steps 20
-    python train_text_encoder.py --output_dir runs/text
+    python -m recipe.train_text_encoder --output_dir runs/text --max_train_steps 20
+    python -m recipe.train_text_encoder --output_dir runs/text
 
 The encoder learns to tell which motions a sentence asks for, in which order. The denoiser then attends to its
 tokens. Writes output_dir/text_encoder, output_dir/tokenizer and metrics.json (accuracy on wordings never
@@ -22,10 +22,13 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from data.synthetic.wordings import MOTIONS, sample_wording
+from training.loop import learning_rate_at, set_learning_rate
 from utils.config import check_minimum, run_script, save_config
-from utils.files import check_output_dir, write_json
+from utils.devices import choose_device
+from utils.files import atomic_folder, check_output_dir, write_json
 
 MAX_TOKENS = 32
+WARMUP_STEPS = 100
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -40,7 +43,7 @@ class Config:
     train_batch_size: int = 64
     """Sentences a step."""
     learning_rate: float = 1e-3
-    """AdamW's learning rate; decays linearly to zero."""
+    """AdamW's learning rate; rises over 100 steps, then falls to zero by a half cosine."""
     hidden_size: int = 128
     """Width of the token embeddings that the denoiser attends to."""
     num_layers: int = 3
@@ -49,6 +52,8 @@ class Config:
     """Probability that a word is left out of a training sentence."""
     seed: int = 0
     """Weights and sentences follow from it."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
 
 def draw_sentences(rng: np.random.Generator, count: int, split: str) -> tuple[list[str], torch.Tensor]:
@@ -71,7 +76,8 @@ def build_tokenizer(folder: Path, sentences: list[str]) -> CLIPTokenizer:
     corpus = sentences + characters
     tokenizer = untrained.train_new_from_iterator(corpus, vocab_size=1024, show_progress=False)
     tokenizer.model_max_length = MAX_TOKENS
-    tokenizer.save_pretrained(folder)
+    with atomic_folder(folder) as new:
+        tokenizer.save_pretrained(new)
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
@@ -105,7 +111,8 @@ def accuracy(
 ) -> float:
     """Share of sentences of a split whose motions are all read rightly."""
     texts, labels = draw_sentences(np.random.default_rng([seed, 7]), count, split)
-    predicted = head(text_encoder(tokenize(tokenizer, texts)).pooler_output).argmax(1)
+    tokens = tokenize(tokenizer, texts).to(text_encoder.device)
+    predicted = head(text_encoder(tokens).pooler_output).argmax(1).cpu()
     return (predicted == labels).all(1).float().mean().item()
 
 
@@ -113,6 +120,7 @@ def main(config: Config) -> None:
     """Train the tokenizer, then the encoder."""
     check_minimum(config, 1, "max_train_steps", "train_batch_size", "hidden_size", "num_layers")
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     texts, _ = draw_sentences(np.random.default_rng([config.seed, 0]), 20_000, "train")
     tokenizer = build_tokenizer(config.output_dir / "tokenizer", texts)
     with torch.random.fork_rng(devices=[]):
@@ -132,6 +140,8 @@ def main(config: Config) -> None:
             )
         )
         head = MotionHead(config.hidden_size)
+    text_encoder.to(device)
+    head.to(device)
     parameters = [*text_encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.01)
 
@@ -141,11 +151,10 @@ def main(config: Config) -> None:
         rng = np.random.default_rng([config.seed, 1, step])
         texts, labels = draw_sentences(rng, config.train_batch_size, "train")
         texts = [" ".join(w for w in text.split() if rng.random() >= config.word_dropout) for text in texts]
-        for group in optimizer.param_groups:
-            group["lr"] = (
-                config.learning_rate * min(1, (step + 1) / 100) * (1 - step / config.max_train_steps)
-            )
-        loss = functional.cross_entropy(head(text_encoder(tokenize(tokenizer, texts)).pooler_output), labels)
+        rate = learning_rate_at(step, config.learning_rate, WARMUP_STEPS, config.max_train_steps)
+        set_learning_rate(optimizer, rate)
+        tokens = tokenize(tokenizer, texts).to(device)
+        loss = functional.cross_entropy(head(text_encoder(tokens).pooler_output), labels.to(device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -153,7 +162,8 @@ def main(config: Config) -> None:
         progress.set_postfix(loss=f"{loss.item():.4f}")
 
     # Save, and measure on wordings that were kept for test.
-    text_encoder.eval().save_pretrained(config.output_dir / "text_encoder")
+    with atomic_folder(config.output_dir / "text_encoder") as folder:
+        text_encoder.eval().save_pretrained(folder)
     save_config(config, config.output_dir / "config.json")
     metrics = {
         f"accuracy_{split}_wordings": accuracy(text_encoder, head, tokenizer, split, config.seed)

@@ -2,13 +2,14 @@
 
 Try it:
 
-    python predict_latents.py --split test --output_dir runs/predicted
-    python predict_latents.py --pretrained_model MODEL --dataset DATA --max_clips 400 --output_dir predicted
+    python -m recipe.predict_latents --split test --output_dir runs/predicted
+    python -m recipe.predict_latents --pretrained_model MODEL --dataset DATA --max_clips 9 \
+        --output_dir predicted
 
 Writes a projected video NAME.safetensors for each video, as project_latent_space.py does, with the latents
 that inference.py decodes for the same seed and settings (a segment of more than 24 frames, which inference.py
 makes in windows, is sampled in one piece). Videos that are there already, made with the same model and
-settings, are not sampled again. train_decoder.py reads the folder.
+settings, are not sampled again. recipe.train_decoder reads the folder.
 """
 
 import dataclasses
@@ -19,24 +20,25 @@ from typing import Literal
 import torch
 from tqdm import tqdm
 
-import inference
 from data.annotations import Segment, load_annotations
 from data.frames import count_frames, read_frames
-from data.latents import is_finished, model_sha256, write_latent_video
+from data.latents import is_finished, write_latent_video
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.schedule import SAMPLERS
+from generation.loading import load_pipeline
+from generation.settings import ModelSettings
+from generation.video import choose_sampling, clip_seed
+from models.loading import model_sha256
 from utils.config import check_minimum, run_script
+from utils.devices import choose_device
 from utils.files import check_output_dir
 from utils.precision import autocast, resolve_dtype
 from warping.joints import load_joints
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ModelSettings):
     """What to sample."""
 
-    pretrained_model: Path = inference.SHIPPED_MODEL
-    """Model's folder (export_model.py), or a denoiser's of train.py with the shipped model's other parts."""
     dataset: Path = Path("fashion_dataset")
     """Dataset folder, with frames of the model's size."""
     split: Literal["train", "test"] = "train"
@@ -45,16 +47,6 @@ class Config:
     """Gets NAME.safetensors for each clip."""
     max_clips: int | None = None
     """Sample only the first so many videos."""
-    scheduler: Literal["default", *SAMPLERS] = "default"  # type: ignore[valid-type]
-    """Sampler; by default the model folder's own, and dpmsolver++ for a denoiser's folder."""
-    num_inference_steps: int | None = None
-    """Denoising steps; by default 2 for a model that predicts clean latents, as the shipped one, else 25."""
-    seed: int = 0
-    """Of the noise; each clip's depends on the seed and its name alone."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the networks' products; auto takes bfloat16 where the machine has units for it."""
-    device: str = "auto"
-    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 
 
 def sample_segment(
@@ -68,13 +60,13 @@ def sample_segment(
     photo = read_frames(config.dataset / "fashion_crop" / segment.name, [segment.start])[0]
     poses_dir = config.dataset / "fashion_poses" / segment.name
     joints = load_joints(poses_dir, segment.end)
-    seed = inference.clip_seed(config.seed, clip_name)
+    seed = clip_seed(config.seed, clip_name)
     (latents,) = pipeline(
         photo,
         read_frames(poses_dir, indices),
         segment.text,
         joints=None if joints is None else joints[segment.start :],
-        num_inference_steps=config.num_inference_steps,
+        **dataclasses.asdict(choose_sampling(config, pipeline)),
         generator=torch.Generator().manual_seed(seed),
         latents=pipeline.frame_noise(seed, range(len(indices)), *photo.shape[:2]),
         output_type="latent",
@@ -90,7 +82,7 @@ def settings_of(pipeline: X2FashionPipeline, config: Config) -> dict[str, str]:
         "denoiser_sha256": model_sha256(pipeline.denoiser),
         "model_vae_sha256": model_sha256(pipeline.vae),
         "scheduler": type(pipeline.scheduler).__name__,
-        "num_inference_steps": str(config.num_inference_steps or pipeline.default_num_inference_steps),
+        "sampling": json.dumps(dataclasses.asdict(choose_sampling(config, pipeline))),
         "seed": str(config.seed),
         "dtype": str(resolve_dtype(config.dtype, pipeline.device)),
     }
@@ -104,10 +96,7 @@ def main(config: Config) -> None:
     videos: dict[str, list[Segment]] = {}
     for segment in load_annotations(config.dataset, config.split):
         videos.setdefault(segment.name, []).append(segment)
-    settings = inference.Config(
-        pretrained_model=config.pretrained_model, scheduler=config.scheduler, dtype=config.dtype
-    )
-    pipeline = inference.load_pipeline(settings, inference.choose_device(config.device))
+    pipeline = load_pipeline(config, choose_device(config.device))
     pipeline.set_progress_bar_config(disable=True)
     made_with = settings_of(pipeline, config)
     for name, segments in tqdm(list(videos.items())[: config.max_clips], desc="sample", unit="clip"):

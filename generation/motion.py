@@ -1,22 +1,19 @@
 """A sentence moves the person: joints over time from a text-to-poses model, and skeletons of them."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from models.folder import load_part
 from models.text_to_poses import TextToPoses
 from utils.errors import UserError
-from utils.files import atomic_folder, read_json, write_json
+from utils.files import atomic_folder, write_json
 from utils.image import write_png
-from utils.pose_drawing import JOINT, draw_pose
+from utils.pose_drawing import HIPS, JOINT, draw_pose, joint_indices
 
 FOLDER = "text_to_poses"
 """Of the text-to-poses model in a pipeline's folder."""
-WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 MARGIN = 0.02
 """How near to the picture's sides a motion may bring a joint, as a part of its width."""
 
@@ -33,31 +30,20 @@ def load_text_to_poses(path: str | Path, text_width: int | None = None) -> TextT
     """
     path = Path(path)
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    if not (folder / "config.json").is_file() or not (folder / WEIGHTS_NAME).is_file():
+    if not (folder / "config.json").is_file():
         raise UserError(
-            f"{path} holds no text-to-poses model ({FOLDER}/config.json and {WEIGHTS_NAME}); make one with "
-            "python train_text_to_poses.py, give --poses, or leave the motion to the video model with "
+            f"{path} holds no text-to-poses model (there is no {FOLDER}/config.json); make one with "
+            "python -m recipe.train_text_to_poses, give --poses, or leave the motion to the video model with "
             "--motion attention"
         )
-    config: Any = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("_class_name", "TextToPoses") != "TextToPoses":
-        raise UserError(f"{folder / 'config.json'} does not describe a TextToPoses model")
-    try:
-        model = TextToPoses(**{key: value for key, value in config.items() if not key.startswith("_")})
-        weights = load_file(folder / WEIGHTS_NAME)
-        model.load_state_dict({key: value.float() for key, value in weights.items()})
-    except (TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"the text-to-poses model in {folder} is damaged ({reason}); copy or make it again"
-        ) from error
+    model = load_part(folder, "text-to-poses model", {"TextToPoses": TextToPoses})
     if text_width not in (None, model.config.cross_attention_dim):
         raise UserError(
             f"the text-to-poses model in {folder} reads embeddings of width "
             f"{model.config.cross_attention_dim}, the text encoder writes {text_width}; give --text_to_poses "
             "of the same text encoder, --poses, or --motion attention"
         )
-    return model.eval().requires_grad_(False)
+    return model
 
 
 def body_frame(pose: np.ndarray) -> tuple[np.ndarray, float]:
@@ -69,7 +55,7 @@ def body_frame(pose: np.ndarray) -> tuple[np.ndarray, float]:
     Raises:
         UserError: they are not.
     """
-    hips = pose[[JOINT["left_hip"], JOINT["right_hip"]]]
+    hips = pose[joint_indices(HIPS)]
     neck = pose[JOINT["neck"]]
     seen = hips[:, 2] > 0
     middle = hips[seen, :2].mean(axis=0) if seen.any() else neck[:2]
@@ -141,7 +127,7 @@ def poses_from_text(
 
 def _stay_inside(joints: np.ndarray, width: int) -> np.ndarray:
     """Shorten the way to the side of a track (F, 18, 3) until its joints are inside the picture."""
-    hips = joints[:, [JOINT["left_hip"], JOINT["right_hip"]], 0].mean(axis=1)
+    hips = joints[:, joint_indices(HIPS), 0].mean(axis=1)
     seen = joints[..., 2] > 0
     edge = MARGIN * width
 

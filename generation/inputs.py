@@ -1,5 +1,6 @@
 """The inputs of one video: photo, skeletons and joints, read and fitted into the model's size."""
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Iterator
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.frames import iter_poses
+from data.annotations import load_annotations
+from data.frames import frame_paths, iter_poses
 from data.pose_cache import PackedPictures, pack_if_many
 from utils.errors import UserError
 from utils.files import read_json
@@ -54,6 +56,27 @@ class Inputs:
         height, width = self.photo.shape[:2]
         poses = pack_if_many(draw_pose(frame, height, width) for frame in joints)
         return dataclasses.replace(self, poses=poses, joints=joints)
+
+
+def dataset_clips(dataset: Path, split: str) -> list[Clip]:
+    """The clips of a dataset's split; each begins with its own first frame as the photo.
+
+    Raises:
+        UserError: a dataset that cannot be read.
+    """
+    segments = load_annotations(dataset, split)
+    counts = collections.Counter(segment.name for segment in segments)
+    return [
+        Clip(
+            name=segment.name if counts[segment.name] == 1 else f"{segment.name}_{segment.start:03d}",
+            image=frame_paths(dataset / "fashion_crop" / segment.name)[segment.start],
+            poses=dataset / "fashion_poses" / segment.name,
+            prompt=segment.text,
+            start=segment.start,
+            end=segment.end,
+        )
+        for segment in segments
+    ]
 
 
 def read_inputs(clip: Clip, num_frames: int | None, height: int, width: int) -> Inputs:
@@ -146,6 +169,8 @@ def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:
         raise UserError(f"{path} does not hold the photo's joints; give {JOINTS_HELP}") from error
     if keypoints.shape != (18, 3):
         raise UserError(f"{path} has keypoints of shape {keypoints.shape}; give {JOINTS_HELP}")
+    if not np.isfinite(keypoints).all():
+        raise UserError(f"{path} has keypoints that are no numbers; give visibility 0 to a missing joint")
     return _scaled(keypoints, *scales)
 
 

@@ -1,4 +1,4 @@
-"""train_text_to_poses.py at toy size: from tracks without pictures to a model that is sampled."""
+"""recipe.train_text_to_poses at toy size: from tracks without pictures to a model that is sampled."""
 
 import dataclasses
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
-import train_text_to_poses as script
 from data.synthetic.__main__ import Config as SyntheticConfig
 from data.synthetic.__main__ import main as render
-from diffusion.motion import load_text_to_poses
+from generation.motion import load_text_to_poses
+from recipe import train_text_to_poses as script
 from tests.toys import figure_joints, tiny_tokenizer
 from utils.errors import UserError
 from utils.files import read_json

@@ -9,12 +9,14 @@ import torch
 
 from data.pose_cache import PackedPictures
 from diffusion.latents import frame_noise
-from diffusion.streaming import stream_frames
-from diffusion.windows import WindowStore, crossfade, plan_windows
+from diffusion.sampling import Sampling
+from generation.streaming import stream_frames
+from generation.windows import WindowStore, crossfade, plan_windows
 from tests.toys import SENTENCES, figure_clip
 from utils.errors import UserError
 
 FRAMES, POSES, JOINTS = figure_clip(30)
+SAMPLING = Sampling(num_inference_steps=2)
 
 
 @pytest.mark.parametrize("num_frames", [1, 8, 9, 14, 15, 30, 101])
@@ -50,8 +52,9 @@ def test_noise_is_a_function_of_seed_and_frame() -> None:
 
 
 def stream(pipeline, poses=POSES, **settings) -> np.ndarray:
-    given = {"seed": 5, "joints": JOINTS, "window_frames": 12, "overlap": 4, "num_inference_steps": 2}
-    return np.concatenate(list(stream_frames(pipeline, FRAMES[0], poses, SENTENCES[0], **given | settings)))
+    given = {"seed": 5, "joints": JOINTS, "window_frames": 12, "overlap": 4}
+    frames = stream_frames(pipeline, FRAMES[0], poses, SENTENCES[0], SAMPLING, **given | settings)
+    return np.concatenate(list(frames))
 
 
 def test_a_video_of_one_window_is_that_of_a_call(make_tiny_pipeline) -> None:
@@ -91,8 +94,8 @@ def test_a_stopped_video_goes_on_where_it_was(make_tiny_pipeline, tmp_path: Path
     assert steps == 2 * windows
     first = stream_frames(
         pipeline,
-        FRAMES[0], POSES, SENTENCES[0], seed=5, joints=JOINTS, window_frames=12, overlap=4,
-        num_inference_steps=2, store=WindowStore(tmp_path / "parts", {"seed": 5}),
+        FRAMES[0], POSES, SENTENCES[0], SAMPLING, seed=5, joints=JOINTS, window_frames=12, overlap=4,
+        store=WindowStore(tmp_path / "parts", {"seed": 5}),
     )  # fmt: skip
     next(first)
     first.close()

@@ -2,12 +2,13 @@
 
 Try it:
 
-    python train_decoder.py --dataset DATA --latents DATA_tensor --vae runs/vae/vae --output_dir runs/decoder
-    python train_decoder.py --dataset DATA --latents PREDICTED --vae runs/decoder/vae --output_dir runs/mended
+    python -m recipe.train_decoder --dataset DATA --latents DATA_tensor --vae runs/vae/vae
+    python -m recipe.train_decoder --dataset DATA --latents PREDICTED --vae runs/decoder/vae \
+        --output_dir runs/mended
 
 The encoder stays as it is, so latents made with it and denoisers trained on them stay valid. The latents are
-those of the true frames (project_latent_space.py) or what a denoiser makes of them (predict_latents.py), from
-which the decoder learns to mend that denoiser's errors. The same command again goes on where the last
+those of the true frames (project_latent_space.py) or what a denoiser makes of them (recipe.predict_latents),
+from which the decoder learns to mend that denoiser's errors. The same command again goes on where the last
 checkpoint stands. The VAE for inference is output_dir/vae.
 """
 
@@ -19,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -27,15 +27,16 @@ from tqdm import tqdm
 from data.annotations import Segment, load_annotations
 from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
-from diffusion.inputs import to_signed, to_uint8
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
+from evaluation.clips import read_mask
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
-from utils.image import write_png
+from utils.image import to_signed, to_uint8, write_png
 from warping.joints import load_joints
 from warping.warp import warp_to_poses
 
@@ -49,7 +50,7 @@ class Config:
     latents: tuple[Path, ...] = (Path("fashion_dataset_tensor"),)
     """Folders of latents of its clips, of true frames or predicted ones; several are drawn from alike."""
     vae: Path = Path("runs/vae/vae")
-    """VAE to begin with: of train_vae.py, or of this script."""
+    """VAE to begin with: of recipe.train_vae, or of this script."""
     output_dir: Path = Path("runs/decoder")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
     max_train_steps: int = 6000
@@ -81,6 +82,8 @@ class Config:
     """Data loader processes."""
     num_test_clips: int = 32
     """Held-out clips that metrics.json is measured on, four frames of each."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     seed: int = 0
     """The order of the clips, frames, noise and dropout follow from it."""
 
@@ -171,7 +174,7 @@ class DecoderDataset(Dataset[Frames]):
         if masks_dir.is_dir():
             paths = frame_paths(masks_dir)
             for place, frame in enumerate(chosen):
-                person = (np.asarray(Image.open(paths[frame])) > 0).astype(np.uint8)
+                person = (read_mask(paths[frame], pictures.shape[1:3]) > 0).astype(np.uint8)
                 weight[place] += (self.config.person_weight - 1) * cv2.dilate(
                     person, np.ones((5, 5), np.uint8)
                 )
@@ -190,7 +193,7 @@ def build_vae(path: Path) -> ReferenceAutoencoderKL:
     vae = load_vae(path)
     if not isinstance(vae, SpaceToDepthAutoencoderKL):
         raise UserError(
-            f"--vae {path} is a {type(vae).__name__}; give a VAE of train_vae.py or of this script"
+            f"--vae {path} is a {type(vae).__name__}; give a VAE of recipe.train_vae or of this script"
         )
     if not isinstance(vae, ReferenceAutoencoderKL):
         with torch.random.fork_rng(devices=[]):
@@ -239,8 +242,10 @@ def evaluate(vae: ReferenceAutoencoderKL, dataset: DecoderDataset, config: Confi
         person = frames.weight[:, 0] > 1
         decoded = {
             "photo warped": frames.warped,
-            "with the photo": decode_latents(vae, latents, warped=frames.warped, validity=frames.validity),
-            "without": decode_latents(vae, latents),
+            "with the photo": decode_latents(
+                vae, latents, warped=frames.warped, validity=frames.validity
+            ).cpu(),
+            "without": decode_latents(vae, latents).cpu(),
         }
         rows["true"].append(to_uint8(frames.images)[-1])
         for name, images in decoded.items():
@@ -278,9 +283,10 @@ def main(config: Config) -> None:
         "motion_weight",
     )
     check_output_dir(config.output_dir)
+    device = choose_device(config.device)
     train_set = DecoderDataset(config, "train", config.latents)
     test_set = DecoderDataset(config, "test", ())
-    vae = build_vae(config.vae)
+    vae = build_vae(config.vae).to(device)
     mean, std = latent_statistics(vae)
     save_config(config, config.output_dir / "config.json")
 
@@ -291,6 +297,7 @@ def main(config: Config) -> None:
         )
 
     def loss_of(vae: ReferenceAutoencoderKL, batch: Frames, step: int) -> torch.Tensor:
+        batch = Frames(*(getattr(batch, field.name).to(device) for field in dataclasses.fields(Frames)))
         noisy = with_noise(batch.latents, config.latent_noise, step_generator(config.seed, step))
         z = (noisy * std + mean).contiguous(memory_format=torch.channels_last)
         decoded = vae.decode(z, return_dict=False, warped=batch.warped, validity=batch.validity)[0]
@@ -312,7 +319,7 @@ def main(config: Config) -> None:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips"}
+    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "device"}
     return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 

@@ -1,0 +1,73 @@
+"""The settings of whatever makes videos, or takes them as they are, and measures them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from generation.settings import SHIPPED_DETECTOR, VideoSettings
+from utils.errors import UserError
+
+FOLDERS = {
+    "poses": "videos",
+    "text": "videos_text_only",
+    "attention": "videos_attention",
+    "conflict": "videos_conflict",
+}
+"""Condition -> where its videos go."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(VideoSettings):
+    """What is measured, and with what."""
+
+    dataset: Path = Path("fashion_dataset")
+    """Dataset with the true frames; masks, joints and labels are used where it has them."""
+    split: Literal["train", "test"] = "test"
+    """Which of its clips."""
+    num_frames: int = 24
+    """Frames of a clip by protocol x2fashion, at least 3; shorter segments are taken whole."""
+    output_dir: Path = Path("evaluation_result")
+    """Gets everything that is written."""
+
+    videos: Path | None = None
+    """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by
+    --pretrained_model."""
+    videos_text_only: Path | None = None
+    """Folder of videos that were made from the photo and the sentence."""
+    videos_attention: Path | None = None
+    """Folder of videos that only the video model's own attention to the sentence moved."""
+    videos_conflict: Path | None = None
+    """Folder of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
+    conditions: tuple[Literal["poses", "text", "attention", "conflict"], ...] = ("poses", "text", "conflict")
+    """What to make videos from: the poses and the sentence; the sentence alone, through skeletons made from
+    it, or through the video model's own attention; the poses and a wrong sentence."""
+
+    estimated_joints: Path | None = None
+    """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in
+    fashion_poses."""
+    lpips_weights: Path | None = None
+    """TorchScript file: two pictures (n, 3, H, W) in [-1, 1] to n distances."""
+    inception_weights: Path | None = None
+    """TorchScript file: uint8 pictures (n, 3, H, W) to features; for FID."""
+    i3d_weights: Path | None = None
+    """TorchScript file: videos (n, 3, F, 224, 224) in [-1, 1] to features; for FVD."""
+    clip_model: Path | None = None
+    """Folder of a CLIP model with its tokenizer; for the CLIP score."""
+
+
+def check_evaluation_settings(settings: EvaluationSettings) -> None:
+    """Refuse settings that cannot be right, before anything is loaded.
+
+    Raises:
+        UserError: a number out of its range, or no such file.
+    """
+    if settings.num_frames < 3:
+        raise UserError(
+            f"--num_frames {settings.num_frames} is too few; flicker takes 3 frames, a clip usually has 24"
+        )
+    if (settings.height is None) != (settings.width is None):
+        raise UserError("--height and --width go together; give both or none")
+    if not settings.keypoint_detector.is_file() and settings.keypoint_detector != SHIPPED_DETECTOR:
+        raise UserError(
+            f"--keypoint_detector {settings.keypoint_detector} does not exist; give a .safetensors file"
+        )

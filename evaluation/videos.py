@@ -1,0 +1,156 @@
+"""The videos that are measured: read where they were given, else made."""
+
+import dataclasses
+
+import numpy as np
+from diffusers import AutoencoderKL
+
+from diffusion.latents import load_vae
+from diffusion.pipeline import X2FashionPipeline
+from evaluation.clips import Clip, ClipSource, read_generated
+from evaluation.learned import LearnedMetrics
+from evaluation.measure import Values, motion_read, why_unread
+from evaluation.settings import FOLDERS, EvaluationSettings
+from generation.inputs import Clip as GeneratedClip
+from generation.inputs import Inputs
+from generation.loading import load_matching_text_to_poses, load_pipeline
+from generation.video import make_video, move_by_sentence
+from models.keypoint_detector import KeypointDetector, detect_joints, load_detector
+from models.text_to_poses import TextToPoses
+from utils.devices import choose_device
+from utils.errors import UserError
+from utils.video import write_video
+
+FPS = 12
+"""Of the videos that are made."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What an evaluation needs besides the clips."""
+
+    pipeline: X2FashionPipeline | None
+    vae: AutoencoderKL | None
+    detector: KeypointDetector | None
+    learned: LearnedMetrics
+    text_to_poses: TextToPoses | str = "no model"
+    """Or why there is none."""
+
+
+def load_tools(config: EvaluationSettings) -> Tools:
+    """Load the model, unless videos are given, and the networks that measure.
+
+    Raises:
+        UserError: something is missing or does not fit; the message names it.
+    """
+    device = choose_device(config.device)
+    pipeline = vae = None
+    text_to_poses: TextToPoses | str = "no model"
+    if config.videos is None:
+        pipeline = load_pipeline(config, device)
+        vae = pipeline.vae
+        try:
+            text_to_poses = load_matching_text_to_poses(config, pipeline)
+        except UserError as error:
+            text_to_poses = str(error)
+    elif config.vae is not None or (config.pretrained_model / "vae").is_dir():
+        vae = load_vae(config.vae or config.pretrained_model / "vae").to(device)
+    detector = (
+        load_detector(config.keypoint_detector).to(device) if config.keypoint_detector.is_file() else None
+    )
+    learned = LearnedMetrics(
+        config.lpips_weights, config.inception_weights, config.i3d_weights, config.clip_model, device
+    )
+    return Tools(pipeline=pipeline, vae=vae, detector=detector, learned=learned, text_to_poses=text_to_poses)
+
+
+def sample_video(
+    config: EvaluationSettings,
+    pipeline: X2FashionPipeline,
+    clip: Clip,
+    prompt: str,
+    with_poses: bool = True,
+    text_to_poses: TextToPoses | None = None,
+) -> np.ndarray:
+    """Sample the video of a clip, (F, H, W, 3) uint8.
+
+    Where the photo is not the first frame, the sampled clip begins at the photo's own pose, and that frame is
+    dropped; the last pose is held until the number of frames suits the model.
+
+    Args:
+        config: settings.
+        pipeline: the model.
+        clip: photo, and poses if wanted.
+        prompt: the sentence.
+        with_poses: give the clip's poses; else the sentence moves the person.
+        text_to_poses: makes skeletons from the sentence then; None leaves it to the video model's attention.
+    """
+    lead, count = int(not clip.photo_is_first), len(clip.frames)
+    multiple = pipeline.denoiser.frame_multiple
+    sampled = -(-(lead + count) // multiple) * multiple
+    place = GeneratedClip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
+    inputs = Inputs(photo=clip.photo, poses=None, joints=None, image_joints=clip.photo_joints)
+    if with_poses:
+        order = np.minimum(np.arange(sampled), lead + count - 1)
+        poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints
+        if joints is not None and clip.photo_joints is not None:
+            joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
+        inputs = dataclasses.replace(inputs, poses=poses, joints=joints)
+    elif text_to_poses is not None:
+        assert clip.photo_joints is not None
+        inputs = move_by_sentence(
+            pipeline, text_to_poses, place, inputs, clip.photo_joints, sampled, config.seed
+        )
+    return np.stack(list(make_video(config, pipeline, place, inputs, sampled)))[lead : lead + count]
+
+
+def video_of(
+    config: EvaluationSettings, tools: Tools, clip: Clip, condition: str, prompt: str
+) -> np.ndarray | str:
+    """The video of a clip under a condition, read or made (and then written), or why there is none."""
+    folder = FOLDERS[condition]
+    given = getattr(config, folder)
+    if given is not None:
+        return read_generated(given, clip)
+    if tools.pipeline is None or condition not in config.conditions:
+        return (
+            f"no such videos; give --{folder} DIR, or let --pretrained_model make them with "
+            f"--conditions {condition}"
+        )
+    model = None
+    if condition == "text":
+        if isinstance(tools.text_to_poses, str):
+            return tools.text_to_poses
+        if clip.photo_joints is None:
+            return "no joints of the photo (fashion_poses)"
+        model = tools.text_to_poses
+    with_poses = condition not in ("text", "attention")
+    video = sample_video(config, tools.pipeline, clip, prompt, with_poses, model)
+    write_video(config.output_dir / folder / f"{clip.name}.mp4", video, FPS)
+    return video
+
+
+def measure_sentence(
+    config: EvaluationSettings, tools: Tools, clip: Clip, wrong: ClipSource | None
+) -> Values:
+    """Whether the sentence alone moves the person, and who wins where sentence and poses conflict."""
+    motions = clip.source.motions
+
+    def read(condition: str, prompt: str, wanted: dict[str, tuple[str, ...]]) -> Values:
+        reason = why_unread(motions, tools.detector is not None)
+        video = reason or video_of(config, tools, clip, condition, prompt)
+        if isinstance(video, str):
+            return dict.fromkeys(wanted, video)
+        assert tools.detector is not None
+        joints = detect_joints(tools.detector, video)
+        return {name: motion_read(labels, joints) for name, labels in wanted.items()}
+
+    text = clip.source.segment.text
+    values = read("text", text, {"motion_accuracy_text_only": motions})
+    values |= read("attention", text, {"motion_accuracy_attention_only": motions})
+    names = "motion_conflict_follows_poses", "motion_conflict_follows_text"
+    if wrong is None or not wrong.motions or wrong.motions == motions:
+        return values | dict.fromkeys(names, "no clip of another motion to take a sentence from")
+    return values | read(
+        "conflict", wrong.segment.text, dict(zip(names, (motions, wrong.motions), strict=True))
+    )

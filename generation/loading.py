@@ -1,0 +1,129 @@
+"""Loading what makes a video: the pipeline, and what finds or makes the poses."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffusion.latents import load_tiny_decoder, load_vae
+from diffusion.pipeline import X2FashionPipeline
+from diffusion.quality import QUALITIES
+from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
+from diffusion.text import load_text_encoder
+from generation.motion import load_text_to_poses
+from generation.settings import SHIPPED_MODEL, ModelSettings, VideoSettings
+from models import load_denoiser
+from models.keypoint_detector import KeypointDetector, load_detector
+from models.text_to_poses import TextToPoses
+from utils.allocator import keep_freed_memory
+from utils.errors import UserError
+from utils.precision import resolve_dtype
+
+
+def load_pipeline(settings: ModelSettings, device: torch.device) -> X2FashionPipeline:
+    """Load the model that --pretrained_model and its companions name, and set the scheduler.
+
+    Raises:
+        UserError: something is missing or does not fit; the message names it.
+    """
+    keep_freed_memory()
+    path = settings.pretrained_model
+    if path.suffix == ".pth":
+        if settings.vae is None or settings.text_encoder is None:
+            raise UserError(
+                f"{path} holds the denoiser alone; add --vae DIR (such as sd-vae-ft-mse) and "
+                "--text_encoder DIR (such as clip-vit-large-patch14)"
+            )
+        pipeline = X2FashionPipeline.from_published(
+            path, settings.vae, settings.text_encoder, settings.tokenizer
+        )
+    else:
+        pipeline = _load_folder(settings, path)
+    prediction_type = pipeline.denoiser.config.prediction_type
+    scheduler: str = settings.scheduler
+    if scheduler == "default" and settings.quality is not None:
+        scheduler = QUALITIES[prediction_type][settings.quality].scheduler
+    if scheduler != "default":
+        pipeline.scheduler = make_scheduler(scheduler, prediction_type, pipeline.scheduler.betas.numpy())
+    elif path.suffix == ".pth":
+        pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, prediction_type)
+    if settings.tiny_decoder is not None:
+        decoder = load_tiny_decoder(settings.tiny_decoder)
+        pipeline.register_modules(tiny_decoder=decoder.to(memory_format=torch.channels_last))
+    if settings.compile:
+        pipeline.denoiser.compile_levels()
+    pipeline.to(device, torch.float32)
+    pipeline.cast_networks(resolve_dtype(settings.dtype, device))
+    if settings.cuda_graphs:
+        pipeline.enable_cuda_graphs()
+    return pipeline
+
+
+def _load_folder(settings: ModelSettings, path: Path) -> X2FashionPipeline:
+    # A denoiser by itself, as train.py writes it, takes the frozen parts of the shipped model.
+    alone = not (path / "model_index.json").is_file()
+    denoiser = load_denoiser(path)
+    base = SHIPPED_MODEL if alone else path
+    if not (base / "model_index.json").is_file():
+        raise UserError(f"{base} holds no model (no model_index.json); give --pretrained_model DIR_OR_PTH")
+    tokenizer, text_encoder = load_text_encoder(
+        settings.text_encoder or base / "text_encoder",
+        settings.tokenizer or (None if settings.text_encoder else base / "tokenizer"),
+    )
+    components: dict[str, Any] = {
+        "denoiser": denoiser,
+        "vae": load_vae(settings.vae or base / "vae"),
+        "tokenizer": tokenizer,
+        "text_encoder": text_encoder,
+    }
+    if alone:
+        components["scheduler"] = make_scheduler(DEFAULT_SAMPLER, denoiser.config.prediction_type)
+    try:
+        return X2FashionPipeline.from_pretrained(base, local_files_only=True, **components)
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise UserError(f"cannot load the model in {base}: {' '.join(str(error).split())[:300]}") from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MotionTools:
+    """What it takes to move somebody by a sentence, or by another body's poses; None where not needed."""
+
+    text_to_poses: TextToPoses | None = None
+    detector: KeypointDetector | None = None
+
+
+def load_motion_tools(
+    settings: VideoSettings, pipeline: X2FashionPipeline, *, from_text: bool, find_pose: bool
+) -> MotionTools:
+    """Load the text-to-poses model and the keypoint detector.
+
+    Args:
+        settings: say where they are.
+        pipeline: the model, whose text encoder must fit.
+        from_text: whether a sentence moves somebody.
+        find_pose: whether the pose of a photo is to be found.
+
+    Raises:
+        UserError: one is missing, or does not fit the text encoder; the message says what to give instead.
+    """
+    model = load_matching_text_to_poses(settings, pipeline) if from_text else None
+    detector = None
+    if find_pose:
+        if not settings.keypoint_detector.is_file():
+            raise UserError(
+                f"the photo's pose is not known: there is no keypoint detector {settings.keypoint_detector}; "
+                "give the pose with --image_joints (a JSON of keypoints, or a skeleton picture)"
+            )
+        detector = load_detector(settings.keypoint_detector).to(pipeline.device)
+    return MotionTools(text_to_poses=model, detector=detector)
+
+
+def load_matching_text_to_poses(settings: VideoSettings, pipeline: X2FashionPipeline) -> TextToPoses:
+    """Load the model of --text_to_poses, or the one in the model's folder (UserError where there is none)."""
+    alone = not (settings.pretrained_model / "model_index.json").is_file()
+    beside = (
+        SHIPPED_MODEL if alone and settings.pretrained_model.suffix != ".pth" else settings.pretrained_model
+    )
+    model = load_text_to_poses(settings.text_to_poses or beside, pipeline.text_encoder.config.hidden_size)
+    return model.to(pipeline.device)

@@ -1,0 +1,79 @@
+"""The settings that inference.py, evaluate.py and others which sample a model share: their flags."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
+SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model, and how it samples."""
+
+    pretrained_model: Path = SHIPPED_MODEL
+    """A model's folder (model_index.json), a denoiser's folder from train.py, or a published .pth file."""
+    vae: Path | None = None
+    """VAE's folder; a published .pth needs it, others bring their own."""
+    text_encoder: Path | None = None
+    """CLIP text encoder's folder; a published .pth needs it, others bring their own."""
+    tokenizer: Path | None = None
+    """Tokenizer's folder, where it is not in the text encoder's."""
+    tiny_decoder: Path | None = None
+    """Folder of a small decoder for the VAE's latents (diffusers' AutoencoderTiny, such as taesd for
+    sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
+
+    quality: Literal["fast", "balanced", "best"] | None = None
+    """Level of quality: scheduler, steps and savings that go together. 1, 4 or 50 steps of a model that
+    predicts clean latents, as the shipped one; 6, 12 or 50 of others. The flags below, where given, win."""
+    scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
+    """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth or a denoiser's
+    folder."""
+    num_inference_steps: int | None = None
+    """Denoising steps; by default 2 for a model that predicts clean latents, as the shipped one, else 25."""
+    reuse_interval: int | None = None
+    """Compute the network's inner levels in every so many-th step only; by default in each."""
+    guidance_interval: tuple[float, float] | None = None
+    """Share of the steps from which to which guidance scales hold, such as 0.1 0.8; by default 0 1."""
+
+    seed: int = 0
+    """Same command, same seed, same video; each clip's noise depends on the seed and its name alone."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the networks' products; auto takes bfloat16 where the machine has units for it."""
+    compile: bool = False
+    """Compile the network's levels (torch.compile): minutes at the first step, for many or long videos."""
+    cuda_graphs: bool = False
+    """Record a step on the GPU once and replay it, which spares the time of launching its many small parts.
+    Needs a GPU; the first step takes longer, and memory for each size of video."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoSettings(ModelSettings):
+    """What a video is like, besides its inputs."""
+
+    image_guidance_scale: float = 1.0
+    """Above 1 follows the photo more; 1 is neutral and costs nothing."""
+    pose_guidance_scale: float = 1.0
+    """Above 1 follows the poses more."""
+    text_guidance_scale: float = 1.0
+    """Above 1 follows the sentence more. --text_guidance_scale alone costs one more prediction a step; the
+    photo's or the poses' costs two."""
+    height: int | None = None
+    """Of the video in pixels; by default what the model was made for (shipped 256, published 512)."""
+    width: int | None = None
+    """Of the video in pixels; by default what the model was made for (shipped 128, published 256)."""
+    window_frames: int = 24
+    """Frames that are sampled together. Longer videos are made in such windows, which overlap, in memory that
+    does not grow with them; stopped, the same command goes on with the window it was at."""
+    window_overlap: int = 8
+    """Frames that two windows share."""
+
+    text_to_poses: Path | None = None
+    """Folder of the model that makes skeletons from a sentence, from recipe.train_text_to_poses with the same
+    text encoder; by default the one in the model's folder."""
+    keypoint_detector: Path = SHIPPED_DETECTOR
+    """Weights from recipe.train_keypoint_detector: they find the pose of a photo, and evaluate.py reads the
+    poses of videos with them."""

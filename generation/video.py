@@ -1,0 +1,170 @@
+"""One video: its inputs prepared, its frames made one after the other."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from diffusion.pipeline import X2FashionPipeline
+from diffusion.quality import QUALITIES
+from diffusion.sampling import Sampling
+from generation.inputs import Clip, Inputs, read_inputs
+from generation.loading import MotionTools
+from generation.motion import check_image_joints, poses_from_text
+from generation.settings import ModelSettings, VideoSettings
+from generation.streaming import stream_frames
+from generation.windows import WindowStore
+from models.keypoint_detector import detect_photo_joints
+from models.text_to_poses import TextToPoses
+from utils.errors import UserError
+from utils.precision import autocast
+from warping.retarget import retarget
+
+DEFAULT_NUM_FRAMES = 24
+"""Of a video without poses."""
+
+
+def choose_sampling(settings: ModelSettings, pipeline: X2FashionPipeline) -> Sampling:
+    """Steps, savings and guidance as --quality and the flags that win over it say.
+
+    Raises:
+        UserError: a number out of its range.
+    """
+    if settings.quality is None:
+        sampling = Sampling(num_inference_steps=pipeline.default_num_inference_steps)
+    else:
+        sampling = QUALITIES[pipeline.denoiser.config.prediction_type][settings.quality].sampling
+    flags = {field.name: getattr(settings, field.name, None) for field in dataclasses.fields(Sampling)}
+    return dataclasses.replace(sampling, **{name: v for name, v in flags.items() if v is not None})
+
+
+def prepare_inputs(
+    pipeline: X2FashionPipeline,
+    tools: MotionTools,
+    clip: Clip,
+    *,
+    num_frames: int | None,
+    height: int,
+    width: int,
+    seed: int,
+    fit: bool = False,
+) -> Inputs:
+    """Read a clip's inputs; where it has no poses, make them from its sentence.
+
+    Args:
+        pipeline: encodes the sentence.
+        tools: from `generation.loading.load_motion_tools`.
+        clip: where the inputs are.
+        num_frames: of the video; by default all poses, or `DEFAULT_NUM_FRAMES` without poses.
+        height: in pixels.
+        width: in pixels.
+        seed: of the run; another one moves her in another way.
+        fit: bring the poses to the photo's body.
+
+    Raises:
+        UserError: see `read_inputs`; or a photo without a whole person.
+    """
+    inputs = read_inputs(clip, num_frames, height, width)
+    pose = inputs.image_joints
+    if pose is None and tools.detector is not None:
+        pose = detect_photo_joints(tools.detector, inputs.photo)
+    if fit:
+        assert pose is not None
+        return fit_poses(inputs, pose)
+    if clip.poses is not None or tools.text_to_poses is None:
+        return inputs
+    assert pose is not None
+    return move_by_sentence(
+        pipeline, tools.text_to_poses, clip, inputs, pose, num_frames or DEFAULT_NUM_FRAMES, seed
+    )
+
+
+def move_by_sentence(
+    pipeline: X2FashionPipeline,
+    model: TextToPoses,
+    clip: Clip,
+    inputs: Inputs,
+    pose: np.ndarray,
+    num_frames: int,
+    seed: int,
+) -> Inputs:
+    """Give a clip `num_frames` skeletons that do what its sentence says, from the photo's pose (18, 3) on."""
+    height, width = inputs.photo.shape[:2]
+    joints = poses_from_text(
+        model,
+        pipeline.encode_prompt([clip.prompt]),
+        pose,
+        height,
+        width,
+        num_frames,
+        torch.Generator().manual_seed(clip_seed(seed, f"{clip.name}/motion")),
+    )
+    return inputs.with_joints(joints)
+
+
+def fit_poses(inputs: Inputs, pose: np.ndarray) -> Inputs:
+    """Bring a clip's poses to the photo's body, whose pose (18, 3) is given.
+
+    Raises:
+        UserError: the skeletons' joints cannot be read.
+    """
+    check_image_joints(pose)
+    if inputs.joints is None:
+        raise UserError("--fit_poses needs skeletons whose joints can be read, or a POSES.json beside them")
+    return dataclasses.replace(inputs, image_joints=pose).with_joints(retarget(inputs.joints, pose))
+
+
+def clip_seed(seed: int, name: str) -> int:
+    """Seed of a clip's noise, so that it does not depend on which other clips are made."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
+
+
+def make_video(
+    settings: VideoSettings,
+    pipeline: X2FashionPipeline,
+    clip: Clip,
+    inputs: Inputs,
+    num_frames: int,
+    store: WindowStore | None = None,
+) -> Iterator[np.ndarray]:
+    """Sample one clip, a long one in windows of frames; yields (H, W, 3) uint8 RGB.
+
+    Args:
+        settings: of the run.
+        pipeline: the model.
+        clip: its name and sentence.
+        inputs: photo, poses, joints.
+        num_frames: of the video.
+        store: keeps the windows that are done.
+    """
+    is_long = inputs.poses is not None and num_frames > settings.window_frames
+    pipeline.set_progress_bar_config(
+        desc=clip.name, unit="step", leave=False, dynamic_ncols=True, disable=is_long
+    )
+    chunks = stream_frames(
+        pipeline,
+        inputs.photo,
+        inputs.poses,
+        clip.prompt,
+        choose_sampling(settings, pipeline),
+        seed=clip_seed(settings.seed, clip.name),
+        joints=inputs.joints,
+        image_joints=inputs.image_joints,
+        num_frames=num_frames,
+        window_frames=settings.window_frames,
+        overlap=settings.window_overlap,
+        store=store,
+    )
+    with tqdm(
+        total=num_frames, desc=clip.name, unit="frame", leave=False, dynamic_ncols=True, disable=not is_long
+    ) as progress:
+        while True:
+            with autocast(settings.dtype, pipeline.device):  # not while the caller works on a frame
+                frames = next(chunks, None)
+            if frames is None:
+                return
+            progress.update(len(frames))
+            yield from frames

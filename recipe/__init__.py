@@ -1,0 +1,1 @@
+"""What makes the parts of the shipped model; each file runs as `python -m recipe.NAME`."""

@@ -1,0 +1,249 @@
+"""Make a model like the one that ships, from an empty folder: data, every part, one folder for inference.
+
+Try it; look at the commands first, then run each stage for a few steps (about ten minutes), then all:
+
+    python -m recipe.run --dry_run
+    python -m recipe.run --output_dir runs/try --share 0.001
+    python -m recipe.run --output_dir runs/recipe
+
+A stage that is finished is skipped. Stopped, by Ctrl-C or by anything else, the same command goes on where it
+was. The model is output_dir/model: python inference.py --pretrained_model runs/recipe/model
+"""
+
+import dataclasses
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from utils.config import run_script
+from utils.errors import UserError
+from utils.files import check_output_dir, read_json, write_json
+
+MINIMUM = 4
+"""Clips and steps that a stage has at least, however small the share."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of a run of the recipe."""
+
+    output_dir: Path = Path("runs/recipe")
+    """Gets the data, a folder for each part, stages/ (what is finished) and model/."""
+    share: float = 1.0
+    """Share of the data and of the steps; far below 1 it shows that everything runs, and makes no good
+    model."""
+    num_processes: int = 2
+    """Processes that encode the frames."""
+    device: str = "auto"
+    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
+    dry_run: bool = False
+    """Print the commands and do nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One command of the recipe."""
+
+    name: str
+    module: str
+    """What runs: a script of the root, or a module of a package."""
+    flags: dict[str, Any]
+    """Flag -> value; a tuple is several values, True a flag without one."""
+    num_processes: int = 1
+    unfinished: Path | None = None
+    """Is removed before the stage starts, for a script that begins anew and refuses what exists."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """The flags as a command line has them."""
+        words: list[str] = []
+        for flag, value in self.flags.items():
+            values = value if isinstance(value, tuple) else () if value is True else (value,)
+            words += [f"--{flag}", *map(str, values)]
+        return words
+
+    @property
+    def command(self) -> list[str]:
+        """What is run, after the interpreter."""
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+        processes = [*launcher, str(self.num_processes)] if self.num_processes > 1 else []
+        return [*processes, "-m", self.module, *self.arguments]
+
+
+def list_stages(config: Config) -> list[Stage]:
+    """The recipe: data, VAE, text encoder, latents, denoiser, decoder, motions, detector, export."""
+    out = config.output_dir
+
+    def n(count: int) -> int:
+        return max(MINIMUM, round(count * config.share))
+
+    frames, clips, tracks = out / "data_vae", out / "data_main", out / "data_tracks"
+    latents, text_encoder = out / "latents", out / "text" / "text_encoder"
+    device = {"device": config.device}
+    # Few frames of many people for the VAE, whole clips for the denoiser, joints alone for the motions.
+    data = [
+        Stage("data_vae", "data.synthetic",
+              {"output_dir": frames, "num_train": n(1200), "num_test": n(64), "num_frames": 4, "seed": 100}),
+        Stage("data_main", "data.synthetic",
+              {"output_dir": clips, "num_train": n(2000), "num_test": n(64), "num_frames": 24, "seed": 0}),
+        Stage("data_tracks", "data.synthetic",
+              {"output_dir": tracks, "num_train": n(6000), "num_test": n(264), "seed": 200,
+               "poses_only": True}),
+    ]  # fmt: skip
+    parts = [
+        Stage("vae", "recipe.train_vae",
+              {"dataset": frames, "output_dir": out / "vae", "max_train_steps": n(3600), **device}),
+        Stage("text", "recipe.train_text_encoder",
+              {"output_dir": out / "text", "max_train_steps": n(800), **device}),
+        Stage("latents", "project_latent_space",
+              {"dataset": clips, "output_dir": latents, "vae": out / "vae" / "vae", "num_references": 1},
+              config.num_processes),
+    ]  # fmt: skip
+
+    # The denoiser: first at its simplest, then on from there with a loss that looks at the person, at noisy
+    # timesteps and at flicker, then with noise that the frames share.
+    shared = {"dataset": clips, "latents": latents, "preset": "small", "vae": out / "vae" / "vae",
+              "text_encoder": text_encoder, "train_batch_size": 4, **device}  # fmt: skip
+    careful = {"drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3}
+    denoiser = [
+        Stage("denoiser_1", "train",
+              {**shared, "output_dir": out / "denoiser_1", "short_clip_frames": 8,
+               "short_clip_steps": n(2700), "max_train_steps": n(3120)}),
+        Stage("denoiser_2", "train",
+              {**shared, **careful, "output_dir": out / "denoiser_2",
+               "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "short_clip_frames": 8,
+               "short_clip_steps": n(1800), "max_train_steps": n(3300), "learning_rate": 5e-4,
+               "warmup_steps": 100, "timestep_shift": 2, "temporal_weight": 0.5, "seed": 1}),
+        Stage("denoiser_3", "train",
+              {**shared, **careful, "output_dir": out / "denoiser_3",
+               "init_from": out / "denoiser_2" / "checkpoint" / "denoiser", "max_train_steps": n(900),
+               "learning_rate": 3e-4, "warmup_steps": 40, "ema_decay": 0.99, "timestep_shift": 3,
+               "temporal_weight": 1, "shared_noise": 0.5, "seed": 3}),
+    ]  # fmt: skip
+
+    def decoder(name: str, before: str, steps: int, *predicted: Path, **flags: Any) -> Stage:
+        return Stage(f"decoder_{name}", "recipe.train_decoder",
+                     {"dataset": clips, "latents": (latents, *predicted), "vae": out / before / "vae",
+                      "output_dir": out / f"decoder_{name}", "max_train_steps": n(steps), **device,
+                      **flags})  # fmt: skip
+
+    def predict(number: int, max_clips: int, **flags: Any) -> Stage:
+        return Stage(f"predicted_{number}", "recipe.predict_latents",
+                     {"pretrained_model": out / f"denoiser_{number}" / "checkpoint" / "denoiser",
+                      "scheduler": "ddim", "dataset": clips, "max_clips": n(max_clips),
+                      "output_dir": out / f"predicted_{number}", **flags})  # fmt: skip
+
+    # The decoder, on the same latents: without the photo, with the photo warped to the poses, then also on
+    # what the denoiser predicts.
+    mend = {"learning_rate": 4e-4, "latent_noise": 0.1, "temporal_weight": 1.5, "drop_photo": 0.05}
+    first, second = out / "predicted_2", out / "predicted_3"
+    decoders = [
+        decoder("plain", "vae", 6000, drop_photo=1, latent_noise=0.15, seed=1),
+        decoder("photo", "decoder_plain", 3500),
+        predict(2, 362),
+        decoder("mended_2", "decoder_photo", 1900, first,
+                **mend | {"learning_rate": 5e-4, "temporal_weight": 1}, seed=2),
+        predict(3, 320, num_inference_steps=2),
+        decoder("mended_3", "decoder_mended_2", 750, second, second, **mend, motion_weight=1, seed=3),
+        decoder("mended_4", "decoder_mended_3", 600, second, second, **mend, motion_weight=4, seed=4),
+    ]  # fmt: skip
+    rest = [
+        Stage("text_to_poses", "recipe.train_text_to_poses",
+              {"dataset": tracks, "text_encoder": text_encoder, "output_dir": out / "text_to_poses",
+               "max_train_steps": n(3500), **device}),
+        Stage("detector", "recipe.train_keypoint_detector",
+              {"dataset": clips, "output_path": out / "keypoint_detector.safetensors",
+               "max_train_steps": n(3000), **device},
+              unfinished=out / "keypoint_detector.safetensors"),
+        Stage("model", "recipe.export_model",
+              {"denoiser": out / "denoiser_3" / "checkpoint" / "denoiser",
+               "vae": out / "decoder_mended_4" / "vae", "text_encoder": text_encoder,
+               "text_to_poses": out / "text_to_poses" / "text_to_poses",
+               "scheduler": "ddim", "output_dir": out / "model"},
+              unfinished=out / "model"),
+    ]  # fmt: skip
+    return [*data, *parts, *denoiser, *decoders, *rest]
+
+
+def is_finished(config: Config, stage: Stage) -> bool:
+    """Whether a stage was finished, by the same command.
+
+    Raises:
+        UserError: it was finished by another command, so that what follows from it would be a mixture.
+    """
+    path = config.output_dir / "stages" / f"{stage.name}.json"
+    if not path.is_file():
+        return False
+    document: Any = read_json(path)
+    arguments = document.get("arguments") if isinstance(document, dict) else None
+    if arguments != stage.arguments:
+        raise UserError(
+            f"stage {stage.name} of {config.output_dir} was finished with other settings; give those again, "
+            "or another --output_dir"
+        )
+    return True
+
+
+def run_stage(config: Config, stage: Stage) -> None:
+    """Run a stage to its end, and note that it is finished.
+
+    Raises:
+        UserError: it ended with an error, which it has printed.
+    """
+    if stage.unfinished is not None and stage.unfinished.is_dir():
+        shutil.rmtree(stage.unfinished)
+    elif stage.unfinished is not None:
+        stage.unfinished.unlink(missing_ok=True)
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *stage.command])
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it got the Ctrl-C as well, and writes its checkpoint
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status:
+        raise UserError(
+            f"stage {stage.name} ended with status {status}, see above; give the same command again to go on"
+        )
+    document = {"arguments": stage.arguments, "seconds": round(time.perf_counter() - started)}
+    write_json(config.output_dir / "stages" / f"{stage.name}.json", document)
+
+
+def run_stages(config: Config, stages: list[Stage]) -> None:
+    """Run the stages that are not finished, one after the other.
+
+    Raises:
+        UserError: one failed, or was finished with other settings.
+    """
+    finished = [is_finished(config, stage) for stage in stages]
+    for number, (stage, done) in enumerate(zip(stages, finished, strict=True), 1):
+        print(f"[{number}/{len(stages)}] {stage.name}{': finished before' if done else ''}", flush=True)
+        if not done:
+            run_stage(config, stage)
+
+
+def main(config: Config) -> None:
+    """Print the commands, or run them."""
+    if not 0 < config.share <= 1:
+        raise UserError(f"--share {config.share} must be above 0 and at most 1")
+    if config.num_processes < 1:
+        raise UserError(f"--num_processes {config.num_processes} must be at least 1")
+    stages = list_stages(config)
+    if config.dry_run:
+        print("\n".join(shlex.join(["python", *stage.command]) for stage in stages))
+        return
+    check_output_dir(config.output_dir)
+    run_stages(config, stages)
+    print(f"the model is {config.output_dir / 'model'}; python inference.py --pretrained_model takes it")
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)

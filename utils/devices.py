@@ -1,0 +1,26 @@
+"""Which device a --device names."""
+
+import torch
+
+from utils.errors import UserError
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of a name; "auto" takes a GPU where there is one.
+
+    Args:
+        name: "auto", "cpu", "cuda", "cuda:1" and so on.
+        local_rank: of this process among those of the machine, which says which GPU "auto" and "cuda" mean.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if chosen == "cuda":
+        chosen = f"cuda:{local_rank}"
+    try:
+        return torch.empty(0, device=chosen).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"--device {name} cannot be used here; give cpu, or cuda on a machine with a GPU"
+        ) from error
