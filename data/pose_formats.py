@@ -174,14 +174,18 @@ def _read_pictures(
         seconds.append(picture.seconds)
         fps = picture.fps or fps
     keypoints, confidences = follow_person(frames, near)
-    timed = all(each is not None for each in seconds) and len(seconds) > 0
+    times = None
+    if all(each is not None for each in seconds):
+        times = np.array(seconds, np.float64) - float(seconds[0] or 0)
+        if len(times) > 1 and times[-1] > 0:  # what a container says of its rate is often its clock's
+            fps = (len(times) - 1) / float(times[-1])
     return PoseTrack(
         keypoints=keypoints,
         confidences=confidences,
         height=size[0],
         width=size[1],
         fps=fps,
-        times=np.array(seconds, np.float64) - float(seconds[0] or 0) if timed else None,
+        times=times,
         medium=medium,
         palette=None if palette is None else palette.name,
         swapped=palette is not None and palette.swapped,

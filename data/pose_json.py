@@ -28,8 +28,8 @@ def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrac
     """Read the poses in a JSON file, or in a folder that holds one file a frame.
 
     Read are: OpenPose's and DWPose's objects with people of 18 or 25 joints, flat or nested, alone, in a
-    list, under "frames" or by frame numbers; coordinates in pixels, or relative where all lie in [0, 1]; lists
-    [frames][18 or 25][2 or 3] and [18 or 25][3]; and our own "keypoints".
+    list, under "frames" or by frame numbers; coordinates in pixels, or relative where all lie in [0, 1];
+    lists [frames][18 or 25][2 or 3] and [18 or 25][3]; and our own "keypoints".
 
     Args:
         path: of the file or the folder.
@@ -148,9 +148,6 @@ def _entries(path: Path, document: Any) -> list[Any]:
             ]
         raise UserError(f"{path} holds no poses; {FORMS}")
     if isinstance(document, list):
-        if document and isinstance(document[0], dict) and "people" not in document[0]:
-            single = all(isinstance(each, dict) and "pose_keypoints_2d" in each for each in document)
-            return document if single or any("keypoints" in each for each in document) else []
         return _frames_of(document) or document
     raise UserError(f"{path} holds no poses; {FORMS}")
 

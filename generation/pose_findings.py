@@ -24,15 +24,15 @@ from generation.mending import (
 from utils.pose_drawing import NUM_JOINTS
 
 EXPECTED = (
-    "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a video "
-    "whose poses an estimator finds"
+    "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a "
+    "video whose poses an estimator finds"
 )
 NEARLY_NONE = 0.2  # share of all joints
 FEW_JOINTS = 10  # of 18 in a frame that shows somebody
 MENDING_ROUNDS = 3
 JUMP = 0.3  # body heights from one frame to the next
-# Measured: a photo's pose found with errors of 1 to 1.5 % of the body's height differs from its own clip's by
-# at most 0.023, 1.05 and (95 of 100) 1.29; a real woman's poses on synthetic photos by 0.06, 1.28 and 1.23 on.
+# Measured: a photo's pose found with errors of 1 to 1.5 % of the body's height differs from its own clip's
+# by at most 0.023, 1.05 and (95 of 100) 1.29; a real woman's poses on synthetic photos by 0.06, 1.28 and 1.23 on.
 FARTHEST_PLACE, LARGEST_SCALE, LARGEST_PROPORTION = 0.08, 1.06, 1.35
 
 
@@ -165,8 +165,8 @@ def look_at_mismatch(mismatch: Mismatch | None) -> list[Finding]:
         return []
     ratio = mismatch.scale if mismatch.scale > 1 else 1 / mismatch.scale
     text = (
-        f"the poses are of another body or place than the photo's (hips {mismatch.place:.2f} body sizes apart, "
-        f"size {ratio:.2f} times, limbs up to {mismatch.proportions:.2f} times)"
+        f"the poses are of another body or place than the photo's (hips {mismatch.place:.2f} body sizes "
+        f"apart, size {ratio:.2f} times, limbs up to {mismatch.proportions:.2f} times)"
     )
     return [
         Finding(

@@ -9,17 +9,27 @@ Recognition", 2005).
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+import cv2
 import numpy as np
 
-from utils.pose_drawing import NUM_JOINTS, draw_pose
+from utils.pose_drawing import LIMBS, NUM_JOINTS, draw_pose
 from warping.dots import SUPPORTED, Dots, Skeleton, dot_radius, find_dots, limb_support
-from warping.joints import far_end, largest_blobs, read_joints
-from warping.palettes import CONTROLNET, PALETTES, Labels, Palette, label_colors
+from warping.joints import HEAD, far_end, largest_blobs, read_joints
+from warping.palettes import (
+    CONTROLNET,
+    HUE_TOLERANCE,
+    MIDDLE_HIP,
+    PALETTES,
+    Labels,
+    Palette,
+    label_colors,
+)
 from warping.side_skeletons import FEWEST_LIMBS, read_sides
 
 MAX_DOTS = 16
 MAX_PEOPLE = 4
 FAR_END_CONFIDENCE = 0.4
+ODD_LIMB = 4.0
 LOWEST_SCORE = 3.0  # a picture, of a palette; a whole skeleton in the right one has about 33
 SWAPPED_CONTROLNET = CONTROLNET.with_swapped_colors()
 
@@ -41,8 +51,9 @@ def read_people(picture: np.ndarray, palette: Palette) -> list[Skeleton]:
     seen = joints[:, 2] > 0
     if np.array_equal(draw_pose(joints, *picture.shape[:2]).any(axis=2), colored.any(axis=2)):
         return [Skeleton(joints, seen.astype(np.float32), 2.0 * int(seen.sum()))] if seen.any() else []
-    if not people:
-        return []
+    if not people:  # dots that compression has drowned; their limbs may still lead to them
+        sure = np.where(seen, FAR_END_CONFIDENCE, 0).astype(np.float32)
+        return [Skeleton(joints, sure, float(seen.sum()))] if seen.sum() >= FEWEST_LIMBS + 1 else []
     person = people[0]
     replaced = (person.confidence < FAR_END_CONFIDENCE + 0.15) & seen
     return [
@@ -85,10 +96,48 @@ def find_palette(pictures: Sequence[np.ndarray]) -> Palette | None:
     """
     scores = []
     for palette in (*PALETTES, *(palette.with_swapped_colors() for palette in PALETTES)):
-        best = [max((p.score for p in read_skeletons(picture, palette)), default=0) for picture in pictures]
-        scores.append((sum(best), palette))
+        people = [read_people(picture, palette) for picture in pictures]
+        worth = [
+            (each[0].score - _oddity(each[0].joints)) * _explained(picture, each, palette)
+            for picture, each in zip(pictures, people, strict=True)
+            if each
+        ]
+        scores.append((sum(worth), palette))
     score, palette = max(scores, key=lambda pair: pair[0])
     return palette if score > LOWEST_SCORE * len(pictures) else None
+
+
+def _explained(picture: np.ndarray, people: list[Skeleton], palette: Palette) -> float:
+    """Share of a picture's coloured pixels that these people would have so, drawn in this palette."""
+    labels = label_colors(picture)
+    if labels is None:
+        return 0.0
+    radius = max(1, round(dot_radius(labels, palette)))
+    drawn = np.full(labels.hues.shape, -400, np.int16)
+    for person in people:
+        joints = np.append(person.joints, person.joints[[8, 11]].min(axis=0, keepdims=True), axis=0)
+        joints[MIDDLE_HIP, :2] = person.joints[[8, 11], :2].mean(axis=0)
+        places = [(round(float(x) - labels.left), round(float(y) - labels.top)) for x, y, _ in joints]
+        for a, b, hue in palette.limbs:
+            if min(joints[a, 2], joints[b, 2]) > 0:
+                cv2.line(drawn, places[a], places[b], hue, 2 * radius + 1)
+        for place, (_, _, seen), hue in zip(places, joints, palette.joints, strict=False):
+            if seen > 0:
+                cv2.circle(drawn, place, radius, hue, -1)
+    away = np.abs(labels.hues - drawn)[labels.hues >= 0]
+    return float((np.minimum(away, np.abs(360 - away)) <= HUE_TOLERANCE).mean())
+
+
+def _oddity(joints: np.ndarray) -> float:
+    """What to take off a skeleton's score for limbs that nobody has: a wrong palette makes such bodies."""
+    neck, hips = joints[1], joints[[8, 11]]
+    trunk = max((float(np.hypot(*(hip - neck)[:2])) for hip in hips if hip[2] > 0), default=0.0)
+    if neck[2] <= 0 or trunk < 1:
+        return 2 * ODD_LIMB
+    limbs = [(a, b) for a, b in LIMBS if joints[a, 2] > 0 and joints[b, 2] > 0]
+    longest = [0.6 if b in HEAD or a in HEAD else 1.6 for a, b in limbs]
+    lengths = [float(np.hypot(*(joints[a] - joints[b])[:2])) / trunk for a, b in limbs]
+    return ODD_LIMB * sum(length > most for length, most in zip(lengths, longest, strict=True))
 
 
 def _read_tree(labels: Labels, palette: Palette, radius: float) -> list[Skeleton]:
