@@ -183,7 +183,7 @@ def iter_video(path: str | Path) -> Iterator[tuple[np.ndarray, float, float]]:
                     break
                 count += 1
                 yield picture, float(frame.time or 0), fps
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"{path} cannot be read as {path.suffix[1:].lower()} video ({reason}); encode it anew"
