@@ -26,7 +26,7 @@ from warping.palettes import (
 )
 from warping.side_skeletons import FEWEST_LIMBS, read_sides
 
-MAX_DOTS = 18
+MAX_DOTS = 16
 MAX_PEOPLE = 4
 FAR_END_CONFIDENCE = 0.4
 ODD_LIMB = 4.0
