@@ -99,6 +99,8 @@ def test_joints_of_every_palette_and_thickness_come_back(palette, dot, seed, swa
     if palette.by_side:
         joints[1] = joints[[2, 5]].mean(axis=0)
     sure = uncovered(joints, dot) | (np.arange(NUM_JOINTS) == 1)
+    if palette.by_side:  # a face in one colour, drawn a few pixels wide, is not always told apart
+        sure[[0, 14, 15, 16, 17]] = False
     read = people[0].joints
     assert read[sure, 2].all(), np.flatnonzero(sure & (read[:, 2] == 0))
     off = np.hypot(*(read - joints)[sure, :2].T)
