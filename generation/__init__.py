@@ -1,1 +1,1 @@
-"""What makes a video: the model and its settings, the inputs, windows of a long video."""
+"""What makes a video: settings, inputs and what is found in them, motion, streaming and windows."""

@@ -22,7 +22,15 @@ MAX_FPS = 240
 FRAMES_AHEAD = 32
 """Pictures that may wait for the encoder."""
 # The suffix alone chooses the demuxer: left to guess, FFmpeg also reads playlists, which open other files.
-DEMUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+DEMUXERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".gif": "gif",
+}
 # Code points of ITU-T H.273: SMPTE 170M matrix, primaries and transfer; limited range.
 SMPTE_170M = 6
 LIMITED_RANGE = 1
@@ -121,7 +129,7 @@ def read_video(
     """Read a video's frames, upright as a player shows them.
 
     Args:
-        path: an mp4, m4v, mov, mkv or webm file.
+        path: an mp4, m4v, mov, mkv, webm, avi or gif file.
         num_frames: read only the first so many (or all there are); the rest is not looked at.
         max_frames: a longer video is refused.
         max_pixels: of all frames together; a bigger video is refused (a pixel takes 3 bytes of memory).
@@ -175,7 +183,7 @@ def iter_video(path: str | Path) -> Iterator[tuple[np.ndarray, float, float]]:
                     break
                 count += 1
                 yield picture, float(frame.time or 0), fps
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"{path} cannot be read as {path.suffix[1:].lower()} video ({reason}); encode it anew"

@@ -62,7 +62,7 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
     nearest[distance.min(axis=0) > COLOR_TOLERANCE**2] = -1
     labels = np.full(picture.shape[:2], -1, np.int32)
     labels[rows, columns] = nearest
-    limbs = [_largest_blobs(labels == NUM_JOINTS + limb, 2 * radius**2) for limb in range(len(LIMBS))]
+    limbs = [largest_blobs(labels == NUM_JOINTS + limb, 2 * radius**2) for limb in range(len(LIMBS))]
     for joint in range(NUM_JOINTS):
         place = _find_dot(
             labels == joint, [limbs[i] for i, limb in enumerate(LIMBS) if joint in limb], radius
@@ -71,7 +71,7 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
             joints[joint] = (*place, 1)
     for (start, end), limb in zip(LIMBS[:13], limbs, strict=False):
         if joints[start, 2] > 0 and joints[end, 2] == 0:
-            place = _far_end(limb, joints[start, :2], radius)
+            place = far_end(limb, joints[start, :2], radius)
             if place is not None:
                 joints[end] = (*place, 1)
     return _without_far_heads(joints)
@@ -201,7 +201,7 @@ def _fit_dot(labels: np.ndarray, joint: int, radius: int) -> tuple[float, float]
     return float(column), float(row)
 
 
-def _largest_blobs(mask: np.ndarray, smallest: int) -> np.ndarray:
+def largest_blobs(mask: np.ndarray, smallest: float) -> np.ndarray:
     """The part of a mask in blobs of at least `smallest` pixels that are not much smaller than the largest.
 
     What crosses a limb may cut it; specks are the fringes of other colours.
@@ -212,7 +212,7 @@ def _largest_blobs(mask: np.ndarray, smallest: int) -> np.ndarray:
     return (areas >= max(smallest, 0.25 * areas.max()))[blobs] & mask
 
 
-def _far_end(limb: np.ndarray, start: np.ndarray, radius: int) -> tuple[float, float] | None:
+def far_end(limb: np.ndarray, start: np.ndarray, radius: float) -> tuple[float, float] | None:
     """Where a limb ends whose last joint is covered (a wrist by a hand, a nose by a face)."""
     rows, columns = np.nonzero(limb)
     distance = np.hypot(columns - start[0], rows - start[1])

@@ -1,0 +1,261 @@
+"""Poses as JSON: OpenPose's and DWPose's files, and our own."""
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.pose_track import Person, PoseTrack, follow_person
+from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.pose_drawing import NUM_JOINTS
+
+BODY_25_JOINTS = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+"""Where BODY_25 has each of the 18."""
+FORMS = (
+    'give OpenPose\'s {"people": [{"pose_keypoints_2d": [x, y, confidence, ...]}]} with 18 or 25 joints, '
+    'a file a frame or a list of frames, or {"height": .., "width": .., "keypoints": [frames][18][3]}'
+)
+MAX_FRAMES = 20_000
+_NUMBERED = re.compile(r"(\d+)(?!.*\d)", re.ASCII)
+
+
+def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrack:
+    """Read the poses in a JSON file, or in a folder that holds one file a frame.
+
+    Read are: OpenPose's and DWPose's objects with people of 18 or 25 joints, flat or nested, alone, in a
+    list, under "frames" or by frame numbers; coordinates in pixels, or relative where all lie in [0, 1];
+    lists [frames][18 or 25][2 or 3] and [18 or 25][3]; and our own "keypoints".
+
+    Args:
+        path: of the file or the folder.
+        near: (18, 3) the photo's pose, where known: of several people the nearest is taken, else the largest.
+
+    Raises:
+        UserError: no such file, not JSON, or nothing that can be read as poses; the message names it.
+    """
+    path = Path(path)
+    files = _frame_files(path) if path.is_dir() else [path]
+    people: list[list[Person]] = []
+    sources: list[str] = []
+    sizes: list[tuple[float, float] | None] = []
+    fps = None
+    for file in files:
+        document = read_json(file)
+        entries = _entries(file, document)
+        fps = fps or _rate(document)
+        for number, entry in enumerate(entries):
+            place = str(file) if len(entries) == 1 else f"{file}, frame {number}"
+            people.append(_people(place, entry))
+            sources.append(place)
+            sizes.append(_canvas(entry) or _canvas(document))
+        if len(people) > MAX_FRAMES:
+            raise UserError(f"{path} holds more than {MAX_FRAMES} frames; cut it")
+    if not people:
+        raise UserError(f"{path} holds no frames; {FORMS}")
+    size = next((each for each in sizes if each), None)
+    people = _in_pixels(path, people, size)
+    keypoints, confidences = follow_person(people, near)
+    return PoseTrack(
+        keypoints=keypoints,
+        confidences=confidences,
+        height=None if size is None else round(size[0]),
+        width=None if size is None else round(size[1]),
+        fps=fps,
+        times=None if fps is None else np.arange(len(people)) / fps,
+        people=np.array([len(each) for each in people]),
+        sources=tuple(sources),
+    )
+
+
+def write_openpose_json(
+    path: str | Path, keypoints: np.ndarray, height: int, width: int, confidences: np.ndarray | None = None
+) -> None:
+    """Write poses as the list of frames that ControlNet tools and DWPose nodes read, whole or not at all.
+
+    Args:
+        path: of the file.
+        keypoints: (F, 18, 3) x px, y px, visibility; a missing joint becomes three zeros.
+        height: of the canvas in pixels.
+        width: of the canvas in pixels.
+        confidences: (F, 18), 0 to 1; visibility clipped to 0..1 by default.
+    """
+    joints = np.array(keypoints, np.float64)
+    seen = joints[..., 2] > 0
+    joints[..., 2] = np.clip(joints[..., 2] if confidences is None else confidences, 0, 1)
+    joints[..., 2] = np.where(seen, np.maximum(joints[..., 2], 0.001), 0)
+    joints[~seen] = 0
+    frames = [
+        {
+            "people": [
+                {
+                    "pose_keypoints_2d": frame.ravel().round(3).tolist(),
+                    "face_keypoints_2d": None,
+                    "hand_left_keypoints_2d": None,
+                    "hand_right_keypoints_2d": None,
+                }
+            ],
+            "canvas_height": int(height),
+            "canvas_width": int(width),
+        }
+        for frame in joints
+    ]
+    write_json(path, frames)
+
+
+def number_in_name(path: Path) -> int | None:
+    """The last number in a file's name: 12 for clip_000000000012_keypoints.json."""
+    match = _NUMBERED.search(path.stem)
+    return int(match[1]) if match else None
+
+
+def _frame_files(folder: Path) -> list[Path]:
+    numbered = [(number_in_name(file), file) for file in folder.iterdir() if file.suffix.lower() == ".json"]
+    files = sorted(
+        ((number, file) for number, file in numbered if number is not None),
+        key=lambda each: (each[0], each[1].name),
+    )
+    if not files and len(numbered) == 1:
+        return [numbered[0][1]]
+    for (first, one), (second, other) in itertools.pairwise(files):
+        if first == second:
+            raise UserError(
+                f"{folder} has frame {first} twice ({one.name}, {other.name}); remove one of them"
+            )
+    if not files:
+        raise UserError(f"{folder} holds no numbered .json files; give a file a frame, or one of all frames")
+    return [file for _, file in files]
+
+
+def _entries(path: Path, document: Any) -> list[Any]:
+    """A document's frames."""
+    if isinstance(document, dict):
+        if "people" in document or "pose_keypoints_2d" in document:
+            return [document]
+        if "keypoints" in document:
+            keypoints = document["keypoints"]
+            return _frames_of(keypoints) or [keypoints]
+        for key in ("frames", "poses", "annotations", "data"):
+            if isinstance(document.get(key), list):
+                return document[key]
+        if document and all(isinstance(key, str) and re.search(r"\d", key) for key in document):
+            return [
+                document[key] for key in sorted(document, key=lambda key: int(re.findall(r"\d+", key)[-1]))
+            ]
+        raise UserError(f"{path} holds no poses; {FORMS}")
+    if isinstance(document, list):
+        return _frames_of(document) or document
+    raise UserError(f"{path} holds no poses; {FORMS}")
+
+
+def _frames_of(keypoints: Any) -> list[Any] | None:
+    """[frames][joints][2 or 3] as its frames; one pose [joints][2 or 3] as one; None for what is neither."""
+    if not isinstance(keypoints, list) or not keypoints:
+        return None
+    depth, inner = 0, keypoints
+    while isinstance(inner, list) and inner:
+        depth, inner = depth + 1, inner[0]
+    if isinstance(inner, dict):
+        return None
+    return [keypoints] if depth <= 2 and len(keypoints) in (18, 25) else keypoints
+
+
+def _people(place: str, entry: Any) -> list[Person]:
+    """Everybody in one frame."""
+    if entry is None:
+        return []
+    if isinstance(entry, dict):
+        people = entry.get("people", [entry])
+        if not isinstance(people, list):
+            raise UserError(f'{place}: "people" is no list; {FORMS}')
+        lists = [_body(each) if isinstance(each, dict) else each for each in people]
+    else:
+        lists = [entry]
+    return [_person(place, each) for each in lists if each]
+
+
+def _body(person: dict[str, Any]) -> Any:
+    for key in ("pose_keypoints_2d", "pose_keypoints", "keypoints", "body"):
+        if person.get(key) is not None:
+            return person[key]
+    return None
+
+
+def _person(place: str, values: Any) -> Person:
+    try:
+        numbers = np.array(values, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{place}: the joints are no regular list of numbers; {FORMS}") from error
+    if numbers.ndim == 1 and numbers.size in (54, 75):
+        numbers = numbers.reshape(-1, 3)
+    if numbers.ndim == 2 and numbers.shape[1] == 2:
+        numbers = np.concatenate([numbers, (numbers > 0).any(axis=1, keepdims=True)], axis=1)
+    if numbers.shape not in ((18, 3), (25, 3)):
+        raise UserError(f"{place}: joints of shape {numbers.shape}; {FORMS}")
+    if len(numbers) == 25:
+        numbers = numbers[list(BODY_25_JOINTS)]
+    usable = (
+        np.isfinite(numbers).all(axis=1) & (np.abs(numbers[:, :2]) < 1e6).all(axis=1) & (numbers[:, 2] > 0)
+    )
+    joints = np.zeros((NUM_JOINTS, 3), np.float32)
+    joints[usable, :2], joints[usable, 2] = numbers[usable, :2], 1
+    return joints, np.where(usable, np.clip(numbers[:, 2], 0, 1), 0).astype(np.float32)
+
+
+def _in_pixels(
+    path: Path, people: list[list[Person]], size: tuple[float, float] | None
+) -> list[list[Person]]:
+    """Relative coordinates times the canvas; a joint at exactly (0, 0) is one that was not found."""
+    places = [joints[joints[:, 2] > 0, :2] for frame in people for joints, _ in frame]
+    values = np.concatenate(places) if places else np.zeros((0, 2))
+    relative = len(values) > 0 and values.min() >= -0.5 and values.max() <= 1.5
+    if relative and size is None:
+        raise UserError(
+            f'{path} has relative coordinates (0 to 1) and no canvas size; add "canvas_height" and '
+            '"canvas_width" in pixels'
+        )
+    result = []
+    for frame in people:
+        moved = []
+        for joints, sure in frame:
+            found = (joints[:, 2] > 0) & (joints[:, :2] != 0).any(axis=1)
+            new = np.where(found[:, None], joints, 0)
+            if relative and size is not None:
+                new[found, :2] = new[found, :2] * (size[1], size[0]) - 0.5
+            if found.any():
+                moved.append((new.astype(np.float32), np.where(found, sure, 0).astype(np.float32)))
+        result.append(moved)
+    return result
+
+
+def _canvas(document: Any) -> tuple[float, float] | None:
+    """Height and width in pixels, by whatever names."""
+    if not isinstance(document, dict):
+        return None
+    for high, wide in (
+        ("canvas_height", "canvas_width"),
+        ("height", "width"),
+        ("image_height", "image_width"),
+    ):
+        sizes = _numbers([document.get(high), document.get(wide)])
+        if sizes:
+            return sizes[0], sizes[1]
+    return None
+
+
+def _rate(document: Any) -> float | None:
+    rate = _numbers([document.get("fps")]) if isinstance(document, dict) else None
+    return rate[0] if rate and rate[0] <= 240 else None
+
+
+def _numbers(values: Sequence[Any]) -> list[float] | None:
+    good = [
+        float(value)
+        for value in values
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]
+    return good if len(good) == len(values) and all(0 < value < 1e6 for value in good) else None
