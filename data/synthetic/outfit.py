@@ -7,7 +7,7 @@ import numpy as np
 
 from data.synthetic import fabrics
 from data.synthetic.accessories import belt, collar
-from data.synthetic.fabrics import Cloth, choose, sample_cloth
+from data.synthetic.fabrics import Cloth, choose, sample_cloth, sample_color
 from data.synthetic.garments import (
     SHOULDER_TIP,
     SLEEVES,
@@ -27,12 +27,15 @@ from data.synthetic.person import Person
 from data.synthetic.rig import BONE
 from data.synthetic.shoes import Shoes, sample_shoes
 from data.synthetic.skirt import Skirt
+from data.synthetic.stock import STOCK, hidden_vertices, stock_mesh
 from data.synthetic.tights import Places, Tights, measure_trunk, on_skin, tights, vertex_normals
 
 KINDS = {
     "woman": {"dress": 5.5, "top_skirt": 1.5, "top_trousers": 3.0},
     "man": {"top_trousers": 1.0},
 }
+STOCK_SHARE = {"woman": 0.08, "man": 0.25}
+"""How often an outfit of the pack is worn."""
 EDGE, PRESS = 0.12, 0.09
 """How far the skin reaches under the edges of cloth, and how deep cloth presses into it, in dm."""
 DRESS_CUTS = {
@@ -147,14 +150,12 @@ class _Wardrobe:
         cuts = {"skinny": 3, "slim": 2, "straight": 2, "bootcut": 1, "wide": 1.5} if self.woman else {
             "slim": 3, "straight": 3, "skinny": 0.7}  # fmt: skip
         cut = choose(rng, cuts)
-        cloth = sample_trouser_cloth(rng, self.woman)
         waist = float(rng.uniform(1.2, 2.2) if self.woman else rng.uniform(1.0, 1.5))
         cuff = float(rng.uniform(-7.2, -6.9) if cut in ("skinny", "slim") else rng.uniform(-7.45, -7.3))
         if rng.random() < 0.06:
             cuff = float(rng.uniform(-3.4, -2.6))
         tucked = rng.random() < 0.35
-        legs = trousers_shape(self.person, self.trunk, cut, -0.02)
-        self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
+        cloth = self._trousers(cut, waist, cuff)
         jacket = rng.random() < 0.3
         if jacket:
             self._jacket()
@@ -166,8 +167,37 @@ class _Wardrobe:
             hang = float(rng.uniform(0.3, 0.5 if jacket else 1.0))
             fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
             self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit, lower=cloth, under=jacket)
-        self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
         self.shoes = sample_shoes(rng, self.person, dressy=False)
+
+    def _trousers(self, cut: str, waist: float, cuff: float) -> Cloth:
+        cloth = sample_trouser_cloth(self.rng, self.woman)
+        legs = trousers_shape(self.person, self.trunk, cut, -0.02)
+        self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
+        self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
+        return cloth
+
+    def stock(self, name: str) -> None:
+        """Put on an outfit of the pack, dyed."""
+        rng, kind = self.rng, STOCK[name]
+        described = {"top": kind.top, "lower": kind.lower, "jacket": kind.jacket}
+        suit = sample_color(rng, SUIT_COLORS)
+        for part, words in described.items():
+            if words is None:
+                continue
+            dye = sample_color(rng, TROUSER_COLORS if part == "lower" else None)
+            if kind.jacket and part != "top":
+                dye = suit
+            elif kind.jacket:
+                dye = sample_color(rng, ("white", "white", "sky", "ivory"))
+            light = float(rng.uniform(0.35, 1.5))
+            mesh, color = stock_mesh(self.person, name, part, None if part in kind.denim else dye, light)
+            self.meshes.append(mesh)
+            striped = part in kind.striped
+            pattern = "vertical_stripes" if striped else "plain"
+            lines = [int(value) for value in 0.5 * np.array(color) + 128] if striped else None
+            self.parts[part] = {"color": list(color), "pattern": pattern, "pattern_color": lines, **words}
+        self.under[hidden_vertices(name, len(self.under))] = 1.0
+        self.shoes = sample_shoes(rng, self.person, dressy=kind.jacket is not None)
 
     def _top(self, hem: float, fit: Fit, lower: Cloth, under: bool = False) -> None:
         cloth = sample_cloth(
@@ -368,6 +398,8 @@ TROUSER_COLORS = (
     "teal",
 )  # fmt: skip
 """Of `fabrics.PALETTE`; none that looks like skin."""
+SUIT_COLORS = ("black", "navy", "grey", "charcoal", "olive", "beige", "brown", "burgundy")
+"""Of `fabrics.PALETTE`."""
 MEN_PATTERNS = {"horizontal_stripes": 3, "vertical_stripes": 1, "plaid": 3, "check": 2}
 
 
@@ -391,5 +423,9 @@ def sample_trouser_cloth(rng: np.random.Generator, woman: bool) -> Cloth:
 def sample_outfit(rng: np.random.Generator, person: Person) -> Outfit:
     """Draw an outfit that suits a person."""
     wardrobe = _Wardrobe(rng, person)
-    getattr(wardrobe, choose(rng, KINDS[person.gender]))()
+    if rng.random() < STOCK_SHARE[person.gender]:
+        names = [name for name, stock in STOCK.items() if stock.gender == person.gender]
+        wardrobe.stock(names[rng.integers(len(names))])
+    else:
+        getattr(wardrobe, choose(rng, KINDS[person.gender]))()
     return wardrobe.finish()

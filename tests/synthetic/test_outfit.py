@@ -10,6 +10,7 @@ from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.patterns import PATTERNS
 from data.synthetic.person import Person, sample_person
 from data.synthetic.rig import BONES, bone_transforms, skin
+from data.synthetic.stock import STOCK, hidden_vertices, stock_mesh, worn_parts
 from data.synthetic.tights import head_of, tights
 
 
@@ -152,3 +153,15 @@ def test_sleeveless_tops_leave_the_arms_bare() -> None:
         cut = cut_top(shell, round_neck, round_neck, SLEEVES["none"], strap, -0.3)
         assert (cut[(shell.arm > 0.5) & (shell.along > 0.4)] <= 0).all()
         assert (cut > 0).any()
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_stock_outfits_take_their_dye(name: str) -> None:
+    person = sample_person(np.random.default_rng(5), STOCK[name].gender)
+    mesh, color = stock_mesh(person, name, "top", (40, 60, 160), 1.0)
+    assert np.isfinite(mesh.rest).all() and mesh.triangles.max() < len(mesh.rest)
+    assert (mesh.parts == PARTS["top"]).all()
+    assert color[2] > color[0]
+    assert hidden_vertices(name, len(person.meshes[0].rest)).any()
+    parts = set(worn_parts(name).tolist())
+    assert parts == {PARTS["top"], PARTS["lower"]} | ({PARTS["jacket"]} if STOCK[name].jacket else set())
