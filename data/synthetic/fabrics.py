@@ -114,6 +114,7 @@ class Cloth:
             scale=1 / tile,
             relief=_RELIEF.get(self.fabric, 0.12),
             glitter=0.6 if self.fabric == "sequins" else 0.0,
+            hem=0.0 if self.fabric in ("sequins", "velvet") else 0.26,
             **FABRICS[self.fabric]._asdict(),
         )
 
