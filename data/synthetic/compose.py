@@ -205,8 +205,8 @@ def resolve(box, seen, world, normals, triangles, uv, edge, owner, texels, place
                     continue
                 size = 2.0 * uv_size(seen, uv, t, triangles[t, 0], triangles[t, 1], triangles[t, 2])
                 open_ = openness(occlusion, depth, step, y, x, z)
-                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, edge, owner[t],
-                            texels, places, values, light, open_, normal, view, frame, color, spare,
+                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, edge,
+                            owner[t], texels, places, values, light, open_, normal, view, frame, color, spare,
                             lit)  # fmt: skip
                 for k in range(3):
                     total[k] += clear * min(lit[k], 1.6)

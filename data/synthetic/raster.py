@@ -206,7 +206,8 @@ def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio:
     linear = np.empty((camera.height, camera.width, 3), np.float32)
     compose.resolve(box, seen, world, normals, scene.triangles, scene.uv, scene.edge, scene.owner,
                     materials.texels, materials.places, materials.values, light, occlusion, step,
-                    buffers.depth, buffers.ids, buffers.weights, buffers.veil, buffers.through, background, linear)  # fmt: skip
+                    buffers.depth, buffers.ids, buffers.weights, buffers.veil, buffers.through,
+                    background, linear)  # fmt: skip
     picture = np.empty(linear.shape, np.uint8)
     compose.develop(linear, studio.blur, studio.saturation, tone_curve(studio), picture)
     return _reduce(scene, buffers, seen, hit, box, picture)

@@ -146,11 +146,11 @@ def value_noise(x, y):
 
 @njit
 def fold_height(u, v, across, along):
-    """Height of the cloth's fine folds at (u, v) decimetres, in 0..1: slanted, branching, of two sizes."""
-    bend = value_noise(0.9 * u, 0.9 * v)
-    x, y = u * across + 1.7 * bend, v * along + 1.1 * bend
+    """Height of the cloth's fine folds at (u, v) decimetres, in 0..1: long, branching, of two sizes."""
+    bend = value_noise(0.35 * u, 0.35 * v)
+    x, y = u * across + 1.3 * bend + 0.12 * v, v * along + 0.4 * bend
     ridge = 1.0 - abs(2.0 * value_noise(x, y) - 1.0)
-    return 0.62 * ridge * ridge + 0.38 * value_noise(2.3 * x + 0.7 * y, 1.9 * y - 0.5 * x)
+    return 0.7 * ridge + 0.3 * value_noise(2.1 * x + 0.9 * y, 1.5 * y - 0.3 * x)
 
 
 @njit
@@ -334,7 +334,7 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
         du = fold_height(u + 0.04, v, values[number, 9], values[number, 10]) - here
         dv = fold_height(u, v + 0.04, values[number, 9], values[number, 10]) - here
         bend_normal(normal, frame, values[number, 8] * 2.2 * du, values[number, 8] * 2.2 * dv)
-        occlusion *= 1.0 - 0.22 * values[number, 8] * (1.0 - here)
+        occlusion *= 1.0 - 0.15 * values[number, 8] * (1.0 - here)
     glint = 1.0
     flash = 0.0
     if values[number, 7] > 0.0:
