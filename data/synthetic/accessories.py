@@ -1,5 +1,7 @@
 """Belts and collars: bands around the trunk and the neck."""
 
+import dataclasses
+
 import numpy as np
 
 from data.synthetic.assets import heaviest
@@ -7,7 +9,7 @@ from data.synthetic.fabrics import Rgb, linear
 from data.synthetic.mesh import PARTS, Material, SkinnedMesh
 from data.synthetic.person import Person
 from data.synthetic.rig import BONE, BONES
-from data.synthetic.tights import Trunk, measure_trunk, tights
+from data.synthetic.tights import Trunk, measure_trunk, on_skin, tights, vertex_normals
 
 NUM_COLUMNS = 72
 LEGS = tuple(number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg")))
@@ -130,3 +132,36 @@ def _band(
         bones=bones.astype(np.int32),
         weights=weights.astype(np.float32),
     )
+
+
+def necklace(person: Person, drop: float, color: Rgb) -> SkinnedMesh:
+    """A thin chain around the neck, with a pendant.
+
+    Args:
+        person: who wears it.
+        drop: of the pendant below the pit of the neck, in dm.
+        color: sRGB of the metal.
+    """
+    body = person.meshes[0]
+    base, skin = on_skin().base, body.rest
+    normals = vertex_normals(np.ascontiguousarray(skin), body.triangles)
+    near = np.flatnonzero((base[:, 1] > 2.5) & (base[:, 1] < 6.4) & (np.abs(base[:, 0]) < 1.2))
+    angles = np.arange(NUM_COLUMNS) * (2 * np.pi / NUM_COLUMNS)
+    across, front = np.sin(angles), np.cos(angles)
+    # On the base mesh: over the sides of the neck, down to the drop in front.
+    height = 5.75 - (0.55 + drop) * np.clip(front, 0, 1) ** 1.4 - 0.05 * np.clip(-front, 0, 1)
+    wanted = np.stack([0.62 * across, height, 0.15 + 0.75 * front], axis=1)
+    nearest = near[((wanted[:, None] - base[near][None]) ** 2).sum(2).argmin(1)]
+    line = skin[nearest] + (wanted - base[nearest])
+    # Back onto the skin along its normals.
+    line -= ((line - skin[nearest]) * normals[nearest]).sum(1, keepdims=True) * normals[nearest]
+    line += 0.035 * normals[nearest]
+    for _ in range(4):
+        line = 0.5 * line + 0.25 * (np.roll(line, 1, axis=0) + np.roll(line, -1, axis=0))
+    out = np.array([0.0, 0.012, 0.012, 0.0])[:, None, None] * normals[nearest]
+    up = np.array([0.012, 0.012, -0.012, -0.012])[:, None, None] * np.array([0.0, 1.0, 0.0])
+    chain = line + out + up
+    chain[:, [0, 1, -1]] += up[:, :1] * np.array([5.0, 2.0, 2.0])[None, :, None] * 0.6
+    bones, weights = (np.tile(a[nearest], (4, 1)) for a in (body.bones, body.weights))
+    mesh = _band("necklace", "accessory", chain, True, bones, weights, _plain(color))
+    return dataclasses.replace(mesh, material=dataclasses.replace(mesh.material, roughness=0.3, specular=0.1))

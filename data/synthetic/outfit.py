@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data.synthetic import fabrics
-from data.synthetic.accessories import belt, collar
+from data.synthetic.accessories import belt, collar, necklace
 from data.synthetic.fabrics import Cloth, choose, sample_cloth, sample_color
 from data.synthetic.garments import (
     SHOULDER_TIP,
@@ -128,6 +128,7 @@ class _Wardrobe:
             "kind": "dress", **cloth.description(), "cut": cut, "length": length, "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
         }  # fmt: skip
+        self._necklace(neckline)
         if cut != "shift" and rng.random() < 0.3:
             self._belt(waist, fit, cloth.color)
         self.shoes = sample_shoes(rng, self.person, dressy=True)
@@ -223,6 +224,8 @@ class _Wardrobe:
         self.shell("top", top_shape(self.person, self.trunk, fit), cut, cloth)
         if shirt:
             self.meshes.append(collar(self.person, cloth.material(), "top"))
+        elif not under:
+            self._necklace(neckline)
         self.parts["top"] = {
             "kind": "shirt" if shirt else "top", **cloth.description(), "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
@@ -256,6 +259,19 @@ class _Wardrobe:
         rest = person_height(height, self.person)
         self.meshes.append(belt(self.person, self.trunk, rest, width, color, max(fit.offset, 0) + 0.07))
         self.parts["belt"] = {"kind": "belt", "color": list(color), "pattern": "plain", "pattern_color": None}
+
+    def _necklace(self, neckline: Neckline) -> None:
+        """Some women wear one where the neckline leaves room."""
+        rng = self.rng
+        depth = 1.0 if neckline.shape == "strapless" else neckline.depth
+        if not self.woman or depth < 0.35 or neckline.shape in ("boat", "high") or rng.random() > 0.35:
+            return
+        color = ((212, 175, 90), (200, 200, 205), (205, 150, 125))[rng.choice(3, p=(0.5, 0.4, 0.1))]
+        drop = float(rng.uniform(0.1, min(depth, 0.95) - 0.12))
+        self.meshes.append(necklace(self.person, drop, color))
+        self.parts["accessory"] = {
+            "kind": "necklace", "color": list(color), "pattern": "plain", "pattern_color": None,
+        }  # fmt: skip
 
     def _neck(self) -> tuple[Neckline, Neckline, str, float]:
         """Necklines in front and behind, sleeve, half width at the shoulder."""
