@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from data.synthetic import fabrics
-from data.synthetic.accessories import belt, collar, necklace
+from data.synthetic.accessories import belt, collar, necklace, placket
 from data.synthetic.fabrics import Cloth, choose, sample_cloth, sample_color
 from data.synthetic.garments import (
+    NECK_FRONT,
     SHOULDER_TIP,
     SLEEVES,
     Fit,
@@ -221,8 +222,12 @@ class _Wardrobe:
         def cut(on: Tights | Places) -> np.ndarray:
             return cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
 
-        self.shell("top", top_shape(self.person, self.trunk, fit), cut, cloth)
+        shape = top_shape(self.person, self.trunk, fit)
+        self.shell("top", shape, cut, cloth)
         if shirt:
+            if cloth.fabric != "chiffon":
+                end = hem + (0.5 if fit.hang == 0 else 0.03)  # tucked in, or just above the hem
+                self.meshes.append(placket(shape, NECK_FRONT - neckline.depth, end, cloth.color))
             self.meshes.append(collar(self.person, cloth.material(), "top"))
         elif not under:
             self._necklace(neckline)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data.synthetic.accessories import necklace, placket
 from data.synthetic.fabrics import FABRICS, Cloth, sample_cloth
 from data.synthetic.garments import SHOULDER_TIP, SLEEVES, Neckline, cut_top
 from data.synthetic.mesh import PARTS
@@ -165,3 +166,14 @@ def test_stock_outfits_take_their_dye(name: str) -> None:
     assert hidden_vertices(name, len(person.meshes[0].rest)).any()
     parts = set(worn_parts(name).tolist())
     assert parts == {PARTS["top"], PARTS["lower"]} | ({PARTS["jacket"]} if STOCK[name].jacket else set())
+
+
+def test_buttons_and_necklaces_lie_on_the_front() -> None:
+    person = sample_person(np.random.default_rng(2), "woman")
+    chain = necklace(person, 0.5, (212, 175, 90))
+    strip = placket(tights().place(person.vertices), 5.0, 1.0, (200, 200, 220))
+    for mesh in (chain, strip):
+        assert np.isfinite(mesh.rest).all()
+        assert np.allclose(mesh.weights.sum(1), 1, atol=1e-4)
+    assert np.ptp(strip.rest[:, 0]) < 0.6
+    assert chain.rest[:, 1].min() > strip.rest[:, 1].min()
