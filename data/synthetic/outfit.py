@@ -198,7 +198,11 @@ class _Wardrobe:
             pattern = "vertical_stripes" if striped else "plain"
             lines = [int(value) for value in 0.5 * np.array(color) + 128] if striped else None
             self.parts[part] = {"color": list(color), "pattern": pattern, "pattern_color": lines, **words}
-        self.under[hidden_vertices(name, len(self.under))] = 1.0
+        hidden = hidden_vertices(name, len(self.under))
+        near, triangles = hidden.copy(), self.person.meshes[0].triangles
+        for _ in range(3):  # skin under the sleeves' edges keeps off the cloth, too
+            near[triangles[near[triangles].any(1)]] = True
+        self.under = np.where(hidden, 1.0, np.where(near, 0.0, self.under)).astype(np.float32)
         self.shoes = sample_shoes(rng, self.person, dressy=kind.jacket is not None)
 
     def _top(self, hem: float, fit: Fit, lower: Cloth, under: bool = False) -> None:
