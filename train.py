@@ -10,9 +10,8 @@ Run project_latent_space.py first. The same command again goes on where the last
 
 import contextlib
 import dataclasses
-import math
+import functools
 import sys
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -26,24 +25,17 @@ from diffusion.memory import estimate_training_memory
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, load_text_encoder
-from diffusion.training import Dropout, diffusion_loss, draw_randomness
+from diffusion.training import Dropout, diffusion_loss
 from models import PRESETS, Denoiser
 from models.loading import model_sha256
-from training.data import held_out_segments, make_batches
+from training.data import held_out_segments, make_batches, prepare_batch
 from training.denoiser import load_fitting_denoiser
 from training.interrupts import Interrupts
-from training.loop import (
-    RECENT_LOSSES,
-    TIMESTEP_RANGES,
-    exploded,
-    explosion,
-    learning_rate_at,
-    loss_totals,
-)
+from training.loop import LossTotals, learning_rate_at, stop_if_diverged
 from training.samples import write_samples
 from training.settings import RunSettings, check_run_settings, fixed_settings
 from training.state import PARALLEL, OptimizerSettings, TrainingState
-from training.tracker import StepLog, Tracker
+from training.tracker import SilentTracker, StepLog, open_tracker
 from training.validation import make_validation
 from utils.checkpoint import list_checkpoints
 from utils.config import check_minimum, run_script, save_config, settings_as_json
@@ -225,101 +217,72 @@ def main(config: Config, world: World) -> None:
         state.denoiser.compile()
     scheduler = make_scheduler("ddpm", prediction_type)
     batches = make_batches(config, dataset, state.step, world)
-    dropout = Dropout(image=config.drop_image, poses=config.drop_poses, text=config.drop_text)
+    num_timesteps = scheduler.config.num_train_timesteps
+    prepare = functools.partial(
+        prepare_batch,
+        prompts=prompts,
+        device=device,
+        num_timesteps=num_timesteps,
+        dropout=Dropout(image=config.drop_image, poses=config.drop_poses, text=config.drop_text),
+        timestep_shift=config.timestep_shift,
+        shared_noise=shared_noise,
+    )
     precision = autocast(config.dtype, device)
 
     # What the main process writes while it runs.
-    pipeline = tracker = None
+    pipeline = None
     averaged = state.whole_average()
     if averaged is not None:
         if config.sample_steps and config.num_samples:
             pipeline = make_pipeline(config, averaged, prompts, dataset.vae_sha256)
         save_config(config, checkpoint_dir / "config.json")
-        frames_per_step = config.train_batch_size * config.num_frames
-        tracker = Tracker(
-            config.output_dir, state.step, config.max_train_steps, config.log_steps, frames_per_step, device
-        )
 
     def due(steps: int) -> bool:
         return steps > 0 and (state.step % steps == 0 or state.step == config.max_train_steps)
 
     # The loop.
-    try:
-        with Interrupts() as interrupts:
-            while state.step < config.max_train_steps:
-                # Forward and backward, part by part: sums of this process's losses, whole and by timestep.
-                names, waited = list[str](), 0.0
-                totals = torch.zeros(2 + 2 * TIMESTEP_RANGES, dtype=torch.float64)
-                for part in range(config.gradient_accumulation_steps):
-                    started = time.perf_counter()
-                    batch = next(batches)
-                    waited += time.perf_counter() - started
-                    names += batch["name"]
-                    batch["prompt_embeds"] = prompts(batch["text"])
-                    batch = {
-                        k: v.to(device, non_blocking=True) if torch.is_tensor(v) else v
-                        for k, v in batch.items()
-                    }
-                    randomness = draw_randomness(
-                        batch["seed"],
-                        batch["latents"].shape,
-                        scheduler.config.num_train_timesteps,
-                        dropout,
-                        config.timestep_shift,
-                        shared_noise,
+    parts = config.gradient_accumulation_steps
+    with open_tracker(config, state.step, world) as tracker, Interrupts() as interrupts:
+        while state.step < config.max_train_steps:
+            # Forward and backward, part by part.
+            totals, names = LossTotals(), list[str]()
+            for part in range(parts):
+                with tracker.waiting():
+                    clips = next(batches)
+                batch, randomness = prepare(clips)
+                with state.accumulating(is_last=part == parts - 1), precision:
+                    losses = diffusion_loss(
+                        state.model, scheduler, batch, randomness, prediction_type, config.temporal_weight
                     )
-                    is_last = part == config.gradient_accumulation_steps - 1
-                    with state.accumulating(is_last), precision:
-                        losses = diffusion_loss(
-                            state.model,
-                            scheduler,
-                            batch,
-                            randomness.to(device),
-                            prediction_type,
-                            config.temporal_weight,
-                        )
-                        (losses.mean() / config.gradient_accumulation_steps).backward()
-                    totals[1:] += loss_totals(
-                        losses, randomness.timesteps, scheduler.config.num_train_timesteps
-                    )
+                    (losses.mean() / parts).backward()
+                totals.add(losses, randomness.timesteps, num_timesteps)
+                names += batch["name"]
 
-                # All processes agree on the loss, and on whether to stop.
-                totals[0] = interrupts.received
-                totals = world.sum(totals)
-                loss = totals[1].item() / config.train_batch_size
-                grad_norm = state.clip_gradients(config.max_grad_norm)
-                if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
-                    raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
-                learning_rate = learning_rate_at(
-                    state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
+            # All processes agree on the loss and on whether to stop; then the weights move.
+            loss, by_timestep, stop = totals.agree(world, config.train_batch_size, interrupts.received)
+            grad_norm = state.clip_gradients(config.max_grad_norm)
+            stop_if_diverged(loss, grad_norm, state, names, config.max_loss_ratio)
+            learning_rate = learning_rate_at(
+                state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
+            )
+            state.update(learning_rate, loss)
+
+            # Say what happened; validate and sample before the checkpoint, which would skip them.
+            tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep))
+            if validation is not None and due(config.validation_steps):
+                held_out_loss = validation.loss(
+                    state.averaged, scheduler, prompts, prediction_type, shared_noise
                 )
-                state.update(learning_rate)
-                state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
-
-                # Say what happened; validate and sample before the checkpoint, which would skip them.
-                if tracker is not None:
-                    by_timestep = tuple((totals[2::2] / totals[3::2]).tolist())
-                    tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep), waited)
-                if validation is not None and due(config.validation_steps):
-                    held_out_loss = validation.loss(
-                        state.averaged, scheduler, prompts, prediction_type, shared_noise
-                    )
-                    if tracker is not None:
-                        tracker.add_validation(state.step, held_out_loss)
-                if due(config.sample_steps):
-                    state.whole_average()
-                    world.on_main(lambda: sample(config, pipeline, held_out, tracker, state.step))
-                if due(config.checkpoint_steps) or totals[0] > 0:
-                    if tracker is not None:
-                        tracker.sync()
-                    state.save(checkpoint_dir, settings, config.keep)
-                    if tracker is not None:
-                        tracker.resume_clock()
-                if totals[0] > 0:
-                    interrupts.stop()
-    finally:
-        if tracker is not None:
-            tracker.close()
+                tracker.add_validation(state.step, held_out_loss)
+            if due(config.sample_steps):
+                state.whole_average()
+                world.on_main(lambda: sample(config, pipeline, held_out, tracker, state.step))
+            if due(config.checkpoint_steps) or stop:
+                tracker.sync()
+                state.save(checkpoint_dir, settings, config.keep)
+                tracker.resume_clock()
+            if stop:
+                interrupts.stop()
     if world.is_main:
         print(f"trained {state.step} steps; the averaged model is in {checkpoint_dir / 'denoiser'}")
 
@@ -328,11 +291,11 @@ def sample(
     config: Config,
     pipeline: X2FashionPipeline | None,
     held_out: list[Segment],
-    tracker: Tracker | None,
+    tracker: SilentTracker,
     step: int,
 ) -> None:
     """Write the videos of the first held-out clips."""
-    if pipeline is not None and tracker is not None:
+    if pipeline is not None:
         folder = config.output_dir / "training_sample"
         clips = held_out[: config.num_samples]
         write_samples(pipeline, config.dataset, clips, config.num_frames, config.seed, folder, tracker, step)

@@ -11,8 +11,6 @@ the student: python inference.py --pretrained_model checkpoint/denoiser --schedu
 
 import contextlib
 import dataclasses
-import math
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,23 +32,16 @@ from diffusion.distillation import (
 from diffusion.guidance import Branch, guidance_branches
 from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, load_text_encoder
-from diffusion.training import Dropout, StepRandomness, draw_randomness
+from diffusion.training import Dropout, StepRandomness
 from models import Denoiser
 from models.loading import model_sha256
-from training.data import held_out_segments, make_batches
+from training.data import held_out_segments, make_batches, prepare_batch
 from training.denoiser import load_fitting_denoiser
 from training.interrupts import Interrupts
-from training.loop import (
-    RECENT_LOSSES,
-    TIMESTEP_RANGES,
-    exploded,
-    explosion,
-    learning_rate_at,
-    loss_totals,
-)
+from training.loop import LossTotals, learning_rate_at, stop_if_diverged
 from training.settings import RunSettings, check_run_settings, fixed_settings
 from training.state import OptimizerSettings, TrainingState
-from training.tracker import StepLog, Tracker
+from training.tracker import StepLog, open_tracker
 from training.validation import NO_DROPOUT, VALIDATION_SEED, make_validation
 from utils.checkpoint import list_checkpoints
 from utils.config import check_minimum, run_script, save_config
@@ -159,7 +150,7 @@ def exposure_steps(config: Config) -> int:
     return min(1, config.student_steps - 1) if config.exposure_steps is None else config.exposure_steps
 
 
-class Lessons:
+class Distillation:
     """The loss of a batch, and how far the student's samples are from the teacher's.
 
     Args:
@@ -179,10 +170,10 @@ class Lessons:
         self.branches = guidance_branches(
             config.image_guidance_scale, config.pose_guidance_scale, config.text_guidance_scale
         )
-        self._taught: dict[int, torch.Tensor] = {}
+        self._teacher_samples: dict[int, torch.Tensor] = {}
 
     def loss(self, state: TrainingState, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses (b,) of a batch of `collate_clips`, and the timesteps (b,) they belong to, on the CPU."""
+        """Losses (b,) of a batch of `collate_clips`, and the timesteps (b,) they belong to."""
         config = self.config
         dropout = Dropout(image=config.drop_image, poses=config.drop_poses, text=config.drop_text)
         clips, inputs, randomness = self._prepare(batch, dropout)
@@ -209,7 +200,7 @@ class Lessons:
                 num_student_steps=config.student_steps,
                 exposure_steps=exposure_steps(config),
             )
-        return losses, randomness.timesteps.cpu()
+        return losses, randomness.timesteps
 
     @torch.no_grad()
     def sampling_error(self, student: Denoiser, dataset: ClipDataset) -> float:
@@ -223,29 +214,26 @@ class Lessons:
             seed = sample_seed(VALIDATION_SEED, 0, index)
             request = ClipRequest(index, self.config.num_frames, consecutive=True, seed=seed)
             clips, inputs, randomness = self._prepare(collate_clips([dataset[request]]), NO_DROPOUT)
-            if index not in self._taught:
+            if index not in self._teacher_samples:
                 teacher = self._frozen(self.teacher, inputs, clips, randomness, self.branches)
-                self._taught[index] = sample(teacher, self.ddim, self.timesteps, clips)
+                self._teacher_samples[index] = sample(teacher, self.ddim, self.timesteps, clips)
             predict = self._frozen(student, inputs, clips, randomness)
             stride = self.config.teacher_steps // self.config.student_steps
             made = sample(predict, self.ddim, self.timesteps[::stride], clips)
-            errors.append((made - self._taught[index])[:, :, 1:].square().mean().item())
+            errors.append((made - self._teacher_samples[index])[:, :, 1:].square().mean().item())
         return sum(errors) / len(errors)
 
     def _prepare(
         self, batch: dict[str, Any], dropout: Dropout
     ) -> tuple[Clips, dict[str, Any], StepRandomness]:
-        batch = batch | {"prompt_embeds": self.prompts(batch["text"])}
-        batch = {
-            k: v.to(self.device, non_blocking=True) if torch.is_tensor(v) else v for k, v in batch.items()
-        }
-        randomness = draw_randomness(
-            batch["seed"],
-            batch["latents"].shape,
-            self.num_timesteps,
-            dropout,
+        batch, randomness = prepare_batch(
+            batch,
+            self.prompts,
+            self.device,
+            num_timesteps=self.num_timesteps,
+            dropout=dropout,
             shared_noise=self.teacher.config.shared_noise,
-        ).to(self.device)
+        )
         return make_clips(batch, randomness), condition_inputs(batch), randomness
 
     def _frozen(
@@ -284,7 +272,7 @@ def main(config: Config, world: World) -> None:
     teacher = load_fitting_denoiser(config.teacher, *sizes).to(device).eval().requires_grad_(False)
     student = load_fitting_denoiser(config.teacher, *sizes)
     dataset.use_warps = teacher.config.warp_input
-    lessons = Lessons(config, teacher, prompts, device)
+    distillation = Distillation(config, teacher, prompts, device)
     validation = make_validation(config, held_out, dataset.use_warps, world)
 
     # Weights, their average, the optimizer: new, or as the last checkpoint has them.
@@ -304,75 +292,55 @@ def main(config: Config, world: World) -> None:
     batches = make_batches(config, dataset, state.step, world)
     precision = autocast(config.dtype, device)
 
-    # What the main process writes while it runs.
-    tracker = None
     if world.is_main:
         save_config(config, checkpoint_dir / "config.json")
-        frames_per_step = config.train_batch_size * config.num_frames
-        tracker = Tracker(
-            config.output_dir, state.step, config.max_train_steps, config.log_steps, frames_per_step, device
-        )
 
     def due(steps: int) -> bool:
         return steps > 0 and (state.step % steps == 0 or state.step == config.max_train_steps)
 
     def validate() -> None:
-        if validation is not None and tracker is not None:
+        if validation is not None:
             with precision:
-                error = lessons.sampling_error(state.averaged, validation.dataset)
+                error = distillation.sampling_error(state.averaged, validation.dataset)
             tracker.add_validation(state.step, error)
             tracker.resume_clock()
 
     # The loop.
-    try:
-        with Interrupts() as interrupts:
-            if state.step == 0:
-                world.on_main(validate)
-            while state.step < config.max_train_steps:
-                # Forward and backward, part by part: sums of this process's losses, whole and by timestep.
-                names, waited = list[str](), 0.0
-                totals = torch.zeros(2 + 2 * TIMESTEP_RANGES, dtype=torch.float64)
-                for part in range(config.gradient_accumulation_steps):
-                    started = time.perf_counter()
+    parts = config.gradient_accumulation_steps
+    with open_tracker(config, state.step, world) as tracker, Interrupts() as interrupts:
+        if state.step == 0:
+            world.on_main(validate)
+        while state.step < config.max_train_steps:
+            # Forward and backward, part by part.
+            totals, names = LossTotals(), list[str]()
+            for part in range(parts):
+                with tracker.waiting():
                     batch = next(batches)
-                    waited += time.perf_counter() - started
-                    names += batch["name"]
-                    is_last = part == config.gradient_accumulation_steps - 1
-                    with state.accumulating(is_last), precision:
-                        losses, timesteps = lessons.loss(state, batch)
-                        (losses.mean() / config.gradient_accumulation_steps).backward()
-                    totals[1:] += loss_totals(losses, timesteps, lessons.num_timesteps)
+                with state.accumulating(is_last=part == parts - 1), precision:
+                    losses, timesteps = distillation.loss(state, batch)
+                    (losses.mean() / parts).backward()
+                totals.add(losses, timesteps, distillation.num_timesteps)
+                names += batch["name"]
 
-                # All processes agree on the loss, and on whether to stop.
-                totals[0] = interrupts.received
-                totals = world.sum(totals)
-                loss = totals[1].item() / config.train_batch_size
-                grad_norm = state.clip_gradients(config.max_grad_norm)
-                if not math.isfinite(grad_norm) or exploded(loss, state.recent_losses, config.max_loss_ratio):
-                    raise UserError(explosion(loss, grad_norm, state, world.gather(names)))
-                learning_rate = learning_rate_at(
-                    state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
-                )
-                state.update(learning_rate)
-                state.recent_losses = [*state.recent_losses, loss][-RECENT_LOSSES:]
+            # All processes agree on the loss and on whether to stop; then the weights move.
+            loss, by_timestep, stop = totals.agree(world, config.train_batch_size, interrupts.received)
+            grad_norm = state.clip_gradients(config.max_grad_norm)
+            stop_if_diverged(loss, grad_norm, state, names, config.max_loss_ratio)
+            learning_rate = learning_rate_at(
+                state.step, config.learning_rate, config.warmup_steps, config.max_train_steps
+            )
+            state.update(learning_rate, loss)
 
-                # Say what happened; validate before the checkpoint, which would skip it.
-                if tracker is not None:
-                    by_timestep = tuple((totals[2::2] / totals[3::2]).tolist())
-                    tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep), waited)
-                if due(config.validation_steps):
-                    world.on_main(validate)
-                if due(config.checkpoint_steps) or totals[0] > 0:
-                    if tracker is not None:
-                        tracker.sync()
-                    state.save(checkpoint_dir, settings, config.keep)
-                    if tracker is not None:
-                        tracker.resume_clock()
-                if totals[0] > 0:
-                    interrupts.stop()
-    finally:
-        if tracker is not None:
-            tracker.close()
+            # Say what happened; validate before the checkpoint, which would skip it.
+            tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep))
+            if due(config.validation_steps):
+                world.on_main(validate)
+            if due(config.checkpoint_steps) or stop:
+                tracker.sync()
+                state.save(checkpoint_dir, settings, config.keep)
+                tracker.resume_clock()
+            if stop:
+                interrupts.stop()
     if world.is_main:
         print(f"trained {state.step} steps; the student is in {checkpoint_dir / 'denoiser'}")
 

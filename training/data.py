@@ -4,10 +4,13 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from data.annotations import Segment, load_annotations
 from data.clips import ClipDataset, ClipSampler, collate_clips
+from diffusion.text import PromptCache
+from diffusion.training import Dropout, StepRandomness, draw_randomness
 from training.settings import RunSettings
 from utils.distributed import World
 from utils.errors import UserError
@@ -68,6 +71,38 @@ def make_batches(
         yield from loader
     except UserError as error:  # from a worker process it comes with the worker's traceback in its message
         raise UserError(str(error).strip().split("UserError: ")[-1]) from None
+
+
+def prepare_batch(
+    batch: dict[str, Any],
+    prompts: PromptCache,
+    device: torch.device,
+    *,
+    num_timesteps: int,
+    dropout: Dropout,
+    timestep_shift: float = 1.0,
+    shared_noise: float = 0.0,
+) -> tuple[dict[str, Any], StepRandomness]:
+    """A batch with its sentences embedded, and everything random in its step, both on the device.
+
+    Args:
+        batch: of `collate_clips`.
+        prompts: embeds the sentences.
+        device: where the loss is computed.
+        num_timesteps: of the noise schedule.
+        dropout: of the conditions.
+        timestep_shift: see `diffusion.training.draw_randomness`.
+        shared_noise: see `diffusion.training.draw_randomness`.
+    """
+    batch = batch | {"prompt_embeds": prompts(batch["text"])}
+    randomness = draw_randomness(
+        batch["seed"], batch["latents"].shape, num_timesteps, dropout, timestep_shift, shared_noise
+    )
+    on_device = {
+        key: value.to(device, non_blocking=True) if torch.is_tensor(value) else value
+        for key, value in batch.items()
+    }
+    return on_device, randomness.to(device)
 
 
 def _leave_interrupts_to_the_trainer(worker: int) -> None:

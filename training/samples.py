@@ -8,7 +8,7 @@ import torch
 from data.annotations import Segment
 from data.frames import read_frames
 from diffusion.pipeline import X2FashionPipeline
-from training.tracker import Tracker
+from training.tracker import SilentTracker
 from utils.contact_sheet import contact_sheet
 from utils.image import write_png
 from utils.video import write_gif, write_video
@@ -24,7 +24,7 @@ def write_samples(
     num_frames: int,
     seed: int,
     folder: Path,
-    tracker: Tracker,
+    tracker: SilentTracker,
     step: int,
 ) -> None:
     """Sample clips into `folder`: an mp4 and a GIF each, and a contact sheet. TensorBoard gets both."""

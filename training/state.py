@@ -35,6 +35,7 @@ from utils.files import atomic_folder
 PARALLEL = ("ddp", "fsdp")
 SHARDED = "sharded"  # the folder of a checkpoint that torch.distributed.checkpoint wrote
 MOMENTS = ("exp_avg", "exp_avg_sq")
+RECENT_LOSSES = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,13 +101,14 @@ class TrainingState:
         norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), max_norm)
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
-    def update(self, learning_rate: float) -> None:
-        """Take the optimizer's step and move the average."""
+    def update(self, learning_rate: float, loss: float) -> None:
+        """Take the optimizer's step, move the average, remember the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._ema.update_parameters(self.denoiser)
+        self.recent_losses = [*self.recent_losses, loss][-RECENT_LOSSES:]
         self.step += 1
 
     def whole_average(self) -> Denoiser | None:

@@ -1,10 +1,12 @@
 """What the main process writes down while a run goes on: a progress bar, a log of losses, tensorboardX."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
+from training.settings import RunSettings
+from utils.distributed import World
 from utils.files import write_text
 from utils.peak_memory import peak_main_memory
 
@@ -31,7 +35,37 @@ class StepLog:
     """Mean loss of each equal range of timesteps, from clean to noisy; NaN where none was drawn."""
 
 
-class Tracker:
+class SilentTracker:
+    """Takes what a `Tracker` takes and tells nobody: for all processes but the main one."""
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what waits for data."""
+        yield
+
+    def add_step(self, figures: StepLog) -> None:
+        """Note a step."""
+
+    def add_validation(self, step: int, loss: float) -> None:
+        """Note the loss on held-out clips."""
+
+    def add_picture(self, tag: str, picture: np.ndarray, step: int) -> None:
+        """Show a picture (H, W, 3) uint8 RGB."""
+
+    def add_gif(self, tag: str, gif: bytes, size: tuple[int, int], step: int) -> None:
+        """Show a moving picture of `size` (height, width)."""
+
+    def resume_clock(self) -> None:
+        """Leave out of the rates what was not training."""
+
+    def sync(self) -> None:
+        """Bring the log to the disk: a checkpoint must not be ahead of it."""
+
+    def close(self) -> None:
+        """End the bar and the files."""
+
+
+class Tracker(SilentTracker):
     """Tells how a run goes.
 
     `losses.jsonl` has a line for every step. A run that goes on from a checkpoint drops the lines after it
@@ -63,8 +97,15 @@ class Tracker:
         self.window: list[StepLog] = []
         self.started, self.waited = time.perf_counter(), 0.0
 
-    def add_step(self, figures: StepLog, waited: float) -> None:
-        """Note a step that took `waited` seconds of waiting for its data."""
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what waits for data: its share of the time is told."""
+        started = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - started
+
+    def add_step(self, figures: StepLog) -> None:
+        """Note a step: a line in the log, now and then a point of the curves."""
         line = {
             "step": figures.step,
             "loss": figures.loss,
@@ -73,7 +114,6 @@ class Tracker:
         }
         self.log.write(json.dumps(line) + "\n")
         self.window.append(figures)
-        self.waited += waited
         self.bar.update()
         if figures.step % self.log_steps == 0:
             self._add_point(figures.step)
@@ -131,6 +171,22 @@ class Tracker:
         self.bar.close()
         self.writer.close()
         self.log.close()
+
+
+@contextlib.contextmanager
+def open_tracker(config: RunSettings, step: int, world: World) -> Iterator[SilentTracker]:
+    """A run's tracker from a step on, closed at the end; outside the main process it is silent."""
+    if not world.is_main:
+        yield SilentTracker()
+        return
+    frames_per_step = config.train_batch_size * config.num_frames
+    tracker = Tracker(
+        config.output_dir, step, config.max_train_steps, config.log_steps, frames_per_step, world.device
+    )
+    try:
+        yield tracker
+    finally:
+        tracker.close()
 
 
 def peak_memory(device: torch.device) -> int:

@@ -10,7 +10,8 @@ from torch import nn
 from data.annotations import Segment
 from data.clips import ClipDataset, ClipRequest, collate_clips, sample_seed
 from diffusion.text import PromptCache
-from diffusion.training import Dropout, diffusion_loss, draw_randomness
+from diffusion.training import Dropout, diffusion_loss
+from training.data import prepare_batch
 from training.settings import RunSettings
 from utils.distributed import World
 from utils.errors import UserError
@@ -56,17 +57,19 @@ class Validation:
         for turn in range(math.ceil(self.num_clips / self.world.world_size)):
             index = turn * self.world.world_size + self.world.rank
             # Where the clips run out a process computes the last one again, and leaves it out of the sum.
-            batch = self._batch(min(index, self.num_clips - 1))
-            batch["prompt_embeds"] = prompts(batch["text"])
-            batch = {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
+            place = min(index, self.num_clips - 1)
             num_timesteps = scheduler.config.num_train_timesteps
-            randomness = draw_randomness(
-                batch["seed"], batch["latents"].shape, num_timesteps, NO_DROPOUT, shared_noise=shared_noise
+            batch, randomness = prepare_batch(
+                self._batch(place),
+                prompts,
+                device,
+                num_timesteps=num_timesteps,
+                dropout=NO_DROPOUT,
+                shared_noise=shared_noise,
             )
-            spread = (min(index, self.num_clips - 1) + 0.5) / self.num_clips
-            randomness.timesteps.fill_(int(spread * num_timesteps))
+            randomness.timesteps.fill_(int((place + 0.5) / self.num_clips * num_timesteps))
             with autocast(self.dtype, device):
-                loss = diffusion_loss(denoiser, scheduler, batch, randomness.to(device), prediction_type)
+                loss = diffusion_loss(denoiser, scheduler, batch, randomness, prediction_type)
             if index < self.num_clips:
                 losses[index] = loss.item()
         return self.world.sum(losses).mean().item()
