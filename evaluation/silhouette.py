@@ -6,8 +6,12 @@ import numpy as np
 BORDER = 3
 FAINT = 5.0
 """Largest difference over R, G and B, in 8-bit steps, from which on a pixel may be the person."""
-NOISE_FACTOR = 3.0
-"""The same in multiples of the difference that nine tenths of the frame's border stay below."""
+NOISE_FACTOR = 4.0
+"""The same in multiples of the difference that three quarters of the frame's border stay below: an arm or a
+skirt may touch a side."""
+PROFILE_PASSES, PROFILE_SPARE = 4, 3.0
+"""A head that touches the top edge is no background: how often columns are left out, and how many steps they
+differ then from the curve through the others."""
 CLEAR = 25.0
 """Difference from which on it is the person. What is faint, as white cloth on a white wall, must be broad, as
 the rim around a blurred or compressed outline is not, or lie in a gap between clear pixels."""
@@ -37,11 +41,22 @@ def estimate_background(photo: np.ndarray) -> np.ndarray:
     """
     pixels = photo.astype(np.float32)
     left, right = (_smoothed(np.median(side, axis=1)) for side in (pixels[:, :BORDER], pixels[:, -BORDER:]))
-    top = _smoothed(np.median(pixels[:BORDER], axis=0))
+    top = _curve(_smoothed(np.median(pixels[:BORDER], axis=0)))
     across = np.linspace(0, 1, photo.shape[1], dtype=np.float32)[:, None]
     rows = left[:, None] * (1 - across) + right[:, None] * across
     profile = top / np.maximum(top[:1] * (1 - across) + top[-1:] * across, 1)
     return rows * np.clip(profile, 0.9, 1.1)
+
+
+def _curve(line: np.ndarray) -> np.ndarray:
+    """The parabola that a line (n, 3) follows where nobody covers it, the same columns in all channels."""
+    x, poly = np.linspace(-1, 1, len(line)), np.polynomial.polynomial
+    kept = np.ones(len(line), bool)
+    for _ in range(PROFILE_PASSES):
+        curve = poly.polyval(x, poly.polyfit(x[kept], line[kept], 2)).T
+        error = np.abs(line - curve).max(axis=1)
+        kept = error <= max(PROFILE_SPARE, float(np.median(error)))
+    return curve.astype(np.float32)
 
 
 def _smoothed(line: np.ndarray) -> np.ndarray:
@@ -64,7 +79,7 @@ def segment(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
 def _segment_frame(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
     difference = np.abs(pixels - background).max(axis=2)
     border = np.concatenate([difference[:BORDER].ravel(), *(difference[:, i] for i in (0, 1, -2, -1))])
-    faint_from = max(FAINT, NOISE_FACTOR * float(np.percentile(border, 90)))
+    faint_from = max(FAINT, NOISE_FACTOR * float(np.percentile(border, 75)))
     clear_from = max(CLEAR, 1.5 * faint_from)
     possible = (difference > faint_from) & ~_floor_shadow(pixels, background, difference)
     clear = possible & (difference > clear_from)

@@ -89,12 +89,14 @@ def list_stages(config: Config) -> list[Stage]:
     # Few frames of many people for the VAE, whole clips for the denoiser, joints alone for the motions.
     data = [
         Stage("data_vae", "data.synthetic",
-              {"output_dir": frames, "num_train": n(1200), "num_test": n(64), "num_frames": 4, "seed": 100}),
+              {"output_dir": frames, "num_train": n(1200), "num_test": n(64), "num_frames": 4,
+               "height": 256, "seed": 100}),
         Stage("data_main", "data.synthetic",
-              {"output_dir": clips, "num_train": n(2000), "num_test": n(64), "num_frames": 24, "seed": 0}),
+              {"output_dir": clips, "num_train": n(2000), "num_test": n(64), "num_frames": 24,
+               "height": 256, "seed": 0}),
         Stage("data_tracks", "data.synthetic",
-              {"output_dir": tracks, "num_train": n(6000), "num_test": n(264), "seed": 200,
-               "poses_only": True}),
+              {"output_dir": tracks, "num_train": n(6000), "num_test": n(264), "height": 256,
+               "seed": 200, "poses_only": True}),
     ]  # fmt: skip
     parts = [
         Stage("vae", "recipe.train_vae",

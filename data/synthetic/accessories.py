@@ -1,5 +1,7 @@
 """Belts and collars: bands around the trunk and the neck."""
 
+import dataclasses
+
 import numpy as np
 
 from data.synthetic.assets import heaviest
@@ -7,7 +9,7 @@ from data.synthetic.fabrics import Rgb, linear
 from data.synthetic.mesh import PARTS, Material, SkinnedMesh
 from data.synthetic.person import Person
 from data.synthetic.rig import BONE, BONES
-from data.synthetic.tights import Trunk, measure_trunk, tights
+from data.synthetic.tights import Trunk, measure_trunk, on_skin, tights, vertex_normals
 
 NUM_COLUMNS = 72
 LEGS = tuple(number for name, number in BONE.items() if name.startswith(("upperleg", "lowerleg")))
@@ -130,3 +132,93 @@ def _band(
         bones=bones.astype(np.int32),
         weights=weights.astype(np.float32),
     )
+
+
+def necklace(person: Person, drop: float, color: Rgb) -> SkinnedMesh:
+    """A thin chain around the neck, with a pendant.
+
+    Args:
+        person: who wears it.
+        drop: of the pendant below the pit of the neck, in dm.
+        color: sRGB of the metal.
+    """
+    body = person.meshes[0]
+    base, skin = on_skin().base, body.rest
+    normals = vertex_normals(np.ascontiguousarray(skin), body.triangles)
+    near = np.flatnonzero((base[:, 1] > 2.5) & (base[:, 1] < 6.4) & (np.abs(base[:, 0]) < 1.2))
+    angles = np.arange(NUM_COLUMNS) * (2 * np.pi / NUM_COLUMNS)
+    across, front = np.sin(angles), np.cos(angles)
+    # On the base mesh: over the sides of the neck, down to the drop in front.
+    height = 5.75 - (0.55 + drop) * np.clip(front, 0, 1) ** 1.4 - 0.05 * np.clip(-front, 0, 1)
+    wanted = np.stack([0.62 * across, height, 0.15 + 0.75 * front], axis=1)
+    nearest = near[((wanted[:, None] - base[near][None]) ** 2).sum(2).argmin(1)]
+    line = skin[nearest] + (wanted - base[nearest])
+    # Back onto the skin along its normals.
+    line -= ((line - skin[nearest]) * normals[nearest]).sum(1, keepdims=True) * normals[nearest]
+    line += 0.035 * normals[nearest]
+    for _ in range(4):
+        line = 0.5 * line + 0.25 * (np.roll(line, 1, axis=0) + np.roll(line, -1, axis=0))
+    out = np.array([0.0, 0.012, 0.012, 0.0])[:, None, None] * normals[nearest]
+    up = np.array([0.012, 0.012, -0.012, -0.012])[:, None, None] * np.array([0.0, 1.0, 0.0])
+    chain = line + out + up
+    chain[:, [0, 1, -1]] += up[:, :1] * np.array([5.0, 2.0, 2.0])[None, :, None] * 0.6
+    bones, weights = (np.tile(a[nearest], (4, 1)) for a in (body.bones, body.weights))
+    mesh = _band("necklace", "accessory", chain, True, bones, weights, _plain(color))
+    return dataclasses.replace(mesh, material=dataclasses.replace(mesh.material, roughness=0.3, specular=0.1))
+
+
+def placket(shape: np.ndarray, top: float, bottom: float, color: Rgb) -> SkinnedMesh:
+    """The buttoned strip down the front of a shirt.
+
+    Args:
+        shape: (V, 3) the shirt's rest vertices, those of the tights.
+        top: height on the base mesh where it begins, and
+        bottom: where it ends.
+        color: sRGB of the cloth.
+    """
+    shell = tights()
+    middle = np.flatnonzero(
+        (np.abs(shell.base[:, 0]) < 0.3)
+        & (shell.base[:, 2] > 0.2)
+        & (shell.arm < 0.3)
+        & (shell.base[:, 1] < 5.3)
+    )
+    heights = np.arange(top, bottom, -0.15)
+    across = np.array([0.15, 0.0, -0.15])
+    wanted = np.stack(np.meshgrid(across, heights, indexing="xy"), axis=-1)
+    flat = wanted.reshape(-1, 2)
+    apart = ((flat[:, None] - shell.base[middle][None, :, :2]) ** 2).sum(2)
+    nearest = middle[np.argsort(apart, axis=1, kind="stable")[:, :4]]
+    share = 1 / (0.02 + ((flat[:, None] - shell.base[nearest][..., :2]) ** 2).sum(2))
+    share /= share.sum(1, keepdims=True)
+    moved = shape - shell.base
+    place = np.concatenate([flat, np.zeros((len(flat), 1))], axis=1)
+    place[:, :2] += (share[..., None] * moved[nearest][..., :2]).sum(1)
+    depth = (share[..., None] * shape[nearest]).sum(1)[:, 2]
+    grid = depth.reshape(len(heights), 3)
+    grid = np.maximum(grid, grid.max(1, keepdims=True) - 0.01)
+    place[:, 2] = grid.reshape(-1) + 0.03
+    rows = place.reshape(len(heights), 3, 3)
+    rows[:, :, 2] -= np.array([0.02, 0.0, 0.02])
+    one = nearest[:, 0]
+    mesh = _band("placket", "top", rows, False, shell.bones[one], shell.weights[one], _buttons(color))
+    uv = np.stack([(0.15 - flat[:, 0]) / 0.3, flat[:, 1] / BUTTON_STEP], axis=1)
+    return dataclasses.replace(mesh, uv=uv[mesh.triangles].astype(np.float32))
+
+
+BUTTON_STEP = 0.8
+"""Between the buttons of a shirt, in dm."""
+
+
+def _buttons(color: Rgb) -> Material:
+    """A strip of cloth with a button, stitches at its sides."""
+    y, x = np.mgrid[:128, :48]
+    across, along = (x / 47 - 0.5) * 0.3, (y / 127 - 0.5) * BUTTON_STEP
+    button = np.clip((0.055 - np.hypot(across, along)) / 0.012, 0, 1)[..., None]
+    seam = np.exp(-(((np.abs(across) - 0.125) / 0.012) ** 2))[..., None]
+    cloth = linear(color) * (1 - 0.3 * seam)
+    metal = np.full(3, 0.75 if linear(color).mean() < 0.4 else 0.45)
+    rim = np.clip(1 - np.abs(np.hypot(across, along) - 0.055) / 0.015, 0, 1)[..., None]
+    texture = np.ones((128, 48, 5), np.float32)
+    texture[..., :3] = (cloth * (1 - button) + metal * button) * (1 - 0.35 * rim)
+    return Material(kind="cloth", texture=texture, tiled=True, roughness=0.65, specular=0.025)

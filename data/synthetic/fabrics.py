@@ -27,18 +27,18 @@ class Finish(NamedTuple):
 
 
 FABRICS = {
-    "cotton": Finish(0.65, 0.025, 0.06, 0.23, (0.7, 0.9)),
-    "crepe": Finish(0.72, 0.02, 0.08, 0.12, (0.6, 0.6)),
-    "jersey": Finish(0.7, 0.02, 0.1, 0.17, (0.6, 1.0)),
-    "linen": Finish(0.75, 0.02, 0.04, 0.33, (0.9, 1.1)),
-    "chiffon": Finish(0.6, 0.025, 0.15, 0.2, (1.2, 0.5)),
-    "satin": Finish(0.42, 0.04, 0.05, 0.25, (0.6, 0.6)),
-    "velvet": Finish(0.85, 0.02, 0.55, 0.12, (0.5, 0.6)),
-    "wool": Finish(0.85, 0.02, 0.2, 0.1, (0.5, 0.5)),
-    "tweed": Finish(0.85, 0.02, 0.15, 0.075, (0.5, 0.5)),
-    "knit": Finish(0.85, 0.02, 0.2, 0.15, (0.5, 0.8)),
-    "denim": Finish(0.75, 0.025, 0.08, 0.3, (0.7, 1.4)),
-    "leather": Finish(0.45, 0.045, 0.0, 0.25, (0.8, 0.8)),
+    "cotton": Finish(0.65, 0.025, 0.06, 0.22, (0.8, 0.3)),
+    "crepe": Finish(0.72, 0.02, 0.08, 0.17, (0.7, 0.22)),
+    "jersey": Finish(0.7, 0.02, 0.1, 0.18, (0.75, 0.3)),
+    "linen": Finish(0.75, 0.02, 0.04, 0.32, (0.9, 0.45)),
+    "chiffon": Finish(0.6, 0.025, 0.15, 0.25, (1.3, 0.2)),
+    "satin": Finish(0.42, 0.04, 0.05, 0.3, (0.7, 0.22)),
+    "velvet": Finish(0.85, 0.02, 0.55, 0.16, (0.6, 0.25)),
+    "wool": Finish(0.85, 0.02, 0.2, 0.12, (0.6, 0.25)),
+    "tweed": Finish(0.85, 0.02, 0.15, 0.08, (0.5, 0.25)),
+    "knit": Finish(0.85, 0.02, 0.2, 0.14, (0.6, 0.3)),
+    "denim": Finish(0.75, 0.025, 0.08, 0.26, (0.8, 0.5)),
+    "leather": Finish(0.45, 0.045, 0.0, 0.25, (0.8, 0.5)),
     "sequins": Finish(0.3, 0.08, 0.0, 0.1, (0.5, 0.5)),
     "lace": Finish(0.7, 0.02, 0.05, 0.05, (0.5, 0.5)),
 }
@@ -114,6 +114,7 @@ class Cloth:
             scale=1 / tile,
             relief=_RELIEF.get(self.fabric, 0.12),
             glitter=0.6 if self.fabric == "sequins" else 0.0,
+            hem=0.0 if self.fabric in ("sequins", "velvet") else 0.21,
             **FABRICS[self.fabric]._asdict(),
         )
 
@@ -148,7 +149,7 @@ def _weave(fabric: str, size: int, tile: float, rng: np.random.Generator) -> tup
     """How the threads shade the colour (mean near 1), and their relief in 0..1; both (size, size)."""
     y, x = np.mgrid[:size, :size] * (tile / size)
     fine, coarse = periodic_noise(size, size // 4, 2, rng), periodic_noise(size, 6, 3, rng)
-    shade, relief = 1 + 0.02 * fine + 0.015 * coarse, 0.5 + 0.15 * fine
+    shade, relief = 1 + 0.02 * fine + 0.006 * coarse, 0.5 + 0.15 * fine
     if fabric in ("knit", "wool", "jersey"):
         wales = np.round(tile / (0.075 if fabric == "knit" else 0.04))
         rib = 0.5 + 0.5 * np.sin(2 * np.pi * wales / tile * x)
@@ -160,10 +161,10 @@ def _weave(fabric: str, size: int, tile: float, rng: np.random.Generator) -> tup
             shade = shade * (0.88 + 0.14 * rib + 0.05 * stitch)
             relief = 0.7 * rib + 0.3 * stitch
         else:
-            shade = shade + 0.02 * fine + 0.03 * coarse
+            shade = shade + 0.02 * fine
     elif fabric == "denim":
         slub = periodic_noise(size, size // 3, 1, rng, squeeze=8)
-        shade = 1 + 0.05 * fine + 0.05 * slub + 0.02 * coarse
+        shade = 1 + 0.05 * fine + 0.05 * slub + 0.01 * coarse
         relief = 0.5 + 0.2 * slub
     elif fabric in ("linen", "tweed"):
         across = periodic_noise(size, size // 3, 1, rng, squeeze=10)
@@ -172,7 +173,7 @@ def _weave(fabric: str, size: int, tile: float, rng: np.random.Generator) -> tup
         shade = 1 + strength * (across + down) + (0.1 * fine if fabric == "tweed" else 0)
         relief = 0.5 + 0.2 * (across + down)
     elif fabric == "velvet":
-        shade = 1 + 0.05 * coarse
+        shade = 1 + 0.03 * coarse
     elif fabric == "sequins":
         period = tile / np.round(tile / 0.09)
         row = np.floor(y / period)

@@ -17,8 +17,8 @@ COLORS = {
     "blond": (0.38, 0.255, 0.15), "light blond": (0.48, 0.355, 0.235), "grey": (0.27, 0.262, 0.255),
 }  # fmt: skip
 COLOR_ODDS = {
-    "caucasian": (0.08, 0.2, 0.22, 0.14, 0.07, 0.13, 0.11, 0.05, 0.0),
-    "asian": (0.62, 0.26, 0.08, 0.02, 0.02, 0.0, 0.0, 0.0, 0.0),
+    "caucasian": (0.05, 0.22, 0.21, 0.12, 0.09, 0.15, 0.15, 0.08, 0.0),
+    "asian": (0.36, 0.36, 0.2, 0.05, 0.03, 0.0, 0.0, 0.0, 0.0),
     "african": (0.7, 0.22, 0.06, 0.01, 0.01, 0.0, 0.0, 0.0, 0.0),
 }
 TAIL = ("ponytail01", "braid01", "long01")
@@ -217,8 +217,8 @@ def sample_hair(rng: np.random.Generator, figure: Figure, complexion: Complexion
     shades = np.zeros(len(COLORS))
     for ancestry, share in figure.ancestry.items():
         shades += share**2 * np.array(COLOR_ODDS[ancestry])
-    shades[4:-1] *= max(0.1, 1 - 1.3 * complexion.tone)
-    shades[-1] = shades.sum() * np.clip((figure.age - 42) / 22, 0, 3)
+    shades[4:-1] *= np.clip(1.4 - 2.4 * complexion.tone, 0.05, 1)
+    shades[-1] = shades.sum() * np.clip((figure.age - 44) / 22, 0, 3)
     color_name = list(COLORS)[rng.choice(len(COLORS), p=shades / shades.sum())]
     color = (
         np.array(COLORS[color_name])

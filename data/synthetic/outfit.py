@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from data.synthetic import fabrics
-from data.synthetic.accessories import belt, collar
-from data.synthetic.fabrics import Cloth, choose, sample_cloth
+from data.synthetic.accessories import belt, collar, necklace, placket
+from data.synthetic.fabrics import Cloth, choose, sample_cloth, sample_color
 from data.synthetic.garments import (
+    NECK_FRONT,
     SHOULDER_TIP,
     SLEEVES,
     Fit,
@@ -27,12 +28,15 @@ from data.synthetic.person import Person
 from data.synthetic.rig import BONE
 from data.synthetic.shoes import Shoes, sample_shoes
 from data.synthetic.skirt import Skirt
+from data.synthetic.stock import STOCK, hidden_vertices, stock_mesh
 from data.synthetic.tights import Places, Tights, measure_trunk, on_skin, tights, vertex_normals
 
 KINDS = {
     "woman": {"dress": 5.5, "top_skirt": 1.5, "top_trousers": 3.0},
     "man": {"top_trousers": 1.0},
 }
+STOCK_SHARE = {"woman": 0.08, "man": 0.25}
+"""How often an outfit of the pack is worn."""
 EDGE, PRESS = 0.12, 0.09
 """How far the skin reaches under the edges of cloth, and how deep cloth presses into it, in dm."""
 DRESS_CUTS = {
@@ -125,6 +129,7 @@ class _Wardrobe:
             "kind": "dress", **cloth.description(), "cut": cut, "length": length, "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
         }  # fmt: skip
+        self._necklace(neckline)
         if cut != "shift" and rng.random() < 0.3:
             self._belt(waist, fit, cloth.color)
         self.shoes = sample_shoes(rng, self.person, dressy=True)
@@ -147,14 +152,12 @@ class _Wardrobe:
         cuts = {"skinny": 3, "slim": 2, "straight": 2, "bootcut": 1, "wide": 1.5} if self.woman else {
             "slim": 3, "straight": 3, "skinny": 0.7}  # fmt: skip
         cut = choose(rng, cuts)
-        cloth = sample_trouser_cloth(rng, self.woman)
         waist = float(rng.uniform(1.2, 2.2) if self.woman else rng.uniform(1.0, 1.5))
         cuff = float(rng.uniform(-7.2, -6.9) if cut in ("skinny", "slim") else rng.uniform(-7.45, -7.3))
         if rng.random() < 0.06:
             cuff = float(rng.uniform(-3.4, -2.6))
         tucked = rng.random() < 0.35
-        legs = trousers_shape(self.person, self.trunk, cut, -0.02)
-        self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
+        cloth = self._trousers(cut, waist, cuff)
         jacket = rng.random() < 0.3
         if jacket:
             self._jacket()
@@ -166,8 +169,41 @@ class _Wardrobe:
             hang = float(rng.uniform(0.3, 0.5 if jacket else 1.0))
             fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
             self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit, lower=cloth, under=jacket)
-        self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
         self.shoes = sample_shoes(rng, self.person, dressy=False)
+
+    def _trousers(self, cut: str, waist: float, cuff: float) -> Cloth:
+        cloth = sample_trouser_cloth(self.rng, self.woman)
+        legs = trousers_shape(self.person, self.trunk, cut, -0.02)
+        self.shell("lower", legs, lambda on: cut_trousers(on, waist, cuff), cloth)
+        self.parts["lower"] = {"kind": "trousers", **cloth.description(), "cut": cut}
+        return cloth
+
+    def stock(self, name: str) -> None:
+        """Put on an outfit of the pack, dyed."""
+        rng, kind = self.rng, STOCK[name]
+        described = {"top": kind.top, "lower": kind.lower, "jacket": kind.jacket}
+        suit = sample_color(rng, SUIT_COLORS)
+        for part, words in described.items():
+            if words is None:
+                continue
+            dye = sample_color(rng, TROUSER_COLORS if part == "lower" else None)
+            if kind.jacket and part != "top":
+                dye = suit
+            elif kind.jacket:
+                dye = sample_color(rng, ("white", "white", "sky", "ivory"))
+            light = float(rng.uniform(0.35, 1.5))
+            mesh, color = stock_mesh(self.person, name, part, None if part in kind.denim else dye, light)
+            self.meshes.append(mesh)
+            striped = part in kind.striped
+            pattern = "vertical_stripes" if striped else "plain"
+            lines = [int(value) for value in 0.5 * np.array(color) + 128] if striped else None
+            self.parts[part] = {"color": list(color), "pattern": pattern, "pattern_color": lines, **words}
+        hidden = hidden_vertices(name, len(self.under))
+        near, triangles = hidden.copy(), self.person.meshes[0].triangles
+        for _ in range(3):  # skin under the sleeves' edges keeps off the cloth, too
+            near[triangles[near[triangles].any(1)]] = True
+        self.under = np.where(hidden, 1.0, np.where(near, 0.0, self.under)).astype(np.float32)
+        self.shoes = sample_shoes(rng, self.person, dressy=kind.jacket is not None)
 
     def _top(self, hem: float, fit: Fit, lower: Cloth, under: bool = False) -> None:
         cloth = sample_cloth(
@@ -190,9 +226,15 @@ class _Wardrobe:
         def cut(on: Tights | Places) -> np.ndarray:
             return cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
 
-        self.shell("top", top_shape(self.person, self.trunk, fit), cut, cloth)
+        shape = top_shape(self.person, self.trunk, fit)
+        self.shell("top", shape, cut, cloth)
         if shirt:
+            if cloth.fabric != "chiffon":
+                end = hem + (0.5 if fit.hang == 0 else 0.03)  # tucked in, or just above the hem
+                self.meshes.append(placket(shape, NECK_FRONT - neckline.depth, end, cloth.color))
             self.meshes.append(collar(self.person, cloth.material(), "top"))
+        elif not under:
+            self._necklace(neckline)
         self.parts["top"] = {
             "kind": "shirt" if shirt else "top", **cloth.description(), "neckline": neckline.shape,
             "back": back.shape if back.depth > 1 else "closed", "sleeve": sleeve,
@@ -226,6 +268,19 @@ class _Wardrobe:
         rest = person_height(height, self.person)
         self.meshes.append(belt(self.person, self.trunk, rest, width, color, max(fit.offset, 0) + 0.07))
         self.parts["belt"] = {"kind": "belt", "color": list(color), "pattern": "plain", "pattern_color": None}
+
+    def _necklace(self, neckline: Neckline) -> None:
+        """Some women wear one where the neckline leaves room."""
+        rng = self.rng
+        depth = 1.0 if neckline.shape == "strapless" else neckline.depth
+        if not self.woman or depth < 0.35 or neckline.shape in ("boat", "high") or rng.random() > 0.35:
+            return
+        color = ((212, 175, 90), (200, 200, 205), (205, 150, 125))[rng.choice(3, p=(0.5, 0.4, 0.1))]
+        drop = float(rng.uniform(0.1, min(depth, 0.95) - 0.12))
+        self.meshes.append(necklace(self.person, drop, color))
+        self.parts["accessory"] = {
+            "kind": "necklace", "color": list(color), "pattern": "plain", "pattern_color": None,
+        }  # fmt: skip
 
     def _neck(self) -> tuple[Neckline, Neckline, str, float]:
         """Necklines in front and behind, sleeve, half width at the shoulder."""
@@ -368,6 +423,8 @@ TROUSER_COLORS = (
     "teal",
 )  # fmt: skip
 """Of `fabrics.PALETTE`; none that looks like skin."""
+SUIT_COLORS = ("black", "navy", "grey", "charcoal", "olive", "beige", "brown", "burgundy")
+"""Of `fabrics.PALETTE`."""
 MEN_PATTERNS = {"horizontal_stripes": 3, "vertical_stripes": 1, "plaid": 3, "check": 2}
 
 
@@ -391,5 +448,9 @@ def sample_trouser_cloth(rng: np.random.Generator, woman: bool) -> Cloth:
 def sample_outfit(rng: np.random.Generator, person: Person) -> Outfit:
     """Draw an outfit that suits a person."""
     wardrobe = _Wardrobe(rng, person)
-    getattr(wardrobe, choose(rng, KINDS[person.gender]))()
+    if rng.random() < STOCK_SHARE[person.gender]:
+        names = [name for name, stock in STOCK.items() if stock.gender == person.gender]
+        wardrobe.stock(names[rng.integers(len(names))])
+    else:
+        getattr(wardrobe, choose(rng, KINDS[person.gender]))()
     return wardrobe.finish()

@@ -27,6 +27,12 @@ JOINT_BONES = {
     "shoulder": "upperarm01", "elbow": "lowerarm01", "wrist": "wrist", "hip": "upperleg01",
     "knee": "lowerleg01",    "ankle": "foot", "eye": "eye",
 }  # fmt: skip
+SURFACE_OFFSETS = {"shoulder": (-0.15, 0.24, 0.0), "ear": (-0.15, 0.0, 0.0)}
+"""Where estimators trained on people put a joint against the rig's: outward, up, forward, in dm.
+
+Measured as the difference between what BlazePose finds on renders and what it finds on a real clip whose
+joints are known from DWPose; the other joints agree within 1 % of the height.
+"""
 ARMS = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
 LEGS = ("pelvis", "upperleg", "lowerleg", "foot", "toe")
 
@@ -85,9 +91,13 @@ class Person:
         if kind in JOINT_BONES:
             bone = BONE[f"{JOINT_BONES[kind]}.{side[0].upper()}"]
             point = self.heads[bone]
+            if kind == "shoulder":  # on top of the shoulder girdle, which an arm that turns does not turn
+                bone = BONE[f"clavicle.{side[0].upper()}"]
         else:
             bone = BONE["head"]
             point = self.vertices[{"": NOSE, "left": LEFT_EAR, "right": _right_ear()}[side]]
+        if kind in SURFACE_OFFSETS:
+            point = point + np.array(SURFACE_OFFSETS[kind]) * (np.sign(point[0]), 1, 1)
         transform = transforms[bone].astype(np.float64)
         return (transform[:, :3] * point).sum(1) + transform[:, 3]
 

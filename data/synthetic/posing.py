@@ -31,9 +31,20 @@ FOREARM_POINTS = ((-1.2, 0.0, 0.40), (0.0, 0.0, 0.30), (0.8, 0.10, 0.25), (1.45,
 class Rigged(Protocol):
     """What posing reads of a person: rest vertices (N, 3), and heads and tails of the bones (B, 3), in dm."""
 
-    vertices: np.ndarray
-    heads: np.ndarray
-    tails: np.ndarray
+    @property
+    def vertices(self) -> np.ndarray:
+        """Rest vertices, (N, 3)."""
+        ...
+
+    @property
+    def heads(self) -> np.ndarray:
+        """Heads of the bones, (B, 3)."""
+        ...
+
+    @property
+    def tails(self) -> np.ndarray:
+        """Their tails, (B, 3)."""
+        ...
 
 
 @dataclasses.dataclass

@@ -79,6 +79,7 @@ class Scene:
     parts: np.ndarray
     owner: np.ndarray
     cut: np.ndarray
+    edge: np.ndarray
     materials: Materials
     blended: np.ndarray
     """Triangles that are drawn by opacity."""
@@ -96,10 +97,13 @@ def prepare(meshes: tuple[Mesh, ...]) -> Scene:
         counts.append(max(used, len(mesh.cut) if mesh.cut is not None else 0, len(getattr(mesh, "rest", ()))))
     begin = np.cumsum(counts)
     triangles = [mesh.triangles + begin[i] for i, mesh in enumerate(meshes)]
-    cut = np.ones(begin[-1], np.float32)
+    cut, edge = np.ones(begin[-1], np.float32), np.full(begin[-1], 9, np.float32)
     for i, mesh in enumerate(meshes):
         if mesh.cut is not None:
             cut[begin[i] : begin[i] + len(mesh.cut)] = mesh.cut
+        distance = mesh.cut if mesh.edge is None else mesh.edge
+        if distance is not None:
+            edge[begin[i] : begin[i] + len(distance)] = distance
     blended = [np.arange(firsts[i], firsts[i + 1]) for i, mesh in enumerate(meshes) if mesh.blended]
     return Scene(
         starts=tuple(begin.tolist()),
@@ -109,6 +113,7 @@ def prepare(meshes: tuple[Mesh, ...]) -> Scene:
         parts=np.concatenate([mesh.parts for mesh in meshes]).astype(np.uint8),
         owner=np.repeat(np.arange(len(meshes)), np.diff(firsts)).astype(np.int16),
         cut=cut,
+        edge=edge,
         materials=pack_materials([mesh.material for mesh in meshes]),
         blended=np.concatenate([np.zeros(0, np.int64), *blended]).astype(np.int32),
         strands=tuple(i for i, m in enumerate(meshes) if m.blended and m.material.kind == "strands"),
@@ -199,9 +204,10 @@ def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio:
     background = np.array(backdrop(studio, camera))
     _shade_floor(background, scene, world, camera, studio)
     linear = np.empty((camera.height, camera.width, 3), np.float32)
-    compose.resolve(box, seen, world, normals, scene.triangles, scene.uv, scene.owner, materials.texels,
-                    materials.places, materials.values, light, occlusion, step, buffers.depth, buffers.ids,
-                    buffers.weights, buffers.veil, buffers.through, background, linear)  # fmt: skip
+    compose.resolve(box, seen, world, normals, scene.triangles, scene.uv, scene.edge, scene.owner,
+                    materials.texels, materials.places, materials.values, light, occlusion, step,
+                    buffers.depth, buffers.ids, buffers.weights, buffers.veil, buffers.through,
+                    background, linear)  # fmt: skip
     picture = np.empty(linear.shape, np.uint8)
     compose.develop(linear, studio.blur, studio.saturation, tone_curve(studio), picture)
     return _reduce(scene, buffers, seen, hit, box, picture)

@@ -22,8 +22,8 @@ class Materials:
     Attributes:
         texels: (N, 5) float32, all textures at all sizes, row by row.
         places: (M, `LEVELS`, 3) int32: first texel, height, width.
-        values: (M, 12) float32: kind, tiled, scale, relief, roughness, specular, sheen, glitter, wrinkles,
-            folds a decimetre across and along, texels a unit of uv.
+        values: (M, 13) float32: kind, tiled, scale, relief, roughness, specular, sheen, glitter, wrinkles,
+            folds a decimetre across and along, texels a unit of uv, hem.
         means: (M, 3) float32, mean colour.
     """
 
@@ -37,7 +37,7 @@ def pack_materials(materials: list[Material]) -> Materials:
     """Put textures and their smaller copies into one array."""
     texels, means = [], []
     places = np.zeros((len(materials), LEVELS, 3), np.int32)
-    values = np.zeros((len(materials), 12), np.float32)
+    values = np.zeros((len(materials), 13), np.float32)
     start = 0
     for number, material in enumerate(materials):
         texture = np.asarray(material.texture, np.float32)
@@ -45,7 +45,7 @@ def pack_materials(materials: list[Material]) -> Materials:
         values[number] = (
             KINDS[material.kind], material.tiled, material.scale, material.relief, material.roughness,
             material.specular, material.sheen, material.glitter, material.wrinkles, *material.wrinkle_scale,
-            material.scale * math.sqrt(texture.shape[0] * texture.shape[1]),
+            material.scale * math.sqrt(texture.shape[0] * texture.shape[1]), material.hem,
         )  # fmt: skip
         for level in range(LEVELS):
             height, width = texture.shape[:2]
@@ -146,11 +146,11 @@ def value_noise(x, y):
 
 @njit
 def fold_height(u, v, across, along):
-    """Height of the cloth's fine folds at (u, v) decimetres, in 0..1: slanted, branching, of two sizes."""
-    bend = value_noise(0.9 * u, 0.9 * v)
-    x, y = u * across + 1.7 * bend, v * along + 1.1 * bend
+    """Height of the cloth's fine folds at (u, v) decimetres, in 0..1: long, branching, of two sizes."""
+    bend = value_noise(0.35 * u, 0.35 * v)
+    x, y = u * across + 1.3 * bend + 0.12 * v, v * along + 0.4 * bend
     ridge = 1.0 - abs(2.0 * value_noise(x, y) - 1.0)
-    return 0.62 * ridge * ridge + 0.38 * value_noise(2.3 * x + 0.7 * y, 1.9 * y - 0.5 * x)
+    return 0.7 * ridge + 0.3 * value_noise(2.1 * x + 0.9 * y, 1.5 * y - 0.3 * x)
 
 
 @njit
@@ -334,7 +334,7 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
         du = fold_height(u + 0.04, v, values[number, 9], values[number, 10]) - here
         dv = fold_height(u, v + 0.04, values[number, 9], values[number, 10]) - here
         bend_normal(normal, frame, values[number, 8] * 2.2 * du, values[number, 8] * 2.2 * dv)
-        occlusion *= 1.0 - 0.22 * values[number, 8] * (1.0 - here)
+        occlusion *= 1.0 - 0.15 * values[number, 8] * (1.0 - here)
     glint = 1.0
     flash = 0.0
     if values[number, 7] > 0.0:
@@ -354,6 +354,18 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
         flash *= 0.35 + 0.65 * shade
         for k in range(3):
             out[k] += flash * (0.25 + 0.75 * color[k])
+
+
+@njit
+def hem_light(distance, size, strength):
+    """Share of the light that is left near a garment's edge: stitches along it, and its turned rim.
+
+    `distance` is that from the edge and `size` that between pixels, both in dm.
+    """
+    wide = max(0.02, 0.55 * size)
+    stitches = math.exp(-(((distance - 0.13) / wide) ** 2)) * min(1.0, 1.6 * 0.02 / wide)
+    rim = math.exp(-max(distance, 0.0) / max(0.02, 0.5 * size))
+    return 1.0 - strength * (stitches + 0.6 * rim)
 
 
 @njit

@@ -161,6 +161,7 @@ class Skirt:
             uv=uv.astype(np.float32),
             material=material,
             parts=np.full(len(triangles), PARTS[part], np.uint8),
+            edge=(self.hang[-1] - self.hang).reshape(-1).astype(np.float32),
             blended=bool((material.texture[..., 3] < 0.99).any()),
         )
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data.synthetic.accessories import necklace, placket
 from data.synthetic.fabrics import FABRICS, Cloth, sample_cloth
 from data.synthetic.garments import SHOULDER_TIP, SLEEVES, Neckline, cut_top
 from data.synthetic.mesh import PARTS
@@ -10,6 +11,7 @@ from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.patterns import PATTERNS
 from data.synthetic.person import Person, sample_person
 from data.synthetic.rig import BONES, bone_transforms, skin
+from data.synthetic.stock import STOCK, hidden_vertices, stock_mesh, worn_parts
 from data.synthetic.tights import head_of, tights
 
 
@@ -152,3 +154,26 @@ def test_sleeveless_tops_leave_the_arms_bare() -> None:
         cut = cut_top(shell, round_neck, round_neck, SLEEVES["none"], strap, -0.3)
         assert (cut[(shell.arm > 0.5) & (shell.along > 0.4)] <= 0).all()
         assert (cut > 0).any()
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_stock_outfits_take_their_dye(name: str) -> None:
+    person = sample_person(np.random.default_rng(5), STOCK[name].gender)
+    mesh, color = stock_mesh(person, name, "top", (40, 60, 160), 1.0)
+    assert np.isfinite(mesh.rest).all() and mesh.triangles.max() < len(mesh.rest)
+    assert (mesh.parts == PARTS["top"]).all()
+    assert color[2] > color[0]
+    assert hidden_vertices(name, len(person.meshes[0].rest)).any()
+    parts = set(worn_parts(name).tolist())
+    assert parts == {PARTS["top"], PARTS["lower"]} | ({PARTS["jacket"]} if STOCK[name].jacket else set())
+
+
+def test_buttons_and_necklaces_lie_on_the_front() -> None:
+    person = sample_person(np.random.default_rng(2), "woman")
+    chain = necklace(person, 0.5, (212, 175, 90))
+    strip = placket(tights().place(person.vertices), 5.0, 1.0, (200, 200, 220))
+    for mesh in (chain, strip):
+        assert np.isfinite(mesh.rest).all()
+        assert np.allclose(mesh.weights.sum(1), 1, atol=1e-4)
+    assert np.ptp(strip.rest[:, 0]) < 0.6
+    assert chain.rest[:, 1].min() > strip.rest[:, 1].min()

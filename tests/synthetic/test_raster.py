@@ -7,6 +7,7 @@ import pytest
 
 from data.synthetic.mesh import PARTS, Material, Mesh
 from data.synthetic.raster import Picture, draw
+from data.synthetic.shading import hem_light
 from data.synthetic.studio import BACKDROPS, Camera, Studio, fit_camera, sample_studio, tone_curve
 from data.synthetic.surface import SurfaceWriter, read_surface
 from utils.errors import UserError
@@ -224,3 +225,8 @@ class TestSurface:
         written.write_bytes(data[: len(data) // 2])
         with pytest.raises(UserError, match="damaged"):
             read_surface(written)
+
+
+def test_hems_are_darker_along_their_stitches() -> None:
+    at_stitches, beside, far = (hem_light(distance, 0.02, 0.3) for distance in (0.13, 0.2, 0.29))
+    assert 0.6 < at_stitches < beside <= far <= 1.0
