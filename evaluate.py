@@ -84,7 +84,7 @@ class Row:
         if isinstance(video, str):
             self.clips[clip.name], self.reason = dict.fromkeys(MEASURES, video), video
             return
-        self.clips[clip.name] = measure_video(clip, video, tools.detector, tools.learned, external)
+        self.clips[clip.name] = measure_video(clip, video, tools.finder, tools.learned, external)
         for name, features in tools.learned.features(video[clip.scored]).items():
             self.features.setdefault(name, []).append(features)
 

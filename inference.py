@@ -58,7 +58,7 @@ class Config(VideoSettings):
     """What the person does, for example "This lady moves toward the right side."."""
     image_joints: Path | None = None
     """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default the first of --poses, and
-    without them what --keypoint_detector finds."""
+    without them what --pose_finder finds."""
     motion: Literal["skeletons", "attention"] = "skeletons"
     """Who moves the person without --poses: skeletons, made from the sentence by --text_to_poses (another
     --seed, another way of doing it), or the video model's own attention to the sentence, which is weaker."""

@@ -35,8 +35,9 @@ from evaluation.measure import Values, measure_video
 from evaluation.report import Summary, summarise
 from evaluation.settings import EvaluationSettings, check_evaluation_settings
 from evaluation.videos import Tools, load_tools, measure_sentence, video_of
-from generation.settings import SHIPPED_DETECTOR, ModelSettings
-from utils.checkpoint import check_settings, file_sha256
+from generation.settings import ModelSettings
+from models.pose_finder import WEIGHTS_SHA256
+from utils.checkpoint import check_settings
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.errors import UserError
 from utils.files import check_output_dir, read_json, write_json, write_text
@@ -54,7 +55,7 @@ MADE_FROM_A_SENTENCE = (
 )
 """Measures of videos made without poses, by the video model's own attention to the sentence, or with the
 poses and another clip's sentence; swept with the text's scale."""
-FREE_SETTINGS = ("values", "scales", "max_clips", "output_dir", "device")
+FREE_SETTINGS = ("values", "scales", "max_clips", "output_dir", "device", "pose_finder")
 """Settings that change which measurements are made, or where, and none of their results."""
 
 Curves = dict[str, dict[str, list[dict[str, Any]]]]
@@ -85,8 +86,8 @@ class Config(ModelSettings):
     """Of the pictures in pixels; by default the model's."""
     width: int | None = None
     """Of the pictures in pixels; by default the model's."""
-    keypoint_detector: Path = SHIPPED_DETECTOR
-    """Weights from recipe.train_keypoint_detector; joints and motions of videos are read with them."""
+    pose_finder: Path | None = None
+    """Folder of the weights with which joints and motions of videos are read; by default those that ship."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +147,7 @@ def evaluation_settings(config: Config, setting: Setting) -> EvaluationSettings:
         num_frames=config.num_frames,
         height=config.height,
         width=config.width,
-        keypoint_detector=config.keypoint_detector,
+        pose_finder=config.pose_finder,
         output_dir=config.output_dir / setting.folder,
         conditions=("poses", "attention", "conflict"),
         image_guidance_scale=setting.scales["image"],
@@ -176,12 +177,12 @@ def measure(config: Config, tools: Tools, clip: Clip, wrong: ClipSource | None, 
         return {name: values[name] for name in MADE_FROM_A_SENTENCE}
     video = video_of(settings, tools, clip, "poses", clip.source.segment.text)
     assert not isinstance(video, str), video
-    values = measure_video(clip, video, tools.detector, tools.learned)
+    values = measure_video(clip, video, tools.finder, tools.learned)
     return {name: values[name] for name in MADE_WITH_POSES}
 
 
 def measured_with(config: Config, pipeline: X2FashionPipeline) -> dict[str, Any]:
-    """Everything that a measurement depends on: settings, the model and the detector."""
+    """Everything that a measurement depends on: settings, the model and the pose finder."""
     settings = {name: v for name, v in settings_as_json(config).items() if name not in FREE_SETTINGS}
     configs = [dict(part.config) for part in (pipeline.scheduler, pipeline.denoiser)]
     digest = hashlib.sha256(json.dumps(configs, sort_keys=True, default=str).encode())
@@ -189,11 +190,7 @@ def measured_with(config: Config, pipeline: X2FashionPipeline) -> dict[str, Any]
         if isinstance(part, torch.nn.Module):
             for tensor in part.state_dict().values():
                 digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    detector = config.keypoint_detector
-    return settings | {
-        "model_sha256": digest.hexdigest(),
-        "keypoint_detector_sha256": file_sha256(detector) if detector.is_file() else None,
-    }
+    return settings | {"model_sha256": digest.hexdigest(), "pose_finder_sha256": WEIGHTS_SHA256}
 
 
 def read_measured(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, Values]]:

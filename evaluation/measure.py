@@ -12,7 +12,7 @@ from evaluation.learned import LearnedMetrics
 from evaluation.motion_rules import MOTIONS, read_motions
 from evaluation.silhouette import estimate_background, iou, segment
 from evaluation.smoothness import flicker, motion_ratio, warping_error
-from models.keypoint_detector import KeypointDetector, detect_joints
+from models.pose_finder import PoseFinder
 
 Values = dict[str, float | str]
 """Measure -> its number, or why there is none."""
@@ -20,9 +20,10 @@ Values = dict[str, float | str]
 NO_MASKS = "no masks (fashion_masks)"
 NO_LABELS = "no motion label (fashion_poses/NAME.json)"
 NO_JOINTS = "no joints (fashion_poses)"
-NO_DETECTOR = (
-    "no keypoint detector; train one with recipe.train_keypoint_detector, give it as --keypoint_detector FILE"
-)
+NOBODY = "nobody was found in the video"
+
+FPS = 12
+"""Of the videos that are made, and by which tracks of joints are smoothed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ DISTANCES = ("fid", "fvd")
 def measure_video(
     clip: Clip,
     video: np.ndarray,
-    detector: KeypointDetector | None,
+    finder: PoseFinder,
     learned: LearnedMetrics,
     external_joints: np.ndarray | None = None,
 ) -> Values:
@@ -101,7 +102,7 @@ def measure_video(
     Args:
         clip: the truth.
         video: (F, H, W, 3) uint8, shaped like `clip.frames`.
-        detector: finds joints in the video, if there is one.
+        finder: finds joints in the video.
         learned: networks that the user gave.
         external_joints: (F, 18, 3) of the video by the user's own estimator.
 
@@ -112,11 +113,9 @@ def measure_video(
     scored, truth = video[clip.scored], clip.frames[clip.scored]
     values: Values = _with_masks(clip, scored, truth)
 
-    found = None if detector is None else detect_joints(detector, video)
-    values |= _joints(clip, found, NO_DETECTOR, "")
-    values |= _joints(
-        clip, external_joints, "no joints by another estimator; give --estimated_joints DIR", "_external"
-    )
+    found = find_joints(finder, video)
+    values |= _joints(clip, found, "")
+    values |= _joints(clip, external_joints, "_external")
     values["motion_accuracy_with_poses"] = motion_read(clip.source.motions, found)
 
     values["motion_ratio"] = _number(motion_ratio(video, clip.frames), "the truth does not move")
@@ -160,18 +159,35 @@ def _with_masks(clip: Clip, video: np.ndarray, truth: np.ndarray) -> Values:
     return values
 
 
-def _joints(clip: Clip, found: np.ndarray | None, missing: str, suffix: str) -> Values:
+def find_joints(finder: PoseFinder, video: np.ndarray) -> np.ndarray:
+    """Find the joints of the person in a video.
+
+    Args:
+        finder: of poses.
+        video: (F, H, W, 3) uint8, at `FPS` frames per second.
+
+    Returns:
+        (F, 18, 3): x, y in pixels, visibility 0 or 1; 0 in frames in which nobody is found.
+    """
+    track = finder.find_track(video, FPS)
+    joints = track.keypoints.copy()
+    joints[track.missing, :, 2] = 0  # short gaps are filled, which is no merit of the video
+    return joints
+
+
+def _joints(clip: Clip, found: np.ndarray | None, suffix: str) -> Values:
     names = f"joint_error{suffix}", f"pck{suffix}"
-    if found is None or clip.joints is None:
-        return dict.fromkeys(names, missing if found is None else NO_JOINTS)
-    errors = joint_errors(found[clip.scored], clip.joints[clip.scored], clip.frames.shape[1])
-    return {name: _number(error, NO_JOINTS) for name, error in zip(names, errors, strict=True)}
+    if found is None:
+        return dict.fromkeys(names, "no joints by another estimator; give --estimated_joints DIR")
+    if clip.joints is None:
+        return dict.fromkeys(names, NO_JOINTS)
+    error, pck = joint_errors(found[clip.scored], clip.joints[clip.scored], clip.frames.shape[1])
+    nobody = NOBODY if np.isfinite(pck) else NO_JOINTS
+    return {names[0]: _number(error, nobody), names[1]: _number(pck, NO_JOINTS)}
 
 
-def why_unread(motions: tuple[str, ...], has_joints: bool) -> str | None:
+def why_unread(motions: tuple[str, ...]) -> str | None:
     """Why it cannot be said whether a video shows these motions; None if it can."""
-    if not has_joints:
-        return NO_DETECTOR
     if not motions:
         return NO_LABELS
     if not set(motions) <= set(MOTIONS):
@@ -181,10 +197,9 @@ def why_unread(motions: tuple[str, ...], has_joints: bool) -> str | None:
 
 def motion_read(motions: tuple[str, ...], joints: np.ndarray | None) -> float | str:
     """1 if the joints (F, 18, 3) show these motions in this order and no others, else 0; or why not said."""
-    reason = why_unread(motions, joints is not None)
-    if joints is None or reason is not None:
-        return reason or NO_DETECTOR
-    return float(read_motions(joints) == motions)
+    if joints is None:
+        return NO_JOINTS
+    return why_unread(motions) or float(read_motions(joints) == motions)
 
 
 def _number(value: float, reason: str) -> float | str:

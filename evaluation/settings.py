@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from generation.settings import SHIPPED_DETECTOR, VideoSettings
+from generation.settings import VideoSettings
 from utils.errors import UserError
 
 FOLDERS = {
@@ -59,7 +59,7 @@ def check_evaluation_settings(settings: EvaluationSettings) -> None:
     """Refuse settings that cannot be right, before anything is loaded.
 
     Raises:
-        UserError: a number out of its range, or no such file.
+        UserError: a number out of its range.
     """
     if settings.num_frames < 3:
         raise UserError(
@@ -67,7 +67,3 @@ def check_evaluation_settings(settings: EvaluationSettings) -> None:
         )
     if (settings.height is None) != (settings.width is None):
         raise UserError("--height and --width go together; give both or none")
-    if not settings.keypoint_detector.is_file() and settings.keypoint_detector != SHIPPED_DETECTOR:
-        raise UserError(
-            f"--keypoint_detector {settings.keypoint_detector} does not exist; give a .safetensors file"
-        )

@@ -9,20 +9,17 @@ from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
 from evaluation.clips import Clip, ClipSource, read_generated
 from evaluation.learned import LearnedMetrics
-from evaluation.measure import Values, motion_read, why_unread
+from evaluation.measure import FPS, Values, find_joints, motion_read, why_unread
 from evaluation.settings import FOLDERS, EvaluationSettings
 from generation.inputs import Clip as GeneratedClip
 from generation.inputs import Inputs
-from generation.loading import load_matching_text_to_poses, load_pipeline
+from generation.loading import load_matching_text_to_poses, load_pipeline, load_pose_finder
 from generation.video import make_video, move_by_sentence
-from models.keypoint_detector import KeypointDetector, detect_joints, load_detector
+from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.video import write_video
-
-FPS = 12
-"""Of the videos that are made."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +28,7 @@ class Tools:
 
     pipeline: X2FashionPipeline | None
     vae: AutoencoderKL | None
-    detector: KeypointDetector | None
+    finder: PoseFinder
     learned: LearnedMetrics
     text_to_poses: TextToPoses | str = "no model"
     """Or why there is none."""
@@ -44,6 +41,7 @@ def load_tools(config: EvaluationSettings) -> Tools:
         UserError: something is missing or does not fit; the message names it.
     """
     device = choose_device(config.device)
+    finder = load_pose_finder(config)
     pipeline = vae = None
     text_to_poses: TextToPoses | str = "no model"
     if config.videos is None:
@@ -55,13 +53,10 @@ def load_tools(config: EvaluationSettings) -> Tools:
             text_to_poses = str(error)
     elif config.vae is not None or (config.pretrained_model / "vae").is_dir():
         vae = load_vae(config.vae or config.pretrained_model / "vae").to(device)
-    detector = (
-        load_detector(config.keypoint_detector).to(device) if config.keypoint_detector.is_file() else None
-    )
     learned = LearnedMetrics(
         config.lpips_weights, config.inception_weights, config.i3d_weights, config.clip_model, device
     )
-    return Tools(pipeline=pipeline, vae=vae, detector=detector, learned=learned, text_to_poses=text_to_poses)
+    return Tools(pipeline=pipeline, vae=vae, finder=finder, learned=learned, text_to_poses=text_to_poses)
 
 
 def sample_video(
@@ -137,12 +132,11 @@ def measure_sentence(
     motions = clip.source.motions
 
     def read(condition: str, prompt: str, wanted: dict[str, tuple[str, ...]]) -> Values:
-        reason = why_unread(motions, tools.detector is not None)
+        reason = why_unread(motions)
         video = reason or video_of(config, tools, clip, condition, prompt)
         if isinstance(video, str):
             return dict.fromkeys(wanted, video)
-        assert tools.detector is not None
-        joints = detect_joints(tools.detector, video)
+        joints = find_joints(tools.finder, video)
         return {name: motion_read(labels, joints) for name, labels in wanted.items()}
 
     text = clip.source.segment.text

@@ -14,7 +14,7 @@ from diffusion.text import load_text_encoder
 from generation.motion import load_text_to_poses
 from generation.settings import SHIPPED_MODEL, ModelSettings, VideoSettings
 from models import load_denoiser
-from models.keypoint_detector import KeypointDetector, load_detector
+from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.allocator import keep_freed_memory
 from utils.errors import UserError
@@ -90,13 +90,13 @@ class MotionTools:
     """What it takes to move somebody by a sentence, or by another body's poses; None where not needed."""
 
     text_to_poses: TextToPoses | None = None
-    detector: KeypointDetector | None = None
+    finder: PoseFinder | None = None
 
 
 def load_motion_tools(
     settings: VideoSettings, pipeline: X2FashionPipeline, *, from_text: bool, find_pose: bool
 ) -> MotionTools:
-    """Load the text-to-poses model and the keypoint detector.
+    """Load the text-to-poses model and the pose finder.
 
     Args:
         settings: say where they are.
@@ -108,15 +108,13 @@ def load_motion_tools(
         UserError: one is missing, or does not fit the text encoder; the message says what to give instead.
     """
     model = load_matching_text_to_poses(settings, pipeline) if from_text else None
-    detector = None
-    if find_pose:
-        if not settings.keypoint_detector.is_file():
-            raise UserError(
-                f"the photo's pose is not known: there is no keypoint detector {settings.keypoint_detector}; "
-                "give the pose with --image_joints (a JSON of keypoints, or a skeleton picture)"
-            )
-        detector = load_detector(settings.keypoint_detector).to(pipeline.device)
-    return MotionTools(text_to_poses=model, detector=detector)
+    finder = load_pose_finder(settings) if find_pose else None
+    return MotionTools(text_to_poses=model, finder=finder)
+
+
+def load_pose_finder(settings: VideoSettings) -> PoseFinder:
+    """Load the pose finder of --pose_finder, or the one that ships (UserError where there is none)."""
+    return PoseFinder.from_pretrained(settings.pose_finder or SHIPPED_FINDER)
 
 
 def load_matching_text_to_poses(settings: VideoSettings, pipeline: X2FashionPipeline) -> TextToPoses:

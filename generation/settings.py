@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
-SHIPPED_DETECTOR = Path("pretrained_model/keypoint_detector.safetensors")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +73,6 @@ class VideoSettings(ModelSettings):
     text_to_poses: Path | None = None
     """Folder of the model that makes skeletons from a sentence, from recipe.train_text_to_poses with the same
     text encoder; by default the one in the model's folder."""
-    keypoint_detector: Path = SHIPPED_DETECTOR
-    """Weights from recipe.train_keypoint_detector: they find the pose of a photo, and evaluate.py reads the
-    poses of videos with them."""
+    pose_finder: Path | None = None
+    """Folder of the weights that find the pose of a photo, and with which evaluate.py reads the poses of
+    videos; by default those that ship."""

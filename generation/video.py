@@ -14,10 +14,10 @@ from diffusion.sampling import Sampling
 from generation.inputs import Clip, Inputs, read_inputs
 from generation.loading import MotionTools
 from generation.motion import check_image_joints, poses_from_text
+from generation.photo_pose import find_photo_pose
 from generation.settings import ModelSettings, VideoSettings
 from generation.streaming import stream_frames
 from generation.windows import WindowStore
-from models.keypoint_detector import detect_photo_joints
 from models.text_to_poses import TextToPoses
 from utils.errors import UserError
 from utils.precision import autocast
@@ -65,12 +65,12 @@ def prepare_inputs(
         fit: bring the poses to the photo's body.
 
     Raises:
-        UserError: see `read_inputs`; or a photo without a whole person.
+        UserError: see `read_inputs`; or a photo in which nobody is found, or not the whole person.
     """
     inputs = read_inputs(clip, num_frames, height, width)
     pose = inputs.image_joints
-    if pose is None and tools.detector is not None:
-        pose = detect_photo_joints(tools.detector, inputs.photo)
+    if pose is None and tools.finder is not None:
+        pose = find_photo_pose(tools.finder, clip.image, height, width)
     if fit:
         assert pose is not None
         return fit_poses(inputs, pose)

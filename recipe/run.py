@@ -56,7 +56,8 @@ class Stage:
     """Flag -> value; a tuple is several values, True a flag without one."""
     num_processes: int = 1
     unfinished: Path | None = None
-    """Is removed before the stage starts, for a script that begins anew and refuses what exists."""
+    """Folder that is removed before the stage starts, for a script that begins anew and refuses what
+    exists."""
 
     @property
     def arguments(self) -> list[str]:
@@ -76,7 +77,7 @@ class Stage:
 
 
 def list_stages(config: Config) -> list[Stage]:
-    """The recipe: data, VAE, text encoder, latents, denoiser, decoder, motions, detector, export."""
+    """The recipe: data, VAE, text encoder, latents, denoiser, decoder, motions, export."""
     out = config.output_dir
 
     def n(count: int) -> int:
@@ -158,10 +159,6 @@ def list_stages(config: Config) -> list[Stage]:
         Stage("text_to_poses", "recipe.train_text_to_poses",
               {"dataset": tracks, "text_encoder": text_encoder, "output_dir": out / "text_to_poses",
                "max_train_steps": n(3500), **device}),
-        Stage("detector", "recipe.train_keypoint_detector",
-              {"dataset": clips, "output_path": out / "keypoint_detector.safetensors",
-               "max_train_steps": n(3000), **device},
-              unfinished=out / "keypoint_detector.safetensors"),
         Stage("model", "recipe.export_model",
               {"denoiser": out / "denoiser_3" / "checkpoint" / "denoiser",
                "vae": out / "decoder_mended_4" / "vae", "text_encoder": text_encoder,
@@ -199,8 +196,6 @@ def run_stage(config: Config, stage: Stage) -> None:
     """
     if stage.unfinished is not None and stage.unfinished.is_dir():
         shutil.rmtree(stage.unfinished)
-    elif stage.unfinished is not None:
-        stage.unfinished.unlink(missing_ok=True)
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, *stage.command])
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())

@@ -73,7 +73,7 @@ class Config:
     """Weight of the latents' Kullback-Leibler divergence in nats; less makes tracks more varied and less
     obedient."""
     joint_noise: float = 0.01
-    """Error of the first pose's joints in training, in torso lengths: a detector's are not exact."""
+    """Error of the first pose's joints in training, in torso lengths: those that are found are not exact."""
     bone_variation: float = 0.08
     """By how much, as a part, limbs are lengthened or shortened: people differ more than the data."""
     hide_chance: float = 0.25

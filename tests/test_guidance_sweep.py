@@ -2,16 +2,16 @@
 
 import csv
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import guidance_sweep
 from benchmarks.guidance_sweep import Config, Setting, list_settings
-from models.keypoint_detector import KeypointDetector, save_detector
+from models.pose_finder import SHIPPED_FINDER
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.image import read_image
@@ -21,19 +21,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def config(tiny_pipeline_dir: Path, tiny_dataset_dir: Path, tmp_path: Path) -> Config:
-    """The toy model on the toy dataset with motion labels, and an untrained detector."""
+    """The toy model on the toy dataset with motion labels."""
     for name, motion in (("anna", "turn_left"), ("berta", "step_right")):
         path = tiny_dataset_dir / "fashion_poses" / f"{name}.json"
         write_json(path, read_json(path) | {"motion": motion})
-    torch.manual_seed(0)
-    save_detector(tmp_path / "detector.safetensors", KeypointDetector())
     return Config(
         pretrained_model=tiny_pipeline_dir,
         dataset=tiny_dataset_dir,
         output_dir=tmp_path / "out",
         values=(0.0, 2.0),
         num_inference_steps=1,
-        keypoint_detector=tmp_path / "detector.safetensors",
         device="cpu",
     )
 
@@ -51,7 +48,7 @@ def test_a_sweep_writes_curves_table_and_figure(config: Config) -> None:
     command = [
         sys.executable, "-m", "benchmarks.guidance_sweep", "--pretrained_model", config.pretrained_model,
         "--dataset", config.dataset, "--output_dir", config.output_dir, "--values", 0, 2,
-        "--num_inference_steps", 1, "--keypoint_detector", config.keypoint_detector, "--device", "cpu",
+        "--num_inference_steps", 1, "--pose_finder", SHIPPED_FINDER, "--device", "cpu",
     ]  # fmt: skip
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -90,7 +87,7 @@ def test_a_sweep_writes_curves_table_and_figure(config: Config) -> None:
     assert not (config.output_dir / "image_2_pose_1_text_1" / "videos_conflict").exists()
 
 
-def test_only_what_is_missing_is_measured(config: Config) -> None:
+def test_only_what_is_missing_is_measured(config: Config, tmp_path: Path) -> None:
     first = dataclasses.replace(config, scales=("image",), max_clips=1)
     guidance_sweep.main(first)
     path = config.output_dir / "guidance.json"
@@ -110,7 +107,8 @@ def test_only_what_is_missing_is_measured(config: Config) -> None:
     video = config.output_dir / Setting("pose", 2.0).folder / "videos" / "anna.mp4"
     written = video.stat().st_mtime_ns
     before = path.read_bytes()
-    guidance_sweep.main(more)
+    elsewhere = shutil.copytree(SHIPPED_FINDER, tmp_path / "finder")
+    guidance_sweep.main(dataclasses.replace(more, pose_finder=elsewhere))
     assert video.stat().st_mtime_ns == written and path.read_bytes() == before
 
 
@@ -129,10 +127,13 @@ def test_measurements_of_another_model_or_with_other_settings_are_not_mixed(conf
     guidance_sweep.main(config)
     with pytest.raises(UserError, match=r"num_inference_steps was 1 and is 2; give another --output_dir"):
         guidance_sweep.main(dataclasses.replace(config, num_inference_steps=2))
-    save_detector(config.keypoint_detector, KeypointDetector())
-    with pytest.raises(UserError, match="keypoint_detector_sha256 was"):
+    path = config.output_dir / "guidance.json"
+    document = read_json(path)
+    document["settings"]["pose_finder_sha256"] = "0" * 64
+    write_json(path, document)
+    with pytest.raises(UserError, match="pose_finder_sha256 was"):
         guidance_sweep.main(config)
-    write_json(config.output_dir / "guidance.json", [])
+    write_json(path, [])
     with pytest.raises(UserError, match="was not written by a sweep"):
         guidance_sweep.main(config)
 
@@ -166,7 +167,7 @@ def test_what_cannot_be_read_says_why_and_is_not_made(config: Config) -> None:
         ({"width": 32}, "--height and --width"),
         ({"dataset": Path("nowhere")}, "nowhere"),
         ({"pretrained_model": Path("nowhere")}, "nowhere"),
-        ({"keypoint_detector": Path("nowhere.safetensors")}, "--keypoint_detector nowhere"),
+        ({"pose_finder": Path("nowhere")}, "weights nowhere/pose_landmark_full.tflite cannot be read"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(config: Config, changes: dict, message: str) -> None:

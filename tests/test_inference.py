@@ -20,11 +20,11 @@ from generation import loading
 from generation.inputs import Clip, read_inputs
 from generation.video import clip_seed
 from models import PRESETS, Denoiser
-from models.keypoint_detector import KeypointDetector, detect_photo_joints, load_detector, save_detector
+from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from tests.models.recipes import seeded_checkpoint
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise, tiny_decoder, tiny_tokenizer
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_decoder, tiny_tokenizer
 from utils.config import run_script
-from utils.image import read_image, write_png
+from utils.image import fit_size, read_image, write_png
 from utils.pose_drawing import draw_pose
 from utils.video import read_video, write_video
 from warping.retarget import retarget
@@ -237,23 +237,23 @@ def test_the_video_models_own_attention_makes_no_skeletons(run: Run, own: dict[s
     assert files["photo.mp4"] != run(*photo, "--num_frames", 6, "--seed", 1)["photo.mp4"]
 
 
-def test_the_detector_finds_the_photos_pose(
-    run: Run, own: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    detector = KeypointDetector()
-    randomise(detector)
-    with torch.no_grad():
-        detector.heat.weight.mul_(1000)  # joints are apart,
-        detector.seen.bias.fill_(100)  # and seen
-    save_detector(tmp_path / "detector.safetensors", detector)
-    flags = ("--image", own["photo.png"], "--prompt", SENTENCES[0], "--num_frames", 4)
-    files = run(*flags, "--keypoint_detector", tmp_path / "detector.safetensors")
+def test_the_photos_pose_is_found_in_the_whole_photo(run: Run, tmp_path: Path) -> None:
+    clip = ROOT / "fashion_dataset" / "fashion_crop" / "test_00000"
+    truth = json.loads((ROOT / "fashion_dataset" / "fashion_poses" / "test_00000.json").read_text())
+    photo = np.pad(read_image(clip / "000.png"), ((20, 12), (70, 10), (0, 0)), mode="edge")
+    write_png(tmp_path / "photo.png", photo)
+    finder = shutil.copytree(SHIPPED_FINDER, tmp_path / "finder")
+    flags = ("--image", tmp_path / "photo.png", "--prompt", SENTENCES[0], "--num_frames", 4)
+    files = run(*flags, "--pose_finder", finder)
     first = np.array(json.loads(files["photo_poses.json"])["keypoints"])[0]
-    inputs = read_inputs(
-        Clip(name="photo", image=own["photo.png"], poses=None, prompt=""), None, HEIGHT, WIDTH
-    )
-    found = detect_photo_joints(load_detector(tmp_path / "detector.safetensors"), inputs.photo)
-    np.testing.assert_allclose(first, found, atol=0.05)
+    placement = fit_size(*photo.shape[:2], HEIGHT, WIDTH)
+    found = PoseFinder.from_pretrained().find(photo, with_mask=False).keypoints
+    np.testing.assert_allclose(first, placement.to_fitted(found), atol=1e-3)
+    true = placement.to_fitted(np.array(truth["keypoints"][0]) + np.array([70, 20, 0]))
+    assert np.abs(first - true)[true[:, 2] > 0].max() < 1
+    (finder / "pose_landmark_full.tflite").write_bytes(b"broken")
+    with pytest.raises(SystemExit):
+        run(*flags, "--pose_finder", finder)
 
 
 def test_poses_of_another_body_are_fitted_to_the_photos(
@@ -330,7 +330,6 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     dataset = ("--dataset", tiny_dataset_dir)
     user = ("--image", own["photo.png"], "--poses", own["skeletons"])
     sentence = ("--image", own["photo.png"], "--prompt", "She turns.")
-    sentence += ("--keypoint_detector", tmp_path / "none.safetensors")
     (tmp_path / "trunkless.json").write_text(json.dumps({"keypoints": [[0, 0, 0]] * 18}))
     (tmp_path / "broken.png").write_bytes(own["photo.png"].read_bytes()[:200])
     (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
@@ -338,11 +337,13 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     (tmp_path / "nan.json").write_text(json.dumps({"keypoints": [[1, float("nan"), 1]] * 18}))
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").write_text("text")
+    write_png(tmp_path / "empty.png", np.full((150, 90, 3), 220, np.uint8))
     write_png(tmp_path / "wide.png", np.zeros((20, 20_000, 3), np.uint8))
     cases = [
         (("--image", own["photo.png"]), "needs a --prompt"),
         (("--image", own["photo.png"], "--prompt", "She turns.", "--fit_poses"), "goes with --poses"),
-        (sentence, "give the pose with --image_joints"),
+        ((*sentence, "--image", tmp_path / "empty.png"), "empty.png; give --image_joints or another photo"),
+        ((*sentence, "--pose_finder", tmp_path / "empty"), "pose_landmark_full.tflite cannot be read"),
         ((*sentence, "--text_to_poses", tmp_path / "empty"), "holds no text-to-poses model"),
         ((*sentence, "--image_joints", tmp_path / "trunkless.json"), "needs a neck and hips"),
         (("--poses", own["skeletons"]), "goes with --image"),

@@ -20,6 +20,7 @@ from evaluation.controls import (
 from evaluation.learned import LearnedMetrics
 from evaluation.measure import MEASURES, measure_video
 from models.autoencoder import TINY_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from models.pose_finder import PoseFinder
 from utils.video import read_video, write_video
 
 SHIPPED_VAE = Path(__file__).resolve().parents[2] / "pretrained_model/x2fashion-small/vae"
@@ -60,7 +61,7 @@ def scores(
     rendered_clips: list[Clip], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, float]]:
     """Control -> measure -> its mean over clips."""
-    path = tmp_path_factory.mktemp("compressed") / "video.mp4"
+    path, finder = tmp_path_factory.mktemp("compressed") / "video.mp4", PoseFinder.from_pretrained()
     rows: dict[str, list] = {name: [] for name in (*CONTROLS, "compressed")}
     for index, clip in enumerate(rendered_clips):
         wrong = rendered_clips[(index + 1) % len(rendered_clips)]
@@ -68,7 +69,7 @@ def scores(
         assert videos.pop("vae_reconstruction") == "no VAE; give --vae DIR"
         for name, video in videos.items():
             assert isinstance(video, np.ndarray)
-            rows[name].append(measure_video(clip, video, None, LearnedMetrics()))
+            rows[name].append(measure_video(clip, video, finder, LearnedMetrics()))
     del rows["vae_reconstruction"]
     return {
         row: {name: mean_of([values[name] for values in clips]) for name in ORDER}

@@ -23,14 +23,13 @@ def test_every_stage_is_a_command_that_its_script_takes(tmp_path: Path) -> None:
         config = tyro.cli(module.Config, args=stage.arguments, use_underscores=True)
         for flag, value in stage.flags.items():
             assert getattr(config, flag) == value, (stage.name, flag)
-        output = getattr(config, "output_dir", None) or config.output_path
-        assert output.is_relative_to(tmp_path), stage.name
+        assert config.output_dir.is_relative_to(tmp_path), stage.name
 
 
 def test_every_stage_reads_what_one_before_it_writes(tmp_path: Path) -> None:
     written: set[Path] = set()
     for stage in run.list_stages(run.Config(output_dir=tmp_path)):
-        outputs = {value for flag, value in stage.flags.items() if flag in ("output_dir", "output_path")}
+        outputs = {stage.flags["output_dir"]}
         values = [
             v for value in stage.flags.values() for v in (value if isinstance(value, tuple) else (value,))
         ]
