@@ -84,6 +84,7 @@ class X2FashionPipeline(DiffusionPipeline):
             Stable Diffusion's VAE.
     """
 
+    model_cpu_offload_seq = "text_encoder->denoiser->vae->tiny_decoder"
     _callback_tensor_inputs = ("latents", "reference_latents", "prediction")
     _optional_components = ["tiny_decoder"]  # noqa: RUF012
 
@@ -268,7 +269,7 @@ class X2FashionPipeline(DiffusionPipeline):
                 logger.warning(
                     f"the text encoder reads {length} tokens; the end of this sentence is ignored: {prompt}"
                 )
-        return encode_prompts(self.tokenizer, self.text_encoder, prompts)
+        return encode_prompts(self.tokenizer, self.text_encoder, prompts, self._execution_device)
 
     def prepare_latents(
         self,
@@ -436,7 +437,7 @@ class X2FashionPipeline(DiffusionPipeline):
             The photo's normalised latents (b, c, h, w), and the sentences' embeddings (b, n, d) or None.
         """
         embeds = None if prompts is None else self.encode_prompt(prompts).expand(len(photo), -1, -1)
-        return encode_images(self.vae, photo), embeds
+        return encode_images(self.vae, photo, device=self._execution_device), embeds
 
     def warp_photo(
         self,
@@ -505,6 +506,7 @@ class X2FashionPipeline(DiffusionPipeline):
             chunk_size,
             None if warped is None else warped.pictures.flatten(0, 1),
             None if warped is None else warped.validity.flatten(0, 1),
+            self._execution_device,
         )
         return pixels.unflatten(0, (latents.shape[0], latents.shape[2])).transpose(1, 2)
 
@@ -524,7 +526,9 @@ class X2FashionPipeline(DiffusionPipeline):
         if pose_images is not None:
             inputs["pose_images"] = pose_images
         if warped is not None and self.denoiser.config.warp_input:
-            inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(self.vae, warped)
+            inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(
+                self.vae, warped, self._execution_device
+            )
         if prompt_embeds is not None:
             inputs["prompt_embeds"] = prompt_embeds
         device, dtype = self._execution_device, self.denoiser.dtype

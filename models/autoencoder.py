@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.layers import zero_
+from models.offloading import fires_hooks
 
 SMALL_VAE_CONFIG: dict[str, Any] = {
     "in_channels": 48,
@@ -94,6 +95,9 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
     Configured as `AutoencoderKL` is, with two levels and `in_channels` = `out_channels` = 3 x stem_factor^2.
     """
 
+    # The decoder's layers are called one by one: it stays one group, which `decode` loads.
+    _group_offload_block_modules = ["encoder", "quant_conv"]  # noqa: RUF012
+
     # diffusers reads the settings' names from the signature.
     @functools.wraps(AutoencoderKL.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,6 +110,7 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
         self.gate_out = nn.Conv2d(fine, self.stem_factor**2, 3, padding=1)
         zero_(*self.gate_out.parameters())
 
+    @fires_hooks
     def decode(
         self,
         z: torch.Tensor,
