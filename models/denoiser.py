@@ -1,5 +1,6 @@
 """The denoiser: UNet, appearance encoder and pose encoder as one module, with one forward and state dict."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from models.appearance_encoder import AppearanceEncoder
@@ -19,6 +21,17 @@ from models.unet import DeepFeatures, UNet
 from utils.errors import UserError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
+
+@dataclasses.dataclass
+class DenoiserOutput(BaseOutput):
+    """What `Denoiser.forward` returns where a dict is asked for.
+
+    Attributes:
+        sample: (b, latent_channels, f, h, w), the prediction.
+    """
+
+    sample: Tensor
 
 
 class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
@@ -61,6 +74,8 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
     _repeated_blocks = ["ResidualBlock", "SpatioTemporalAttention", "TextAttention"]  # noqa: RUF012
     _skip_layerwise_casting_patterns = ["timestep_embedding", "position_bias", "norm"]  # noqa: RUF012
     config: Any  # diffusers' frozen dict, whose entries are attributes
+    picture_size: tuple[int, int] | None = None
+    """Height and width in pixels of the pictures it makes, where a pipeline has said so; not saved."""
 
     @register_to_config
     def __init__(
@@ -201,7 +216,8 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         drop_poses: Tensor | None = None,
         drop_text: Tensor | None = None,
         deep: DeepFeatures | None = None,
-    ) -> Tensor:
+        return_dict: bool = False,
+    ) -> Tensor | DenoiserOutput:
         """Predict what `prediction_type` says.
 
         Args:
@@ -218,9 +234,10 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             drop_poses: as `drop_image`.
             drop_text: as `drop_image`.
             deep: see `UNet.forward`.
+            return_dict: whether to return a `DenoiserOutput` in place of the tensor.
 
         Returns:
-            A tensor shaped like `noisy_latents`.
+            A tensor shaped like `noisy_latents`, or a `DenoiserOutput` with it as its `sample`.
 
         Raises:
             UserError: a tensor of a shape that does not fit.
@@ -258,7 +275,8 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             output, gate = output[:, :-1], output[:, -1:].sigmoid()
             if conditions.warped_latents is not None:
                 output = output + gate * conditions.warp_validity * conditions.warped_latents
-        return output.contiguous()
+        output = output.contiguous()
+        return DenoiserOutput(sample=output) if return_dict else output
 
     def _network_input(self, noisy_latents: Tensor, conditions: Conditions) -> Tensor:
         """Noisy latents and, if configured, reference latent, given-frame mask, warped latents, validity."""
