@@ -82,7 +82,7 @@ def plain_self_attention(self: SelfAttention, x: Tensor) -> Tensor:
     sequences = y.reshape(-1, f if self.over_frames else h * w, y.shape[-1]).contiguous()
     q, (k, v) = self.to_q(sequences), self.to_kv(sequences).chunk(2, dim=-1)
     q, k, v = (z.unflatten(2, (self.heads, -1)).transpose(1, 2).contiguous() for z in (q, k, v))
-    bias = self.position_bias._compute((f,) if self.over_frames else (h, w))
+    bias = self.position_bias._compute((f,) if self.over_frames else (h, w), y)
     weights = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + bias).softmax(dim=-1)
     y = self.to_out((weights @ v).transpose(1, 2).flatten(2)).view(*y.shape[:4], -1)
     return y.permute(0, 3, 1, 2, 4).contiguous() if self.over_frames else y

@@ -9,7 +9,7 @@ import PIL.Image
 import torch
 
 from utils.errors import UserError
-from utils.image import to_signed
+from utils.image import Placement, fit_image, fit_size, to_signed, to_uint8
 
 OVERSHOOT = 0.1
 """How far resized floats may be out of their range."""
@@ -68,6 +68,29 @@ def clip_tensor(poses: Pictures) -> torch.Tensor:
             "tensor (3, F, H, W) or (b, 3, F, H, W)"
         )
     return pixels.transpose(1, 2)
+
+
+def fit_pictures(pixels: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, Placement]:
+    """Scale pictures to fit into `height` x `width` without distortion; see `utils.image.fit_image`.
+
+    Args:
+        pixels: (..., 3, H, W) in [-1, 1]; of the size already, they are returned as they are.
+        height: to fill, in pixels.
+        width: to fill, in pixels.
+
+    Returns:
+        (..., 3, height, width) in [-1, 1], and where the pictures lie in it.
+
+    Raises:
+        UserError: the pictures are so long or so wide that a side would have under 16 pixels.
+    """
+    source_height, source_width = pixels.shape[-2:]
+    place = fit_size(source_height, source_width, height, width)
+    if pixels.shape[-2:] == (height, width):
+        return pixels, place
+    pictures = to_uint8(pixels.flatten(0, -4) if pixels.ndim > 4 else pixels)
+    fitted = to_signed(np.stack([fit_image(picture, height, width)[0] for picture in pictures]))
+    return fitted.reshape(*pixels.shape[:-2], height, width), place
 
 
 def joints_array(joints: np.ndarray | None, leading: tuple[int, ...], name: str) -> np.ndarray | None:

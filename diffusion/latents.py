@@ -49,35 +49,46 @@ def spatial_factor(vae: AutoencoderKL | AutoencoderTiny) -> int:
     return factor * vae.stem_factor if isinstance(vae, SpaceToDepthAutoencoderKL) else factor
 
 
-def latent_statistics(vae: AutoencoderKL | AutoencoderTiny) -> tuple[torch.Tensor, torch.Tensor]:
+def latent_statistics(
+    vae: AutoencoderKL | AutoencoderTiny, device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation that normalise the VAE's latents, each (c, 1, 1) float32.
 
     Those of an `AutoencoderTiny` are normalised already, its scaling factor is 1.
+
+    Args:
+        vae: whose latents.
+        device: where to put them; the VAE's if None.
     """
+    device = device or vae.device
     channels = vae.config.latent_channels
     means, deviations = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if means is not None and deviations is not None:
         mean, std = torch.tensor(means), torch.tensor(deviations)
     else:
         mean, std = torch.zeros(channels), torch.full((channels,), 1 / vae.config.scaling_factor)
-    return mean.float().view(-1, 1, 1).to(vae.device), std.float().view(-1, 1, 1).to(vae.device)
+    return mean.float().view(-1, 1, 1).to(device), std.float().view(-1, 1, 1).to(device)
 
 
 @torch.no_grad()
-def encode_images(vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16) -> torch.Tensor:
+def encode_images(
+    vae: AutoencoderKL, images: torch.Tensor, chunk_size: int = 16, device: torch.device | None = None
+) -> torch.Tensor:
     """Encode pictures as normalised latents: the posterior's mean, (z - mean) / std.
 
     Args:
         vae: from `load_vae`.
         images: (n, 3, H, W) in [-1, 1]; H and W divide by `spatial_factor(vae)`.
         chunk_size: pictures encoded at once.
+        device: where the VAE computes; where it is if None. An offloaded VAE is elsewhere until it does.
 
     Returns:
-        (n, c, h, w) float32 on the VAE's device.
+        (n, c, h, w) float32 on that device.
     """
-    mean, std = latent_statistics(vae)
+    device = device or vae.device
+    mean, std = latent_statistics(vae, device)
     chunks = [
-        (vae.encode(chunk.to(vae.device, vae.dtype)).latent_dist.mode().float() - mean) / std
+        (vae.encode(chunk.to(device, vae.dtype)).latent_dist.mode().float() - mean) / std
         for chunk in images.split(chunk_size)
     ]
     return torch.cat(chunks)
@@ -120,11 +131,20 @@ def frame_noise(
     return mix_noise(independent, draw(0)[:, None], share)
 
 
-def frames_at_once(vae: AutoencoderKL | AutoencoderTiny, height: int, width: int) -> int:
+def frames_at_once(
+    vae: AutoencoderKL | AutoencoderTiny, height: int, width: int, device: torch.device | None = None
+) -> int:
     """Frames to decode together, up to 8: as many as fit into an eighth of a GPU's memory.
 
     On a CPU, into 256 MiB: more at once is slower there. The same machine gives the same number.
+
+    Args:
+        vae: the decoder.
+        height: of a frame in pixels.
+        width: of a frame in pixels.
+        device: where the decoder computes; where it is if None.
     """
+    device = device or vae.device
     # Input, normalised input, output and shortcut of a block on the finest grid, where maps are largest.
     config, stem = vae.config, getattr(vae, "stem_factor", 1)
     channels = max(
@@ -133,8 +153,8 @@ def frames_at_once(vae: AutoencoderKL | AutoencoderTiny, height: int, width: int
         else config.block_out_channels[:2]
     )
     bytes_per_frame = 4 * channels * (height // stem) * (width // stem) * vae.dtype.itemsize
-    if vae.device.type == "cuda":
-        budget = torch.cuda.get_device_properties(vae.device).total_memory // 8
+    if device.type == "cuda":
+        budget = torch.cuda.get_device_properties(device).total_memory // 8
     else:
         budget = 256 * 2**20
     return max(1, min(MAX_FRAMES_AT_ONCE, budget // bytes_per_frame))
@@ -147,6 +167,7 @@ def decode_latents(
     chunk_size: int | None = None,
     warped: torch.Tensor | None = None,
     validity: torch.Tensor | None = None,
+    device: torch.device | None = None,
 ) -> torch.Tensor:
     """Decode normalised latents.
 
@@ -157,21 +178,23 @@ def decode_latents(
         warped: (n, 3, H, W) in [-1, 1], the photo warped to each frame's pose; only a
             `ReferenceAutoencoderKL` looks at it.
         validity: (n, 1, H, W) in 0..1, how far it is right.
+        device: where the VAE computes; where it is if None.
 
     Returns:
         (n, 3, H, W) float32 in [-1, 1].
     """
-    mean, std = latent_statistics(vae)
+    device = device or vae.device
+    mean, std = latent_statistics(vae, device)
     if chunk_size is None:
         factor = spatial_factor(vae)
-        chunk_size = frames_at_once(vae, latents.shape[-2] * factor, latents.shape[-1] * factor)
+        chunk_size = frames_at_once(vae, latents.shape[-2] * factor, latents.shape[-1] * factor, device)
     chunks = []
     for start in range(0, len(latents), chunk_size):
         chunk = slice(start, start + chunk_size)
-        z = (latents[chunk].to(vae.device).float() * std + mean).to(vae.dtype)
+        z = (latents[chunk].to(device).float() * std + mean).to(vae.dtype)
         photo = {}
         if isinstance(vae, ReferenceAutoencoderKL) and warped is not None and validity is not None:
-            photo = {"warped": warped[chunk].to(vae.device), "validity": validity[chunk].to(vae.device)}
+            photo = {"warped": warped[chunk].to(device), "validity": validity[chunk].to(device)}
         decoded = vae.decode(z.contiguous(memory_format=torch.channels_last), **photo).sample
         chunks.append(decoded.float().clamp(-1, 1))
     return torch.cat(chunks)

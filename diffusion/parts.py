@@ -11,7 +11,7 @@ from utils.errors import UserError
 def check_parts_fit(
     denoiser: Denoiser,
     vae: AutoencoderKL,
-    text_encoder: CLIPTextModel,
+    text_encoder: CLIPTextModel | None,
     tiny_decoder: AutoencoderTiny | None = None,
 ) -> None:
     """Compare the widths that the frozen models give with those that the denoiser takes.
@@ -19,15 +19,15 @@ def check_parts_fit(
     Raises:
         UserError: they differ; the message has both numbers.
     """
-    channels, width = vae.config.latent_channels, text_encoder.config.hidden_size
+    channels = vae.config.latent_channels
     if channels != denoiser.config.latent_channels:
         raise UserError(
             f"the VAE makes latents of {channels} channels, the denoiser takes "
             f"{denoiser.config.latent_channels}; give the VAE it was trained with"
         )
-    if width != denoiser.config.cross_attention_dim:
+    if text_encoder is not None and text_encoder.config.hidden_size != denoiser.config.cross_attention_dim:
         raise UserError(
-            f"the text encoder's states are {width} wide, the denoiser takes "
+            f"the text encoder's states are {text_encoder.config.hidden_size} wide, the denoiser takes "
             f"{denoiser.config.cross_attention_dim}; give the text encoder it was trained with"
         )
     if tiny_decoder is None:

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.utils import BaseOutput, logging
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
@@ -20,6 +21,7 @@ from diffusion.inputs import (
     Pictures,
     check_multiple,
     clip_tensor,
+    fit_pictures,
     joints_array,
     photo_tensor,
 )
@@ -43,6 +45,8 @@ from utils.errors import UserError
 
 logger = logging.get_logger(__name__)
 
+PUBLISHED_SIZE = 512, 256
+"""Height and width in pixels of the published model's pictures."""
 OUTPUT_TYPES = ("np", "pt", "pil", "latent")
 # diffusers looks a component's class up in a module that model_index.json names, and its base ModelMixin
 # there too: both are found in this module.
@@ -73,29 +77,31 @@ class X2FashionPipeline(DiffusionPipeline):
     Args:
         denoiser: the trained networks.
         vae: pictures to latents and back; frozen.
-        text_encoder: its last hidden state conditions the denoiser; frozen.
+        text_encoder: its last hidden state conditions the denoiser; frozen. None where sentences are given as
+            `prompt_embeds`, or not at all.
         tokenizer: of the text encoder.
         scheduler: any diffusers scheduler over the betas that the denoiser was trained with; see
             `diffusion.schedule.make_scheduler`.
-        height: of the pictures that the model was made for, in pixels; a note for callers, kept in
-            model_index.json.
-        width: the same.
+        height: of the pictures that the model was made for, in pixels, kept in model_index.json. If None,
+            that of the pipeline that the denoiser comes from, or the published 512.
+        width: of these pictures; the published one is 256.
         tiny_decoder: decodes in place of the VAE, faster and softer, without the photo; such as TAESD for
             Stable Diffusion's VAE.
     """
 
+    model_cpu_offload_seq = "text_encoder->denoiser->vae->tiny_decoder"
     _callback_tensor_inputs = ("latents", "reference_latents", "prediction")
-    _optional_components = ["tiny_decoder"]  # noqa: RUF012
+    _optional_components = ["text_encoder", "tokenizer", "tiny_decoder"]  # noqa: RUF012
 
     def __init__(
         self,
         denoiser: Denoiser,
-        vae: AutoencoderKL,
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
+        vae: AutoencoderKL | SpaceToDepthAutoencoderKL | ReferenceAutoencoderKL,
+        text_encoder: CLIPTextModel | None,
+        tokenizer: CLIPTokenizer | None,
         scheduler: SchedulerMixin,
-        height: int = 512,
-        width: int = 256,
+        height: int | None = None,
+        width: int | None = None,
         tiny_decoder: AutoencoderTiny | None = None,
     ):
         super().__init__()
@@ -113,8 +119,12 @@ class X2FashionPipeline(DiffusionPipeline):
             scheduler=scheduler,
             tiny_decoder=tiny_decoder,
         )
-        self.register_to_config(height=height, width=width)
-        self.vae_factor = spatial_factor(vae)
+        if height and width and denoiser is not None:
+            denoiser.picture_size = height, width
+        known = None if denoiser is None else denoiser.picture_size
+        known_height, known_width = known or PUBLISHED_SIZE
+        self.register_to_config(height=height or known_height, width=width or known_width)
+        self.vae_factor = 8 if vae is None else spatial_factor(vae)
         self._graphed_denoiser: GraphedDenoiser | None = None
         self._num_timesteps, self._interrupt = 0, False
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
@@ -209,6 +219,8 @@ class X2FashionPipeline(DiffusionPipeline):
         num_inference_steps: int,
         output_type: str,
         callback_on_step_end_tensor_inputs: Sequence[str],
+        prompt_embeds: torch.Tensor | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> tuple[int, int]:
         """Refuse what cannot be sampled, before anything is computed.
 
@@ -222,7 +234,7 @@ class X2FashionPipeline(DiffusionPipeline):
         if height % self.size_multiple or width % self.size_multiple:
             raise UserError(
                 f"image is {height} x {width} (height x width); both must divide by {self.size_multiple}: "
-                f"fit it first, the model was made for {self.config.height} x {self.config.width}"
+                f"the model was made for {self.config.height} x {self.config.width}"
             )
         if poses is None:
             num_frames = 24 if num_frames is None else num_frames
@@ -239,6 +251,13 @@ class X2FashionPipeline(DiffusionPipeline):
             )
         check_multiple("frames", num_frames, self.denoiser.frame_multiple)
         counts = {len(photo), len(poses) if poses is not None else 1, len(prompts) if prompts else 1}
+        if prompt_embeds is not None:
+            self._check_prompt_embeds(prompt_embeds, prompts)
+            counts.add(len(prompt_embeds))
+        elif prompts and (self.text_encoder is None or self.tokenizer is None):
+            raise UserError(
+                "this pipeline has no text encoder to read the prompt with; give prompt_embeds, or no prompt"
+            )
         if len(counts - {1}) > 1:
             raise UserError(
                 f"image, poses and prompt make {sorted(counts)} clips; give as many of each, or one of a kind"
@@ -253,9 +272,53 @@ class X2FashionPipeline(DiffusionPipeline):
                 f"a callback cannot be given {', '.join(unknown)}; choose among "
                 f"{', '.join(self._callback_tensor_inputs)}"
             )
+        if isinstance(generator, list) and len(generator) != max(counts):
+            raise UserError(
+                f"{len(generator)} generators are given for {max(counts)} clips; give one for each, or a "
+                "single one"
+            )
         check_parts_fit(self.denoiser, self.vae, self.text_encoder, self.tiny_decoder)
         check_scheduler(self.scheduler, self.denoiser.config.prediction_type, num_inference_steps)
         return max(counts), num_frames
+
+    def _check_prompt_embeds(self, prompt_embeds: torch.Tensor, prompts: list[str] | None) -> None:
+        if prompts:
+            raise UserError("both prompt and prompt_embeds are given; give one of them")
+        width = self.denoiser.config.cross_attention_dim
+        if prompt_embeds.ndim != 3 or prompt_embeds.shape[2] != width:
+            raise UserError(
+                f"prompt_embeds have shape {tuple(prompt_embeds.shape)}; give (clips, tokens, {width}), as "
+                "encode_prompt returns"
+            )
+
+    def _fit_inputs(
+        self,
+        photo: torch.Tensor,
+        poses: torch.Tensor | None,
+        joints: np.ndarray | None,
+        image_joints: np.ndarray | None,
+        height: int | None,
+        width: int | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, np.ndarray | None, np.ndarray | None]:
+        """Fit photo (b, 3, H, W) and poses (b, 3, F, H, W) to one size, and move their joints with them.
+
+        The size is the one asked for, or the one that the model was made for. Where nobody has said what it
+        was made for, pictures of a size that it takes stay as they are.
+        """
+        size = photo.shape[-2:]
+        fits = not any(side % self.size_multiple for side in size)
+        alike = poses is None or poses.shape[-2:] == size
+        if height is None and width is None and self.denoiser.picture_size is None and fits and alike:
+            return photo, poses, joints, image_joints
+        height, width = height or self.config.height, width or self.config.width
+        photo, place = fit_pictures(photo, height, width)
+        if image_joints is not None:
+            image_joints = place.to_fitted(image_joints)
+        if poses is not None:
+            fitted, place = fit_pictures(poses.transpose(1, 2), height, width)
+            poses = fitted.transpose(1, 2)
+            joints = None if joints is None else place.to_fitted(joints)
+        return photo, poses, joints, image_joints
 
     def encode_prompt(self, prompts: list[str]) -> torch.Tensor:
         """Encode sentences as (b, n, d): the text encoder's last hidden state of all n tokens.
@@ -268,7 +331,7 @@ class X2FashionPipeline(DiffusionPipeline):
                 logger.warning(
                     f"the text encoder reads {length} tokens; the end of this sentence is ignored: {prompt}"
                 )
-        return encode_prompts(self.tokenizer, self.text_encoder, prompts)
+        return encode_prompts(self.tokenizer, self.text_encoder, prompts, self._execution_device)
 
     def prepare_latents(
         self,
@@ -321,9 +384,12 @@ class X2FashionPipeline(DiffusionPipeline):
     def __call__(
         self,
         image: Pictures,
-        poses: Pictures | None,
+        poses: Pictures | None = None,
         prompt: str | list[str] | None = None,
         *,
+        prompt_embeds: torch.Tensor | None = None,
+        height: int | None = None,
+        width: int | None = None,
         joints: np.ndarray | None = None,
         image_joints: np.ndarray | None = None,
         num_frames: int | None = None,
@@ -335,7 +401,10 @@ class X2FashionPipeline(DiffusionPipeline):
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: torch.Tensor | None = None,
-        callback_on_step_end: Callable[[Any, int, torch.Tensor, dict], dict] | None = None,
+        callback_on_step_end: Callable[[Any, int, torch.Tensor, dict], dict]
+        | PipelineCallback
+        | MultiPipelineCallbacks
+        | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         output_type: str = "np",
         decode_chunk_size: int | None = None,
@@ -344,11 +413,16 @@ class X2FashionPipeline(DiffusionPipeline):
         """Make one clip, or a batch of them.
 
         Args:
-            image: the photo, where the clip begins; see `diffusion.inputs.photo_tensor`. Height and width
-                divide by `size_multiple`.
-            poses: skeleton pictures of the same size, one a frame, the first one the photo's; see
-                `diffusion.inputs.clip_tensor`. None leaves the motion to the sentence.
+            image: the photo, where the clip begins; see `diffusion.inputs.photo_tensor`. It is fitted to the
+                clip's size without distortion.
+            poses: skeleton pictures, one a frame, the first one the photo's; see
+                `diffusion.inputs.clip_tensor`. They are fitted likewise, their joints with them. None leaves
+                the motion to the sentence.
             prompt: one sentence, or one for each clip; None or "" leaves it out.
+            prompt_embeds: (1 or b, n, d), what `encode_prompt` returned, in place of the prompt.
+            height: of the clip in pixels, a multiple of `size_multiple`; that which the model was made for if
+                None.
+            width: of the clip in pixels, likewise.
             joints: (F, 18, 3) or (b, F, 18, 3): x, y in pixels and visibility of the poses' joints, for a
                 denoiser that takes the photo warped to the poses; read back from the pictures if None.
             image_joints: (18, 3) or (b, 18, 3), the same of the photo; those of pose 0 if None.
@@ -363,7 +437,8 @@ class X2FashionPipeline(DiffusionPipeline):
             generator: on the CPU, the same seed gives the same noise on every device.
             latents: (b, c, f, h, w) standard normal noise to start from.
             callback_on_step_end: called as ``callback(pipeline, step, timestep, tensors)`` after each step;
-                it returns a dict, whose "latents" replace the current ones.
+                it returns a dict, whose "latents" replace the current ones. A `PipelineCallback` of diffusers
+                says itself what it is given.
             callback_on_step_end_tensor_inputs: names among "latents", "reference_latents", "prediction".
             output_type: "np", "pt", "pil" or "latent".
             decode_chunk_size: frames that the VAE decodes at once; see `diffusion.latents.frames_at_once`.
@@ -383,6 +458,11 @@ class X2FashionPipeline(DiffusionPipeline):
             guidance_interval=guidance_interval,
         )
         photo, pose_images = photo_tensor(image), clip_tensor(poses) if poses is not None else None
+        photo, pose_images, joints, image_joints = self._fit_inputs(
+            photo, pose_images, joints, image_joints, height, width
+        )
+        if isinstance(callback_on_step_end, PipelineCallback | MultiPipelineCallbacks):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         prompts = [prompt] if isinstance(prompt, str) else prompt
         if not prompts or not any(prompts):
             prompts = None
@@ -394,6 +474,8 @@ class X2FashionPipeline(DiffusionPipeline):
             sampling.num_inference_steps,
             output_type,
             callback_on_step_end_tensor_inputs,
+            prompt_embeds,
+            generator,
         )
         photo = photo.expand(batch, -1, -1, -1)
         if pose_images is not None:
@@ -404,8 +486,12 @@ class X2FashionPipeline(DiffusionPipeline):
             joints_array(joints, (batch, num_frames), "joints"),
             joints_array(image_joints, (batch,), "image_joints"),
         )
+        reference_latents, embeds = self.encode_inputs(photo, prompts)
+        if prompt_embeds is not None:
+            embeds = prompt_embeds.expand(batch, -1, -1)
         latents = self.generate_latents(
-            *self.encode_inputs(photo, prompts),
+            reference_latents,
+            embeds,
             pose_images,
             warped,
             num_frames,
@@ -436,7 +522,7 @@ class X2FashionPipeline(DiffusionPipeline):
             The photo's normalised latents (b, c, h, w), and the sentences' embeddings (b, n, d) or None.
         """
         embeds = None if prompts is None else self.encode_prompt(prompts).expand(len(photo), -1, -1)
-        return encode_images(self.vae, photo), embeds
+        return encode_images(self.vae, photo, device=self._execution_device), embeds
 
     def warp_photo(
         self,
@@ -505,6 +591,7 @@ class X2FashionPipeline(DiffusionPipeline):
             chunk_size,
             None if warped is None else warped.pictures.flatten(0, 1),
             None if warped is None else warped.validity.flatten(0, 1),
+            self._execution_device,
         )
         return pixels.unflatten(0, (latents.shape[0], latents.shape[2])).transpose(1, 2)
 
@@ -524,7 +611,9 @@ class X2FashionPipeline(DiffusionPipeline):
         if pose_images is not None:
             inputs["pose_images"] = pose_images
         if warped is not None and self.denoiser.config.warp_input:
-            inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(self.vae, warped)
+            inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(
+                self.vae, warped, self._execution_device
+            )
         if prompt_embeds is not None:
             inputs["prompt_embeds"] = prompt_embeds
         device, dtype = self._execution_device, self.denoiser.dtype

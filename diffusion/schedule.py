@@ -98,6 +98,11 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str, num_inferen
         UserError: it is set to another prediction type, or cannot take this one, or so many steps.
     """
     name = type(scheduler).__name__
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise UserError(
+            f"the {name} does not follow the noise levels that the denoiser was trained on (no betas); "
+            f"make one with diffusion.schedule.make_scheduler: {', '.join(SAMPLERS)}"
+        )
     given = scheduler.config.get("prediction_type")
     if given != prediction_type:
         raise UserError(

@@ -83,8 +83,19 @@ def _by(shape: Sequence[int]) -> str:
 
 
 @torch.no_grad()
-def encode_prompts(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: list[str]) -> torch.Tensor:
+def encode_prompts(
+    tokenizer: CLIPTokenizer,
+    text_encoder: CLIPTextModel,
+    prompts: list[str],
+    device: torch.device | None = None,
+) -> torch.Tensor:
     """Encode sentences as the last hidden state of every token.
+
+    Args:
+        tokenizer: of the text encoder.
+        text_encoder: frozen.
+        prompts: b sentences.
+        device: where the text encoder computes; where it is if None.
 
     Returns:
         (b, n, d): n is the tokenizer's longest length (77 for CLIP; longer sentences are cut), d the
@@ -97,7 +108,7 @@ def encode_prompts(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompt
         truncation=True,
         return_tensors="pt",
     )
-    return text_encoder(tokens.input_ids.to(text_encoder.device)).last_hidden_state
+    return text_encoder(tokens.input_ids.to(device or text_encoder.device)).last_hidden_state
 
 
 class PromptCache:

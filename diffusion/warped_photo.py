@@ -57,13 +57,20 @@ def warp_photo(
     )
 
 
-def encode_warped_photo(vae: AutoencoderKL, warped: WarpedPhoto) -> tuple[torch.Tensor, torch.Tensor]:
-    """Encode warped photos as a denoiser with `warp_input` takes them, on the VAE's device.
+def encode_warped_photo(
+    vae: AutoencoderKL, warped: WarpedPhoto, device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode warped photos as a denoiser with `warp_input` takes them.
+
+    Args:
+        vae: of the model.
+        warped: from `warp_photo`.
+        device: where the VAE computes, and the results are; where it is if None.
 
     Returns:
         Latents (b, c, f, h, w), and their validity (b, 1, f, h, w): averaged over each latent's square.
     """
     sizes = warped.pictures.shape[:2]
-    latents = encode_images(vae, warped.pictures.flatten(0, 1)).unflatten(0, sizes)
+    latents = encode_images(vae, warped.pictures.flatten(0, 1), device=device).unflatten(0, sizes)
     validity = functional.avg_pool2d(warped.validity.flatten(0, 1), spatial_factor(vae)).unflatten(0, sizes)
-    return latents.transpose(1, 2), validity.transpose(1, 2).to(vae.device)
+    return latents.transpose(1, 2), validity.transpose(1, 2).to(latents.device)

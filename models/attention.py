@@ -34,33 +34,35 @@ class RelativePositionBias(nn.Module):
 
         self._last: tuple[Any, Tensor] | None = None
 
-    def forward(self, *sizes: int) -> Tensor:
+    def forward(self, like: Tensor, *sizes: int) -> Tensor:
         """Bias (heads, n, n) for n = product of `sizes` positions, in row-major order.
 
         Without gradients the last one is kept, for as long as sizes, weights and precision stay as they were.
+
+        Args:
+            like: gives the device and the precision; the layers' weights may be elsewhere until they run.
+            sizes: rows and columns, or frames.
         """
         parameters = list(self.parameters())
-        weight = parameters[0]
         if (
             torch.is_grad_enabled()
             or torch.compiler.is_compiling()
-            or weight.is_meta
-            or weight.is_inference()
+            or any(parameter.is_meta or parameter.is_inference() for parameter in parameters)
         ):
-            return self._compute(sizes)
-        autocast = torch.is_autocast_enabled(weight.device.type)
-        key = sizes, autocast, [(id(parameter), parameter._version) for parameter in parameters]
+            return self._compute(sizes, like)
+        autocast = torch.is_autocast_enabled(like.device.type)
+        versions = [(id(parameter), parameter._version) for parameter in parameters]
+        key = sizes, like.device, like.dtype, autocast, versions
         if self._last is None or self._last[0] != key:
-            self._last = key, self._compute(sizes)
+            self._last = key, self._compute(sizes, like)
         return self._last[1]
 
-    def _compute(self, sizes: tuple[int, ...]) -> Tensor:
-        weight = self.layer1.weight
-        ranges = [torch.arange(1 - size, size, device=weight.device) for size in sizes]
+    def _compute(self, sizes: tuple[int, ...], like: Tensor) -> Tensor:
+        ranges = [torch.arange(1 - size, size, device=like.device) for size in sizes]
         offsets = torch.cartesian_prod(*ranges).view(-1, len(sizes))
-        hidden = F.silu(self.layer1(offsets.to(weight.dtype)))
+        hidden = F.silu(self.layer1(offsets.to(like.dtype)))
         table = self.layer3(F.silu(self.layer2(hidden)))  # (number of offsets, heads)
-        return table.t()[:, _offset_index(sizes, weight.device)]
+        return table.t()[:, _offset_index(sizes, like.device)]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._last = None  # moved or cast, in the same parameters
@@ -109,11 +111,11 @@ class SelfAttention(nn.Module):
             # Heads of all positions side by side: (b, h*w*heads, f, d) is a view, (b*h*w, heads, f, d) is
             # not.
             q, k, v = (y.view(b, f, h * w, self.heads, -1).flatten(2, 3).transpose(1, 2) for y in (q, k, v))
-            bias = self.position_bias(f).repeat(h * w, 1, 1)
+            bias = self.position_bias(x, f).repeat(h * w, 1, 1)
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype)).transpose(1, 2)
         else:
             q, k, v = (y.view(b * f, h * w, self.heads, -1).transpose(1, 2) for y in (q, k, v))
-            bias = self.position_bias(h, w)
+            bias = self.position_bias(x, h, w)
             x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype)).transpose(1, 2)
         return self.to_out(x.reshape(b, f, h, w, -1))
 
@@ -190,7 +192,7 @@ class TextAttention(nn.Module):
         """(b, c, f, h, w) and keys and values (b, n, c), None for no sentence, to the new (b, c, f, h, w)."""
         x = as_tokens(x)
         if keys is None or values is None:
-            x = x + self.to_out.bias
+            x = x + self.to_out(x.new_zeros(x.shape[-1]))  # its bias
         else:
             x = x + self._attend(self.norm1(x), keys, values)
         x = x + self.feed_forward_out(gated_gelu(self.feed_forward_in(self.norm2(x))))

@@ -1,6 +1,7 @@
 """The small VAEs: AutoencoderKL behind a space-to-depth stem, and one whose decoder sees the warped photo."""
 
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from models.layers import zero_
+from models.offloading import fires_hooks
 
 SMALL_VAE_CONFIG: dict[str, Any] = {
     "in_channels": 48,
@@ -25,6 +27,8 @@ SMALL_VAE_CONFIG: dict[str, Any] = {
     "scaling_factor": 1.0,
     "mid_block_add_attention": False,
 }
+TILE_SIZE = 512
+"""Side in pixels of what is encoded and decoded at once with tiling."""
 TINY_VAE_CONFIG: dict[str, Any] = {**SMALL_VAE_CONFIG, "block_out_channels": [8, 8], "layers_per_block": 1}
 
 
@@ -37,8 +41,19 @@ class SpaceToDepthAutoencoderKL(AutoencoderKL):
     Neural Network", 2016), so that the first convolution already runs on a small grid. The interface is
     AutoencoderKL's: pictures go in and come out as (n, 3, H, W).
 
-    Configured as `AutoencoderKL` is, with `in_channels` = `out_channels` = 3 x stem_factor^2.
+    Configured as `AutoencoderKL` is, with `in_channels` = `out_channels` = 3 x stem_factor^2. With
+    `enable_tiling` pictures are taken in tiles of 512 x 512 pixels.
     """
+
+    # diffusers reads the settings' names from the signature.
+    @functools.wraps(AutoencoderKL.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Sides of a tile: AutoencoderKL takes them from `sample_size`, which knows nothing of the stem.
+        self.tile_sample_min_size = TILE_SIZE // self.stem_factor
+        self.tile_latent_min_size = self.tile_sample_min_size // 2 ** (
+            len(self.config.block_out_channels) - 1
+        )
 
     @property
     def stem_factor(self) -> int:
@@ -94,6 +109,9 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
     Configured as `AutoencoderKL` is, with two levels and `in_channels` = `out_channels` = 3 x stem_factor^2.
     """
 
+    # The decoder's layers are called one by one: it stays one group, which `decode` loads.
+    _group_offload_block_modules = ["encoder", "quant_conv"]  # noqa: RUF012
+
     # diffusers reads the settings' names from the signature.
     @functools.wraps(AutoencoderKL.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,6 +124,7 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
         self.gate_out = nn.Conv2d(fine, self.stem_factor**2, 3, padding=1)
         zero_(*self.gate_out.parameters())
 
+    @fires_hooks
     def decode(
         self,
         z: torch.Tensor,
@@ -128,6 +147,32 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
         """
         if warped is None or validity is None:
             return super().decode(z, return_dict, generator)
+        if self.use_slicing and len(z) > 1:
+            slices = zip(z.split(1), warped.split(1), validity.split(1), strict=True)
+            sample = torch.cat([self._decode_with_photo(*one) for one in slices])
+        elif self.use_tiling and max(z.shape[-2:]) > self.tile_latent_min_size:
+            sample = self._decode_tiles(z, warped, validity)
+        else:
+            sample = self._decode_with_photo(z, warped, validity)
+        return DecoderOutput(sample=sample) if return_dict else (sample,)
+
+    def _decode_tiles(self, z: torch.Tensor, warped: torch.Tensor, validity: torch.Tensor) -> torch.Tensor:
+        """Decode overlapping tiles, and crossfade where they overlap."""
+        scale = warped.shape[-1] // z.shape[-1]
+        total, weights = torch.zeros_like(warped), torch.zeros_like(validity, dtype=warped.dtype)
+        rows, columns = (_tiles(side, self.tile_latent_min_size) for side in z.shape[-2:])
+        for latent in itertools.product(rows, columns):
+            parts = (slice(part.start * scale, part.stop * scale) for part in latent)
+            pixels: Any = (..., *parts)
+            tile = self._decode_with_photo(z[..., *latent], warped[pixels], validity[pixels])
+            weight = torch.outer(*(_tent(side).to(tile) for side in tile.shape[-2:]))
+            total[pixels] += weight * tile
+            weights[pixels] += weight
+        return total / weights
+
+    def _decode_with_photo(
+        self, z: torch.Tensor, warped: torch.Tensor, validity: torch.Tensor
+    ) -> torch.Tensor:
         photo = functional.pixel_unshuffle(torch.cat([warped, validity], 1), self.stem_factor).to(z.dtype)
         has_photo = (validity.amax((1, 2, 3), keepdim=True) > 0).to(z.dtype)
         fine, coarse = (feature * has_photo for feature in self.photo_encoder(photo))
@@ -139,5 +184,18 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
         x = decoder.conv_act(decoder.conv_norm_out(x))
         sample = functional.pixel_shuffle(decoder.conv_out(x), self.stem_factor).to(warped.dtype)
         gate = functional.pixel_shuffle(self.gate_out(x).sigmoid(), self.stem_factor) * (validity > 0)
-        sample = sample + gate * (warped - sample)
-        return DecoderOutput(sample=sample) if return_dict else (sample,)
+        return sample + gate * (warped - sample)
+
+
+def _tiles(side: int, tile: int) -> list[slice]:
+    """Parts of `tile` that cover `side` and overlap by a quarter or more; the last one ends where it ends."""
+    if side <= tile:
+        return [slice(0, side)]
+    count = math.ceil((side - tile) / (tile * 3 // 4)) + 1
+    starts = [round(i * (side - tile) / (count - 1)) for i in range(count)]
+    return [slice(start, start + tile) for start in starts]
+
+
+def _tent(side: int) -> torch.Tensor:
+    """(side,) weights that rise from the ends to the middle."""
+    return torch.minimum(torch.arange(1, side + 1), torch.arange(side, 0, -1))

@@ -11,37 +11,41 @@ NORM_GROUPS = 8
 """Groups of every group norm; the widths of all levels are multiples of it."""
 
 
+class ModulatedGroupNorm(nn.GroupNorm):
+    """Group norm over channels, frames and positions together, whose output a timestep may scale and shift.
+
+    The two are folded into its weight and bias, so the clip is read once less.
+    """
+
+    def forward(self, x: Tensor, scale_shift: Tensor | None = None) -> Tensor:
+        """(b, c, f, h, w), and (n, 2 * channels) for n = b, or 1 where all share a timestep."""
+        dtype = x.dtype
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if torch.is_grad_enabled() and dtype == torch.bfloat16:
+            # On the CPU its backward is four times slower in bfloat16, though the casts are counted.
+            x, weight, bias = x.float(), weight.float(), bias.float()
+        if scale_shift is None:
+            return F.group_norm(x, self.num_groups, weight, bias, self.eps).to(dtype)
+        scale, shift = scale_shift.chunk(2, dim=1)
+        weight, bias = weight * (scale + 1), bias * (scale + 1) + shift
+        if len(scale) == 1:
+            return F.group_norm(x, self.num_groups, weight[0], bias[0], self.eps).to(dtype)
+        x = F.group_norm(x, self.num_groups, eps=self.eps)
+        return torch.addcmul(bias[:, :, None, None, None], x, weight[:, :, None, None, None]).to(dtype)
+
+
 class ConvBlock(nn.Module):
-    """Pseudo-3D convolution, group norm over channels, frames and positions together, modulation, SiLU."""
+    """Pseudo-3D convolution, group norm, modulation, SiLU."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.conv = PseudoConv3d(in_channels, out_channels)
-        self.norm = nn.GroupNorm(NORM_GROUPS, out_channels)
+        self.norm = ModulatedGroupNorm(NORM_GROUPS, out_channels)
 
     def forward(self, x: Tensor, scale_shift: Tensor | None = None) -> Tensor:
         """(b, c, f, h, w), and (n, 2 * out_channels) for n = b, or 1 where all share a timestep."""
-        x = self.conv(x)
-        dtype = x.dtype
-        # On the CPU group norm's backward is four times slower in bfloat16, though the casts are counted.
-        x = x.float() if torch.is_grad_enabled() and dtype == torch.bfloat16 else x
-        weight: Tensor = self.norm.weight
-        bias: Tensor = self.norm.bias
-        if scale_shift is None:
-            x = F.group_norm(x, NORM_GROUPS, weight, bias, self.norm.eps)
-        else:
-            scale, shift = scale_shift.chunk(2, dim=1)
-            weight, bias = (
-                weight * (scale + 1),
-                bias * (scale + 1) + shift,
-            )  # folded, so the clip is read once less
-            if len(scale) == 1:
-                x = F.group_norm(x, NORM_GROUPS, weight[0], bias[0], self.norm.eps)
-            else:
-                x = F.group_norm(x, NORM_GROUPS, eps=self.norm.eps)
-                x = torch.addcmul(bias[:, :, None, None, None], x, weight[:, :, None, None, None])
-        x = x.to(dtype)
-        return F.silu(x, inplace=not torch.is_grad_enabled())
+        return F.silu(self.norm(self.conv(x), scale_shift), inplace=not torch.is_grad_enabled())
 
 
 class ResidualBlock(nn.Module):

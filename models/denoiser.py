@@ -1,5 +1,6 @@
 """The denoiser: UNet, appearance encoder and pose encoder as one module, with one forward and state dict."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,17 +8,30 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from models.appearance_encoder import AppearanceEncoder
 from models.blocks import NORM_GROUPS
 from models.conditions import Conditions
 from models.layers import Recomputing, zero_
+from models.offloading import fires_hooks
 from models.pose_encoder import PoseEncoder
 from models.unet import DeepFeatures, UNet
 from utils.errors import UserError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
+
+@dataclasses.dataclass
+class DenoiserOutput(BaseOutput):
+    """What `Denoiser.forward` returns where a dict is asked for.
+
+    Attributes:
+        sample: (b, latent_channels, f, h, w), the prediction.
+    """
+
+    sample: Tensor
 
 
 class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
@@ -56,7 +70,12 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
     """
 
     _supports_gradient_checkpointing = True
+    _no_split_modules = ["ResidualBlock", "SpatioTemporalAttention", "TextAttention"]  # noqa: RUF012
+    _repeated_blocks = ["ResidualBlock", "SpatioTemporalAttention", "TextAttention"]  # noqa: RUF012
+    _skip_layerwise_casting_patterns = ["timestep_embedding", "position_bias", "norm"]  # noqa: RUF012
     config: Any  # diffusers' frozen dict, whose entries are attributes
+    picture_size: tuple[int, int] | None = None
+    """Height and width in pixels of the pictures it makes, where a pipeline has said so; not saved."""
 
     @register_to_config
     def __init__(
@@ -123,6 +142,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         for level in (*self.unet.down_levels, *self.unet.up_levels):
             level.compile(dynamic=True, **options)
 
+    @fires_hooks
     def encode_conditions(
         self,
         *,
@@ -149,7 +169,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         Raises:
             UserError: a tensor of a shape that does not fit.
         """
-        given: dict[str, Tensor | None] = {
+        given = {
             "prompt_embeds": prompt_embeds,
             "reference_latents": reference_latents,
             "pose_images": pose_images,
@@ -157,13 +177,18 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             "warp_validity": warp_validity,
             "given_frames": given_frames,
         }
+        return self._encode_conditions(given)
+
+    def _encode_conditions(self, given: dict[str, Tensor | None]) -> Conditions:
+        prompt_embeds, reference_latents = given["prompt_embeds"], given["reference_latents"]
+        warped_latents, given_frames = given["warped_latents"], given["given_frames"]
         encoded: dict[str, Any] = {"batch_size": self._check_conditions(given)}
         if prompt_embeds is not None:
             encoded["text_keys"], encoded["text_values"] = self.unet.encode_text(prompt_embeds)
         if reference_latents is not None:
             encoded["skip_residuals"], encoded["mid_residual"] = self.appearance_encoder(reference_latents)
-        if pose_images is not None:
-            encoded["pose_features"] = self.run(self.pose_encoder, pose_images)
+        if given["pose_images"] is not None:
+            encoded["pose_features"] = self.run(self.pose_encoder, given["pose_images"])
         if self.config.reference_input:
             encoded["reference_latents"] = reference_latents
             if given_frames is not None:
@@ -172,7 +197,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
                 encoded["given_frames"] = reference_latents.new_ones(len(reference_latents), 1)
         if self.config.warp_input and warped_latents is not None:
             encoded["warped_latents"] = warped_latents
-            encoded["warp_validity"] = warp_validity
+            encoded["warp_validity"] = given["warp_validity"]
         return Conditions(**encoded)
 
     def forward(
@@ -191,7 +216,8 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         drop_poses: Tensor | None = None,
         drop_text: Tensor | None = None,
         deep: DeepFeatures | None = None,
-    ) -> Tensor:
+        return_dict: bool = False,
+    ) -> Tensor | DenoiserOutput:
         """Predict what `prediction_type` says.
 
         Args:
@@ -208,25 +234,26 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             drop_poses: as `drop_image`.
             drop_text: as `drop_image`.
             deep: see `UNet.forward`.
+            return_dict: whether to return a `DenoiserOutput` in place of the tensor.
 
         Returns:
-            A tensor shaped like `noisy_latents`.
+            A tensor shaped like `noisy_latents`, or a `DenoiserOutput` with it as its `sample`.
 
         Raises:
             UserError: a tensor of a shape that does not fit.
         """
-        given = (prompt_embeds, reference_latents, pose_images, warped_latents, warp_validity, given_frames)
+        given = {
+            "prompt_embeds": prompt_embeds,
+            "reference_latents": reference_latents,
+            "pose_images": pose_images,
+            "warped_latents": warped_latents,
+            "warp_validity": warp_validity,
+            "given_frames": given_frames,
+        }
         if conditions is None:
-            conditions = self.encode_conditions(
-                prompt_embeds=prompt_embeds,
-                reference_latents=reference_latents,
-                pose_images=pose_images,
-                warped_latents=warped_latents,
-                warp_validity=warp_validity,
-                given_frames=given_frames,
-            )
+            conditions = self._encode_conditions(given)
         else:
-            assert all(tensor is None for tensor in given), (
+            assert all(tensor is None for tensor in given.values()), (
                 "give either `conditions` or what they are made of"
             )
         conditions = conditions.drop(image=drop_image, poses=drop_poses, text=drop_text)
@@ -248,7 +275,8 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             output, gate = output[:, :-1], output[:, -1:].sigmoid()
             if conditions.warped_latents is not None:
                 output = output + gate * conditions.warp_validity * conditions.warped_latents
-        return output.contiguous()
+        output = output.contiguous()
+        return DenoiserOutput(sample=output) if return_dict else output
 
     def _network_input(self, noisy_latents: Tensor, conditions: Conditions) -> Tensor:
         """Noisy latents and, if configured, reference latent, given-frame mask, warped latents, validity."""

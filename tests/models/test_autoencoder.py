@@ -66,3 +66,26 @@ def test_other_vaes_do_not_look_at_the_photo() -> None:
     plain = SpaceToDepthAutoencoderKL(**TINY_VAE_CONFIG).eval().requires_grad_(False)
     latents, warped, validity = seeded(1, 8, 4, 2), seeded(1, 3, 32, 16), torch.ones(1, 1, 32, 16)
     assert torch.equal(decode_latents(plain, latents), decode_latents(plain, latents, 8, warped, validity))
+
+
+def test_slices_take_their_own_photo(vae: ReferenceAutoencoderKL) -> None:
+    z, warped, validity = seeded(2, 8, 4, 2), seeded(2, 3, 32, 16), torch.ones(2, 1, 32, 16)
+    whole = vae.decode(z, warped=warped, validity=validity).sample
+    vae.enable_slicing()
+    sliced = vae.decode(z, warped=warped, validity=validity).sample
+    torch.testing.assert_close(sliced, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_tiles_are_of_512_pixels_and_see_their_part_of_the_photo(vae: ReferenceAutoencoderKL) -> None:
+    assert vae.tile_sample_min_size * vae.stem_factor == vae.tile_latent_min_size * 8 == 512
+    z, warped, validity = seeded(1, 8, 12, 4), seeded(1, 3, 96, 32), torch.ones(1, 1, 96, 32)
+    whole = vae.decode(z, warped=warped, validity=validity).sample
+    vae.enable_tiling()
+    assert torch.equal(vae.decode(z, warped=warped, validity=validity).sample, whole)  # one tile
+    vae.tile_latent_min_size = 8
+    tiled = vae.decode(z, warped=warped, validity=validity).sample
+    # Normalisations see one tile at a time, and the weights and latents here are noise.
+    assert tiled.shape == whole.shape and 0 < (tiled - whole).norm() / whole.norm() < 0.4
+    torch.nn.init.constant_(vae.gate_out.bias, 50.0)
+    copied = vae.decode(z, warped=warped, validity=validity).sample
+    torch.testing.assert_close(copied, warped, rtol=0, atol=1e-5)

@@ -298,25 +298,26 @@ def test_layers_keep_one_memory_order(tiny: Denoiser, batch_size: int) -> None:
 @torch.no_grad()
 def test_a_kept_position_bias_is_that_of_weights_and_sizes() -> None:
     bias = RelativePositionBias(2, 8, 2, keep_unused=False)
-    first = bias(2, 3)
-    assert bias(2, 3) is first
-    assert bias(3, 2).shape == first.shape and not torch.equal(bias(3, 2), first)
-    assert torch.equal(bias(2, 3), first)
+    x = torch.zeros(1)
+    first = bias(x, 2, 3)
+    assert bias(x, 2, 3) is first
+    assert bias(x, 3, 2).shape == first.shape and not torch.equal(bias(x, 3, 2), first)
+    assert torch.equal(bias(x, 2, 3), first)
 
     bias.layer2.weight.mul_(2)
-    changed = bias(2, 3)
-    assert not torch.equal(changed, first) and torch.equal(changed, bias._compute((2, 3)))
+    changed = bias(x, 2, 3)
+    assert not torch.equal(changed, first) and torch.equal(changed, bias._compute((2, 3), x))
     bias.load_state_dict({name: value / 2 for name, value in bias.state_dict().items()})
-    assert torch.equal(bias(2, 3), bias._compute((2, 3)))
+    assert torch.equal(bias(x, 2, 3), bias._compute((2, 3), x))
     with torch.autocast("cpu", torch.bfloat16):
-        assert bias(2, 3).dtype == torch.bfloat16
-    assert bias(2, 3).dtype == torch.float32
-    assert bias.bfloat16()(2, 3).dtype == torch.bfloat16
-    rounded = bias.float()(2, 3)
-    assert rounded.dtype == torch.float32 and torch.equal(rounded, bias._compute((2, 3)))
+        assert bias(x, 2, 3).dtype == torch.bfloat16
+    assert bias(x, 2, 3).dtype == torch.float32
+    assert bias.bfloat16()(x.bfloat16(), 2, 3).dtype == torch.bfloat16
+    rounded = bias.float()(x, 2, 3)
+    assert rounded.dtype == torch.float32 and torch.equal(rounded, bias._compute((2, 3), x))
     with torch.enable_grad():
-        assert bias(2, 3).requires_grad and bias(2, 3) is not bias(2, 3)
-    assert not bias(2, 3).requires_grad
+        assert bias(x, 2, 3).requires_grad and bias(x, 2, 3) is not bias(x, 2, 3)
+    assert not bias(x, 2, 3).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""What users of diffusers expect of a pipeline."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.callbacks import PipelineCallback
+
+from diffusion.inputs import fit_pictures
+from diffusion.pipeline import X2FashionPipeline
+from models.autoencoder import TINY_VAE_CONFIG, ReferenceAutoencoderKL
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
+from utils.errors import UserError
+from utils.image import fit_image
+
+FRAMES, POSES, JOINTS = figure_clip(4)
+MakePipeline = Callable[..., X2FashionPipeline]
+
+
+def sample(pipeline: X2FashionPipeline, **overrides: object) -> torch.Tensor:
+    inputs = {
+        "image": FRAMES[0],
+        "poses": POSES,
+        "prompt": SENTENCES[0],
+        "joints": JOINTS,
+        "num_inference_steps": 1,
+        "generator": torch.Generator().manual_seed(0),
+        "output_type": "latent",
+    }
+    return pipeline(**{**inputs, **overrides}).frames
+
+
+@pytest.fixture(scope="module")
+def pipeline(make_tiny_pipeline: MakePipeline) -> X2FashionPipeline:
+    return make_tiny_pipeline()
+
+
+def test_made_of_the_parts_of_another_it_keeps_the_size(pipeline: X2FashionPipeline) -> None:
+    for again in (X2FashionPipeline(**pipeline.components), X2FashionPipeline.from_pipe(pipeline)):
+        again.set_progress_bar_config(disable=True)
+        assert (again.config.height, again.config.width) == (HEIGHT, WIDTH)
+        assert torch.equal(sample(again), sample(pipeline))
+
+
+def test_from_pipe_takes_every_vae_of_ours(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    pipeline.register_modules(vae=ReferenceAutoencoderKL(**TINY_VAE_CONFIG).eval())
+    assert X2FashionPipeline.from_pipe(pipeline).vae is pipeline.vae
+
+
+def test_without_a_text_encoder_it_takes_embeddings(make_tiny_pipeline: MakePipeline, tmp_path: Path) -> None:
+    pipeline = make_tiny_pipeline()
+    expected, without = sample(pipeline), sample(pipeline, prompt=None)
+    embeds = pipeline.encode_prompt([SENTENCES[0]])
+    bare = X2FashionPipeline(**pipeline.components | {"text_encoder": None, "tokenizer": None})
+    bare.save_pretrained(tmp_path)
+    loaded = X2FashionPipeline.from_pretrained(tmp_path)
+    for each in (bare, loaded):
+        each.set_progress_bar_config(disable=True)
+        assert torch.equal(sample(each, prompt=None, prompt_embeds=embeds), expected)
+        assert torch.equal(sample(each, prompt=None), without)
+    with pytest.raises(UserError, match="no text encoder"):
+        sample(bare)
+    with pytest.raises(UserError, match="give one of them"):
+        sample(pipeline, prompt_embeds=embeds)
+    with pytest.raises(UserError, match=r"\(1, 16, 31\); give \(clips, tokens, 32\)"):
+        sample(pipeline, prompt=None, prompt_embeds=embeds[..., 1:])
+
+
+def test_poses_may_be_left_out(pipeline: X2FashionPipeline) -> None:
+    noise = torch.Generator().manual_seed(0)
+    frames = pipeline(FRAMES[0], num_frames=2, num_inference_steps=1, generator=noise).frames
+    assert frames.shape == (1, 2, HEIGHT, WIDTH, 3)
+
+
+def test_pictures_of_any_size_are_fitted_with_their_joints(pipeline: X2FashionPipeline) -> None:
+    frames, poses, joints = figure_clip(4, height=150)
+    photo = np.pad(frames[0], ((0, 0), (40, 40), (0, 0)), mode="edge")
+    expected = sample(pipeline, image=fit_image(photo, HEIGHT, WIDTH)[0])
+    given = sample(
+        pipeline,
+        image=photo,
+        poses=np.stack([fit_image(pose, 75, 37)[0] for pose in poses]),
+        joints=joints / 2,
+        image_joints=joints[0] + np.float32((40, 0, 0)),
+    )
+    assert given.shape == expected.shape
+    place = fit_pictures(torch.zeros(1, 3, 150, 155), HEIGHT, WIDTH)[1]
+    np.testing.assert_allclose(place.to_fitted([(77, 0)])[0, 0], WIDTH / 2 - 0.5, atol=0.01)
+
+    larger = sample(pipeline, image=photo, height=2 * HEIGHT, width=2 * WIDTH, output_type="np")
+    assert larger.shape == (1, 4, 2 * HEIGHT, 2 * WIDTH, 3)
+    with pytest.raises(UserError, match=r"48 x 32.*divide by 32.*made for 64 x 32"):
+        sample(pipeline, height=48)
+
+
+def test_pictures_that_fit_are_left_alone(pipeline: X2FashionPipeline) -> None:
+    pixels = torch.rand(2, 4, 3, HEIGHT, WIDTH)
+    assert fit_pictures(pixels, HEIGHT, WIDTH)[0] is pixels
+    assert torch.equal(sample(pipeline, height=HEIGHT, width=WIDTH), sample(pipeline))
+
+
+def test_as_many_generators_as_clips(pipeline: X2FashionPipeline) -> None:
+    three = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    with pytest.raises(UserError, match="3 generators are given for 2 clips"):
+        sample(pipeline, prompt=SENTENCES[:2], generator=three)
+
+
+class Recorder(PipelineCallback):
+    """Notes what it is given."""
+
+    tensor_inputs = ["latents", "prediction"]  # noqa: RUF012
+
+    def callback_fn(self, pipeline, step_index, timestep, callback_kwargs):
+        self.seen = set(callback_kwargs)
+        return callback_kwargs
+
+
+def test_a_pipeline_callback_says_what_it_wants(pipeline: X2FashionPipeline) -> None:
+    recorder = Recorder(cutoff_step_ratio=1.0)
+    assert torch.equal(sample(pipeline, callback_on_step_end=recorder), sample(pipeline))
+    assert recorder.seen == {"latents", "prediction"}
+
+
+def test_flow_matching_is_refused_in_words(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    pipeline.scheduler = FlowMatchEulerDiscreteScheduler()
+    with pytest.raises(UserError, match=r"FlowMatchEuler.* does not follow the noise levels.*ddim"):
+        sample(pipeline)
+
+
+def test_models_return_a_dict_where_asked(pipeline: X2FashionPipeline) -> None:
+    noisy = torch.zeros(1, 8, 2, 8, 4)
+    with torch.no_grad():
+        plain = pipeline.denoiser(noisy, 5)
+        assert torch.equal(pipeline.denoiser(noisy, 5, return_dict=True).sample, plain)
+
+
+def test_repeated_blocks_are_found(pipeline: X2FashionPipeline) -> None:
+    names = {type(module).__name__ for module in pipeline.denoiser.modules()}
+    assert set(pipeline.denoiser._repeated_blocks) <= names
+    assert set(pipeline.denoiser._no_split_modules) <= names
