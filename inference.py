@@ -28,6 +28,7 @@ from diffusion.pipeline import X2FashionPipeline
 from generation.inputs import Clip, Inputs, dataset_clips
 from generation.loading import load_motion_tools, load_pipeline
 from generation.motion import write_poses
+from generation.outputs import check_outputs
 from generation.settings import VideoSettings
 from generation.video import DEFAULT_NUM_FRAMES, choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import WindowStore, plan_windows
@@ -170,6 +171,9 @@ def main(config: Config) -> None:
     check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)
+    from_text = config.motion == "skeletons" and any(clip.poses is None for clip in clips)
+    made = [clip.name for clip in clips] if from_text or config.fit_poses else []
+    check_outputs(config.output_dir, clips, config, made, None if config.image else config.dataset)
     pipeline = load_pipeline(config, device)
     height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
     check_multiple("pixels of height", height, pipeline.size_multiple)
@@ -184,7 +188,6 @@ def main(config: Config) -> None:
         check_multiple("frames", config.num_frames, pipeline.denoiser.frame_multiple)
 
     # Read everything once before the first file is written: a mistake in the last clip is told now.
-    from_text = config.motion == "skeletons" and any(clip.poses is None for clip in clips)
     find_pose = (from_text or config.fit_poses) and any(clip.image_joints is None for clip in clips)
     tools = load_motion_tools(config, pipeline, from_text=from_text, find_pose=find_pose)
 
