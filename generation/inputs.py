@@ -153,7 +153,7 @@ def _place_track(
             yield from (_fit(path, picture, height, width)[0] for picture in pictures)
         elif pictures is not None and path.is_dir() and keeps_size and not track.swapped:
             for picture, frame in zip(pictures, joints, strict=True):
-                kept = clip.end is not None or has_only_our_colors(picture)
+                kept = clip.end is not None or (track.medium != "exact" and has_only_our_colors(picture))
                 yield picture if kept else draw_pose(frame, height, width)
         else:
             yield from (draw_pose(frame, height, width) for frame in joints)

@@ -1,6 +1,7 @@
 """What is found in a track of poses, and the track set right as far as that is safe."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,8 @@ EXPECTED = (
     "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a "
     "video whose poses an estimator finds"
 )
+Fit = Literal["auto", "on", "off"]
+"""When poses are fitted to the photo's body: where they differ too much from it, always, never."""
 NEARLY_NONE = 0.2  # share of all joints
 FEW_JOINTS = 10  # of 18 in a frame that shows somebody
 MENDING_ROUNDS = 3
@@ -190,7 +193,7 @@ def needs_fit(mismatch: Mismatch | None) -> bool:
 
 
 def mend_track(
-    track: PoseTrack, photo_pose: np.ndarray | None = None, fit: str = "auto"
+    track: PoseTrack, photo_pose: np.ndarray | None = None, fit: Fit = "auto"
 ) -> tuple[PoseTrack, list[Finding]]:
     """Set a track right as far as that is safe.
 
