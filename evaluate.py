@@ -37,8 +37,19 @@ from evaluation.videos import Tools, load_tools, measure_sentence, video_of
 from utils.config import run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.errors import UserError
-from utils.files import write_json, write_text
+from utils.files import check_output_dir, write_json, write_text
 from utils.image import write_png
+from utils.paths import refuse_overwrites_by
+
+OUTPUTS = (
+    "settings.json",
+    "metrics.json",
+    "metrics.md",
+    "metrics.csv",
+    "best.png",
+    "median.png",
+    "worst.png",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,6 +181,9 @@ def main(config: Config) -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     check(config)
+    check_output_dir(config.output_dir)
+    names = [*OUTPUTS, *(FOLDERS[made] for made in FOLDERS if config.videos is None)]
+    refuse_overwrites_by(config, [config.output_dir / name for name in names])
     sources = list_clips(config.dataset, config.split, config.protocol, config.num_frames, config.max_clips)
     tools = load_tools(config)
     size = (config.height, config.width) if config.height and config.width else None

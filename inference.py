@@ -18,16 +18,21 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from diffusion.inputs import check_multiple
 from diffusion.pipeline import X2FashionPipeline
+from generation.findings import Report
 from generation.inputs import Clip, Inputs, dataset_clips
 from generation.loading import load_motion_tools, load_pipeline
+from generation.look import mend_inputs, was_fitted
 from generation.motion import write_poses
+from generation.outputs import check_outputs, keeps_poses, poses_folder
+from generation.pose_findings import Fit
+from generation.sentence_findings import look_at_sentence
 from generation.settings import VideoSettings
 from generation.video import DEFAULT_NUM_FRAMES, choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import WindowStore, plan_windows
@@ -39,21 +44,26 @@ from utils.errors import UserError
 from utils.files import check_output_dir, write_json
 from utils.image import write_png
 from utils.precision import resolve_dtype
-from utils.video import check_fps, write_video
+from utils.video import MAX_FPS, check_fps, write_video
 
 MAX_SIDE = 4096
 SHEET_COLUMNS = 12
+DEFAULT_FPS = 12
+QUIET = ("person", "not_looked")
+"""Codes of findings that --check_inputs alone prints."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(VideoSettings):
     """Settings of a run."""
 
+    BARE_FLAGS: ClassVar[dict[str, str]] = {"--fit_poses": "on"}
+
     image: Path | None = None
     """Photo of a person, any size; without it, every clip of the dataset's split is made."""
     poses: Path | None = None
-    """Folder of skeleton pictures (000.png, 001.png ...) or video of them; the first is the photo's pose.
-    Without it the sentence moves the person."""
+    """Skeletons: a folder of numbered pictures, a video or GIF, or JSON of OpenPose, DWPose or our own; the
+    first is the photo's pose. Without them the sentence moves the person."""
     prompt: str = ""
     """What the person does, for example "This lady moves toward the right side."."""
     image_joints: Path | None = None
@@ -62,17 +72,21 @@ class Config(VideoSettings):
     motion: Literal["skeletons", "attention"] = "skeletons"
     """Who moves the person without --poses: skeletons, made from the sentence by --text_to_poses (another
     --seed, another way of doing it), or the video model's own attention to the sentence, which is weaker."""
-    fit_poses: bool = False
-    """Bring --poses of another body to the limb lengths, the place and the size of the photo's. Off by
-    default: poses that begin with the photo's own need none of it."""
+    fit_poses: Fit = "auto"
+    """Bring --poses of another body to the limb lengths, the place and the size of the photo's: where they
+    differ clearly (auto), always (on, or the flag alone), or never (off)."""
+    check_inputs: bool = False
+    """Look at the inputs, print the whole report and end."""
+    strict: bool = False
+    """Refuse inputs that would only be warned of."""
     dataset: Path = Path("fashion_dataset")
     """Dataset to take clips from where there is no --image."""
     split: Literal["train", "test"] = "test"
     """Which of its clips."""
     num_frames: int | None = None
     """Make only the first so many frames; by default one for each pose, and 24 without poses."""
-    fps: float = 12
-    """Frames a second of the video."""
+    fps: float | None = None
+    """Frames a second of the video; by default the poses' own where they say, else 12."""
     output_dir: Path = Path("result")
     """Gets the videos, sheets and settings; files of the same name are replaced."""
 
@@ -89,14 +103,14 @@ def list_clips(config: Config) -> list[Clip]:
                 f"--image {config.image} needs a --prompt that says what the person does, or --poses: a "
                 "folder of skeleton pictures (000.png, 001.png ...) or an mp4 of them"
             )
-        if config.poses is None and config.fit_poses:
+        if config.poses is None and config.fit_poses == "on":
             raise UserError("--fit_poses goes with --poses; what a sentence moves fits already")
         if not config.prompt and config.text_guidance_scale != 1:
             raise UserError(f"--text_guidance_scale {config.text_guidance_scale} needs a --prompt to follow")
         own = Clip(name=config.image.stem, image=config.image, poses=config.poses, prompt=config.prompt)
         return [dataclasses.replace(own, image_joints=config.image_joints)]
-    for flag in ("poses", "prompt", "image_joints", "fit_poses"):
-        if getattr(config, flag):
+    for flag in ("poses", "prompt", "image_joints", "fit_poses", "check_inputs", "strict"):
+        if getattr(config, flag) not in (None, "", "auto", False):
             raise UserError(f"--{flag} {getattr(config, flag)} goes with --image; give the photo as well")
     return dataset_clips(config.dataset, config.split)
 
@@ -106,7 +120,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
     path = config.output_dir / f"{clip.name}.mp4"
     height, width = inputs.photo.shape[:2]
     count = num_frames_of(config, inputs)
-    settings = describe(config, pipeline, clip, count, height, width)
+    settings = describe(config, pipeline, clip, count, height, width) | {"fps": fps_of(config, inputs)}
     shown = set(spread(count, SHEET_COLUMNS))
     frames: list[np.ndarray] = []
     store = None
@@ -127,13 +141,17 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
                 frames.append(frame)
             yield frame
 
-    write_video(path, video(), config.fps)
+    write_video(path, video(), fps_of(config, inputs))
     rows = [("photo", [inputs.photo]), ("frames", frames)]
     if inputs.poses is not None:
         label = "poses made from the sentence" if clip.poses is None else "poses"
         rows.insert(1, (label, list(inputs.poses[sorted(shown)])))
-        if inputs.joints is not None and (clip.poses is None or config.fit_poses):
-            write_poses(config.output_dir / f"{clip.name}_poses", inputs.joints, height, width)
+        if inputs.joints is not None and (clip.poses is None or was_fitted(inputs)):
+            folder = poses_folder(config.output_dir, clip.name)
+            if clip.poses is not None and keeps_poses(config.output_dir, clip):
+                print(f"the skeletons in {folder} are kept; the fitted ones are not saved")
+            else:
+                write_poses(folder, inputs.joints, height, width)
     write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
     write_json(path.with_suffix(".json"), settings)
     if store is not None:
@@ -144,6 +162,22 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
 def num_frames_of(config: Config, inputs: Inputs) -> int:
     """Frames of a clip's video."""
     return (config.num_frames or DEFAULT_NUM_FRAMES) if inputs.poses is None else len(inputs.poses)
+
+
+def fps_of(config: Config, inputs: Inputs) -> float:
+    """Frames a second of a clip's video."""
+    own = None if inputs.track is None else inputs.track.fps
+    return config.fps or (own if own is not None and 0 < own <= MAX_FPS else DEFAULT_FPS)
+
+
+def look_at_inputs(config: Config, pipeline: X2FashionPipeline, inputs: Inputs) -> Report:
+    """Everything that was found in photo, poses and sentence."""
+    findings = [each for each in inputs.findings if config.fps is None or each.code != "frame_rate"]
+    report = Report(tuple(findings), config.strict)
+    if config.prompt:
+        longest = pipeline.tokenizer.model_max_length
+        report += look_at_sentence(config.prompt, pipeline.tokenizer.tokenize, longest)
+    return report
 
 
 def describe(
@@ -166,10 +200,14 @@ def describe(
 
 def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
-    check_fps(config.fps)
+    if config.fps is not None:
+        check_fps(config.fps)
     check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)
+    from_text = config.motion == "skeletons" and any(clip.poses is None for clip in clips)
+    made = [clip.name for clip in clips] if from_text or config.fit_poses == "on" else []
+    check_outputs(config.output_dir, clips, config, made, None if config.image else config.dataset)
     pipeline = load_pipeline(config, device)
     height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
     check_multiple("pixels of height", height, pipeline.size_multiple)
@@ -184,21 +222,28 @@ def main(config: Config) -> None:
         check_multiple("frames", config.num_frames, pipeline.denoiser.frame_multiple)
 
     # Read everything once before the first file is written: a mistake in the last clip is told now.
-    from_text = config.motion == "skeletons" and any(clip.poses is None for clip in clips)
-    find_pose = (from_text or config.fit_poses) and any(clip.image_joints is None for clip in clips)
+    find_pose = from_text and any(clip.image_joints is None for clip in clips)
     tools = load_motion_tools(config, pipeline, from_text=from_text, find_pose=find_pose)
 
     def prepare(clip: Clip) -> Inputs:
-        return prepare_inputs(
-            pipeline, tools, clip, num_frames=config.num_frames, height=height, width=width,
-            seed=config.seed, fit=config.fit_poses,
-        )  # fmt: skip
+        inputs = prepare_inputs(
+            pipeline, tools, clip, num_frames=config.num_frames, height=height, width=width, seed=config.seed
+        )
+        return inputs if config.image is None else mend_inputs(clip, inputs, None, config.fit_poses)
 
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
         inputs = prepare(clip)
         count = num_frames_of(config, inputs)
         if inputs.poses is None or count <= config.window_frames:
             check_multiple(f"frames of clip {clip.name}", count, pipeline.denoiser.frame_multiple)
+    if config.image is not None:
+        report = look_at_inputs(config, pipeline, inputs)
+        for finding in report.findings:
+            if config.check_inputs or (finding.severity != "refusal" and finding.code not in QUIET):
+                print(finding)
+        report.check()
+        if config.check_inputs:
+            return
 
     for index, clip in enumerate(clips, 1):
         path = write_clip(config, pipeline, clip, inputs if len(clips) == 1 else prepare(clip))

@@ -43,6 +43,7 @@ from utils.distributed import World, distributed_world
 from utils.errors import UserError
 from utils.files import check_output_dir
 from utils.image import fit_image, fit_size, read_image
+from utils.paths import refuse_overwrites_by
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
 from warping.warp import warp_to_poses
@@ -356,6 +357,7 @@ def main(config: Config) -> None:
     if config.num_references < 0 or config.batch_size < 1:
         raise UserError("--num_references must be at least 0 and --batch_size at least 1")
     check_output_dir(config.output_dir)
+    refuse_overwrites_by(config, [config.output_dir / "config.json"])
     started = time.perf_counter()
     with distributed_world(config.device) as world:
         # A process may have to wait for another's videos for longer than the default timeout.

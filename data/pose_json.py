@@ -127,7 +127,7 @@ def _frame_files(folder: Path) -> list[Path]:
                 f"{folder} has frame {first} twice ({one.name}, {other.name}); remove one of them"
             )
     if not files:
-        raise UserError(f"{folder} holds no numbered .json files; give a file a frame, or one of all frames")
+        raise UserError(f"{folder} holds no frames: no numbered pictures, and no numbered .json files")
     return [file for _, file in files]
 
 

@@ -28,4 +28,5 @@ def find_photo_pose(finder: PoseFinder, path: Path, height: int, width: int) -> 
     pose = finder.find(photo, with_mask=False)
     if not pose.found:
         raise UserError(f"no person was found in {path}; give --image_joints or another photo")
-    return fit_size(*photo.shape[:2], height, width).to_fitted(pose.keypoints)
+    placement = fit_size(photo.shape[0], photo.shape[1], height, width)
+    return placement.to_fitted(pose.keypoints)

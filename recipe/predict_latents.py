@@ -31,6 +31,7 @@ from models.loading import model_sha256
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.files import check_output_dir
+from utils.paths import refuse_overwrites_by
 from utils.precision import autocast, resolve_dtype
 from warping.joints import load_joints
 
@@ -93,6 +94,7 @@ def main(config: Config) -> None:
     if config.max_clips is not None:
         check_minimum(config, 1, "max_clips")
     check_output_dir(config.output_dir)
+    refuse_overwrites_by(config, [config.output_dir / "config.json"])
     videos: dict[str, list[Segment]] = {}
     for segment in load_annotations(config.dataset, config.split):
         videos.setdefault(segment.name, []).append(segment)

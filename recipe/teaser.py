@@ -16,6 +16,7 @@ from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import fit_image, read_image
+from utils.paths import refuse_overwrites
 from utils.video import read_video, write_gif
 
 
@@ -35,6 +36,7 @@ class Config:
 
 def main(config: Config) -> None:
     """For each clip, the photo, the poses and the video side by side."""
+    refuse_overwrites([config.output], [path for path in config.results.glob("*") if path.is_file()])
     columns = []
     for path in sorted(config.results.glob("*.mp4"))[: config.num_clips]:
         settings = read_json(path.with_suffix(".json"))

@@ -37,8 +37,11 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import to_signed, to_uint8, write_png
+from utils.paths import refuse_overwrites_by
 from warping.joints import load_joints
 from warping.warp import warp_to_poses
+
+OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -283,6 +286,7 @@ def main(config: Config) -> None:
         "motion_weight",
     )
     check_output_dir(config.output_dir)
+    refuse_overwrites_by(config, [config.output_dir / name for name in OUTPUTS])
     device = choose_device(config.device)
     train_set = DecoderDataset(config, "train", config.latents)
     test_set = DecoderDataset(config, "test", ())

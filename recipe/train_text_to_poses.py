@@ -35,6 +35,7 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, read_json, write_json
 from utils.image import write_png
+from utils.paths import refuse_overwrites_by
 from utils.pose_drawing import FACE, HIPS, JOINT, NUM_JOINTS, draw_pose, joint_indices
 from warping.joints import load_joints
 
@@ -49,6 +50,7 @@ BONE_GROUPS = (
 )
 LIMBS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("elbow", "wrist", "knee", "ankle"))
 """Named by the joint at their far end."""
+OUTPUTS = (FOLDER, "config.json", "metrics.json", "tracks.png", "checkpoint")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,6 +296,7 @@ def main(config: Config) -> None:
         "embedding_noise",
     )  # fmt: skip
     check_output_dir(config.output_dir)
+    refuse_overwrites_by(config, [config.output_dir / name for name in OUTPUTS])
     device = choose_device(config.device)
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     text_encoder.to(device)

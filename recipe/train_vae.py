@@ -30,6 +30,9 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import read_image, to_uint8, write_png
+from utils.paths import refuse_overwrites_by
+
+OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,6 +170,7 @@ def main(config: Config) -> None:
     check_minimum(config, 1, "max_train_steps", "train_batch_size", "checkpoint_steps", "num_test_frames")
     check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate")
     check_output_dir(config.output_dir)
+    refuse_overwrites_by(config, [config.output_dir / name for name in OUTPUTS])
     device = choose_device(config.device)
     train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)

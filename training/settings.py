@@ -11,6 +11,7 @@ from utils.config import check_minimum, settings_as_json
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import check_output_dir
+from utils.paths import refuse_overwrites_by
 
 # What a resumed run must agree on, besides its data: a change would silently make it another run.
 FIXED_SETTINGS = (
@@ -126,6 +127,8 @@ def check_run_settings(config: RunSettings, world: World) -> None:
             f"--short_clip_frames {config.short_clip_frames} exceeds --num_frames {config.num_frames}"
         )
     check_output_dir(config.output_dir)
+    names = "checkpoint", "training_sample", "video_progress", "losses.jsonl"
+    refuse_overwrites_by(config, [config.output_dir / name for name in names])
 
 
 def fixed_settings(

@@ -24,8 +24,12 @@ def run_script(
     Flags are spelled with underscores as the fields are; hyphens are accepted too. The rank that
     ``python -m torch.distributed.launch`` adds as ``--local-rank=N`` is dropped: LOCAL_RANK says the same.
     Ctrl-C exits with status 130.
+
+    A class may name flags that once took no value in `BARE_FLAGS`, with the value that one alone stands for.
     """
     arguments = [a for a in sys.argv[1:] if not a.replace("_", "-").startswith("--local-rank=")]
+    for flag, value in getattr(config_class, "BARE_FLAGS", {}).items():
+        arguments = _with_value(arguments, flag, value)
     config = tyro.cli(config_class, args=arguments, description=description, use_underscores=True)
     quiet_libraries()
     try:
@@ -36,6 +40,15 @@ def run_script(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _with_value(arguments: list[str], flag: str, value: str) -> list[str]:
+    """The arguments with `value` after a `flag` that stands alone."""
+    result: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        alone = argument.replace("-", "_") == flag.replace("-", "_") and following.startswith("--")
+        result += [argument, value] if alone else [argument]
+    return result
 
 
 def check_minimum(config: Any, minimum: float, *names: str) -> None:

@@ -105,6 +105,13 @@ class Placement:
         fitted[..., 1] = (fitted[..., 1] + 0.5) * (self.height / self.source_height) - 0.5 + self.top
         return fitted
 
+    def to_source(self, keypoints: np.ndarray) -> np.ndarray:
+        """Map keypoints back to source pixels: the inverse of `to_fitted`."""
+        source = np.array(keypoints, np.float32)
+        source[..., 0] = (source[..., 0] + 0.5 - self.left) * (self.source_width / self.width) - 0.5
+        source[..., 1] = (source[..., 1] + 0.5 - self.top) * (self.source_height / self.height) - 0.5
+        return source
+
 
 def fit_size(source_height: int, source_width: int, height: int, width: int) -> Placement:
     """Where a picture of a size lies in `height` x `width` when it is scaled without distortion and centred.

@@ -1,9 +1,12 @@
 """Paths of what is read and what is written, compared before anything is lost."""
 
+import dataclasses
+import itertools
 import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 
@@ -58,3 +61,70 @@ def _key(path: Path) -> tuple[str, ...]:
     """A path's resolved parts in one spelling."""
     resolved = os.path.realpath(Path(path).expanduser())
     return tuple(unicodedata.normalize("NFC", part).casefold() for part in Path(resolved).parts)
+
+
+DATASET_FOLDERS = ("fashion_crop", "fashion_poses", "fashion_masks", "train", "test")
+LONGEST_NAME = 255
+TEMPORARY = len(".-12345678")
+"""Bytes that `utils.files.atomic_path` adds to a name while the file is written."""
+
+
+def refuse_overwrites_by(config: Any, written: Iterable[Path]) -> None:
+    """Refuse a run of a script that would write over what its settings say is read.
+
+    Read are all fields of `config` that are paths and whose names do not begin with "output"; of "dataset"
+    the folders that a dataset has. Of another folder only the files directly in it are compared, so a run may
+    write into a new folder inside it.
+
+    Args:
+        config: a dataclass of settings.
+        written: files and folders that the run will write or replace.
+
+    Raises:
+        UserError: two are the same; the message names both.
+    """
+    outputs = [Path(path) for path in written]
+    read: list[Path] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not isinstance(value, Path) or field.name.startswith("output"):
+            continue
+        if field.name == "dataset":
+            folders = [value / name for name in DATASET_FOLDERS]
+            for output, folder in itertools.product(outputs, folders):
+                if _lies_in(output, folder) or is_same_path(output, folder):
+                    raise UserError(
+                        f"{output} lies in {folder}, which is read; choose another folder to write to"
+                    )
+            read += folders
+        elif value.is_dir():
+            read += [value / output.name for output in outputs if (value / output.name).is_file()]
+            read += [] if any(_lies_in(output, value) for output in outputs) else [value]
+        else:
+            read.append(value)
+    refuse_overwrites(outputs, read)
+
+
+def check_name(folder: str | Path, longest: str, what: str) -> None:
+    """Refuse a name that is too long for a file system, before there is something to write.
+
+    Args:
+        folder: to write into; it need not exist.
+        longest: the longest of the files' names.
+        what: the name comes from, for the message.
+
+    Raises:
+        UserError: the name has too many bytes; the message says how many there may be.
+    """
+    there = Path(folder).absolute()
+    while not there.exists():
+        there = there.parent
+    try:
+        limit = os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        limit = LONGEST_NAME
+    excess = len(os.fsencode(longest)) + TEMPORARY - limit
+    if excess > 0:
+        raise UserError(
+            f"the name of {what} is {excess} bytes too long for the files to be written; shorten it"
+        )

@@ -22,9 +22,9 @@ def rendered_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four test clips and two training clips of 8 frames, 256 x 128; read it, do not write to it."""
     folder = tmp_path_factory.mktemp("rendered")
     for index, motion in enumerate(MOTIONS):
-        write_clip(folder, "test", sample_clip(3, "test", index, NUM_FRAMES, HEIGHT, [motion]))
+        write_clip(folder, "test", sample_clip(7, "test", index, NUM_FRAMES, HEIGHT, [motion]))
     for index in range(2):
-        write_clip(folder, "train", sample_clip(3, "train", index, NUM_FRAMES, HEIGHT))
+        write_clip(folder, "train", sample_clip(7, "train", index, NUM_FRAMES, HEIGHT))
     return folder
 
 

@@ -1,0 +1,96 @@
+"""The files of a run, checked before it: nothing that is read, and nothing that was edited, is replaced."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.pose_json import read_pose_json
+from generation.inputs import Clip
+from generation.settings import ModelSettings
+from utils.errors import UserError
+from utils.image import read_image
+from utils.paths import DATASET_FOLDERS, check_name, is_same_path, refuse_overwrites
+from utils.pose_drawing import draw_pose
+
+MODEL_PARTS = (
+    "model_index.json", "denoiser", "vae", "text_encoder", "tokenizer", "scheduler", "text_to_poses",
+    "config.json", "diffusion_pytorch_model.safetensors", "model.safetensors",
+)  # fmt: skip
+
+
+def poses_folder(output_dir: Path, name: str) -> Path:
+    """Where the skeletons that were made for a clip go."""
+    return output_dir / f"{name}_poses"
+
+
+def check_outputs(
+    output_dir: Path,
+    clips: Sequence[Clip],
+    settings: ModelSettings,
+    with_poses: Iterable[str],
+    dataset: Path | None = None,
+) -> None:
+    """Refuse to write over anything that is read, over edited skeletons, or under names that are too long.
+
+    Args:
+        output_dir: gets the files.
+        clips: that are made.
+        settings: name the model's files.
+        with_poses: names of the clips whose skeletons will be written.
+        dataset: that the clips are of, None for a user's own clip.
+
+    Raises:
+        UserError: names the files.
+    """
+    poses = [poses_folder(output_dir, name) for name in with_poses]
+    written = [output_dir / f"{clip.name}{end}" for clip in clips for end in (".mp4", ".png", ".json")]
+    written += [path for folder in poses for path in (folder, folder.with_name(f"{folder.name}.json"))]
+    for clip in clips:
+        check_name(output_dir, f"{clip.name}_poses.json", str(clip.image))
+    if dataset is not None:
+        read = [dataset / name for name in DATASET_FOLDERS]
+    else:
+        read = [path for clip in clips for path in (clip.image, clip.poses, clip.image_joints) if path]
+    refuse_overwrites(written, [*read, *_model_files(settings)])
+    for folder in poses:
+        if is_edited(folder):
+            raise UserError(
+                f"{folder} is not as it was written, or was not written by this script, and would be "
+                "overwritten; rename it, or choose another --output_dir"
+            )
+
+
+def keeps_poses(output_dir: Path, clip: Clip) -> bool:
+    """Whether the skeletons in a clip's place are the user's: edited, or read by this very run."""
+    folder = poses_folder(output_dir, clip.name)
+    return is_edited(folder) or any(
+        path is not None and (is_same_path(path, folder) or is_same_path(path, f"{folder}.json"))
+        for path in (clip.poses, clip.image_joints)
+    )
+
+
+def is_edited(folder: Path) -> bool:
+    """Whether a folder of skeletons is there and is not what its JSON says."""
+    if not folder.exists() and not folder.is_symlink():
+        return False
+    description = folder.with_name(f"{folder.name}.json")
+    try:
+        track = read_pose_json(description)
+        pictures = sorted(folder.iterdir())
+        if [path.name for path in pictures] != [f"{index:03d}.png" for index in range(len(track))]:
+            return True
+        assert track.height is not None and track.width is not None
+        return any(
+            not np.array_equal(read_image(path), draw_pose(frame, track.height, track.width))
+            for path, frame in zip(pictures, track.keypoints, strict=True)
+        )
+    except (UserError, OSError, AssertionError):
+        return True
+
+
+def _model_files(settings: ModelSettings) -> list[Path]:
+    given = (settings.pretrained_model, settings.vae, settings.text_encoder, settings.tokenizer)
+    paths = [path for path in (*given, settings.tiny_decoder) if path is not None]
+    inside = [path / name for path in paths for name in MODEL_PARTS if (path / name).exists()]
+    return [*inside, *(path for path in paths if path.is_file())]
