@@ -98,9 +98,12 @@ def mend_inputs(clip: Clip, inputs: Inputs, pose: np.ndarray | None, fit: Fit) -
         text = "--fit_poses on needs the photo's pose"
         told.append(_finding("refusal", "no_photo_pose", text, 0, GIVE_JOINTS))
     inputs = dataclasses.replace(inputs, findings=(*findings, *told))
-    if np.array_equal(track.keypoints, read):
-        return inputs
     fitted = any(each.code == "other_body" and each.severity == "mended" for each in told)
+    # What inference.py wrote itself says on purpose which joints are not seen.
+    is_own = clip.poses.is_dir() and clip.poses.with_name(f"{clip.poses.name}.json").is_file()
+    if np.array_equal(track.keypoints, read) or (is_own and not fitted):
+        kept = tuple(each for each in inputs.findings if not (is_own and each.code == "blank_frames"))
+        return dataclasses.replace(inputs, findings=kept)
     drawn = pack_if_many(draw_pose(frame, height, width) for frame in track.keypoints)
     return dataclasses.replace(
         inputs,
