@@ -152,8 +152,8 @@ def _look_for_pose(image: Path, height: int, width: int) -> tuple[np.ndarray | N
     photo = read_image(image)
     pose = finder.find(photo, with_mask=False)
     findings = look_at_person(pose)
-    if not pose.found:
-        return None, findings
+    if not pose.found or body_height(pose.keypoints[None]) < LOWEST_PERSON:
+        return None, findings  # what is found in so few pixels is no ground to fit poses on
     return fit_size(photo.shape[0], photo.shape[1], height, width).to_fitted(pose.keypoints), findings
 
 
