@@ -240,7 +240,7 @@ def test_the_video_models_own_attention_makes_no_skeletons(run: Run, own: dict[s
 def test_the_photos_pose_is_found_in_the_whole_photo(run: Run, tmp_path: Path) -> None:
     clip = ROOT / "fashion_dataset" / "fashion_crop" / "test_00000"
     truth = json.loads((ROOT / "fashion_dataset" / "fashion_poses" / "test_00000.json").read_text())
-    photo = np.pad(read_image(clip / "000.png"), ((20, 12), (70, 10), (0, 0)), mode="edge")
+    photo = np.pad(read_image(clip / "000.jpg"), ((20, 12), (70, 10), (0, 0)), mode="edge")
     write_png(tmp_path / "photo.png", photo)
     finder = shutil.copytree(SHIPPED_FINDER, tmp_path / "finder")
     flags = ("--image", tmp_path / "photo.png", "--prompt", SENTENCES[0], "--num_frames", 4)
@@ -250,7 +250,7 @@ def test_the_photos_pose_is_found_in_the_whole_photo(run: Run, tmp_path: Path) -
     found = PoseFinder.from_pretrained().find(photo, with_mask=False).keypoints
     np.testing.assert_allclose(first, placement.to_fitted(found), atol=1e-3)
     true = placement.to_fitted(np.array(truth["keypoints"][0]) + np.array([70, 20, 0]))
-    assert np.abs(first - true)[true[:, 2] > 0].max() < 1
+    assert np.abs(first - true)[true[:, 2] > 0].max() < 0.04 * HEIGHT
     (finder / "pose_landmark_full.tflite").write_bytes(b"broken")
     with pytest.raises(SystemExit):
         run(*flags, "--pose_finder", finder)

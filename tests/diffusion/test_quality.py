@@ -189,10 +189,10 @@ def test_the_command_takes_a_level(
     for index, pose in enumerate(POSES):
         write_png(tmp_path / "poses" / f"{index:03d}.png", pose)
     flags = ["--image", tmp_path / "photo.png", "--poses", tmp_path / "poses", "--quality", quality]
-    flags += ["--output_dir", tmp_path, "--pretrained_model", tiny_pipeline_dir]
+    flags += ["--output_dir", tmp_path / "result", "--pretrained_model", tiny_pipeline_dir]
     flags += ["--guidance_interval", 0.0, 0.5, "--text_guidance_scale", 1.0, "--height", 64, "--width", 32]
     monkeypatch.setattr(sys, "argv", ["inference.py", *map(str, flags)])
     run_script(main, Config)
-    settings = json.loads((tmp_path / "photo.json").read_text())
+    settings = json.loads((tmp_path / "result" / "photo.json").read_text())
     assert settings["num_inference_steps"] == QUALITIES["sample"][quality].sampling.num_inference_steps
     assert settings["guidance_interval"] == [0.0, 0.5] and settings["quality"] == quality

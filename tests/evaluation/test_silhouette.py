@@ -10,10 +10,9 @@ def test_true_frames_are_segmented_as_their_masks(rendered_clips: list[Clip]) ->
     for clip in rendered_clips:
         assert clip.masks is not None
         ious.append(iou(segment(clip.frames, estimate_background(clip.photo)), clip.masks > 0))
-    # One of them stands with an arm against the picture's edge, where the background is learnt.
+    # White cloth before white walls, and heads that touch the picture's edge, cost some of it.
     assert np.mean(ious) > 0.94
-    assert np.median(ious) > 0.95
-    assert min(ious) > 0.88
+    assert min(ious) > 0.90
 
 
 def test_the_background_is_known_behind_the_person(rendered_clips: list[Clip]) -> None:

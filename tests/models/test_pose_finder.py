@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,8 +44,8 @@ def finder() -> PoseFinder:
 
 
 def shipped_clip(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (24, 256, 128, 3) and true joints (24, 18, 3) of a clip that ships."""
-    frames = np.stack([read_image(path) for path in sorted((DATASET / "fashion_crop" / name).glob("*.png"))])
+    """Frames (24, 512, 256, 3) and true joints (24, 18, 3) of a clip that ships."""
+    frames = np.stack([read_image(path) for path in sorted((DATASET / "fashion_crop" / name).glob("*.jpg"))])
     truth = json.loads((DATASET / "fashion_poses" / f"{name}.json").read_text())["keypoints"]
     return frames, np.array(truth, np.float32)
 
@@ -85,7 +84,7 @@ def test_the_mask_is_the_person(finder: PoseFinder) -> None:
 @pytest.mark.parametrize("size", [(1800, 3200), (3000, 1500)])
 def test_a_small_person_in_a_large_photo_is_found(finder: PoseFinder, size: tuple[int, int]) -> None:
     frames, _ = shipped_clip("test_00002")
-    person = cv2.resize(frames[0], None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    person = frames[0]
     alone = finder.find(person).keypoints
     photo = np.full((*size, 3), frames[0, 2, 2], np.uint8)
     top, left = int(size[0] * 0.6), int(size[1] * 0.7)
@@ -176,11 +175,11 @@ def test_frames_without_a_person_are_reported(finder: PoseFinder) -> None:
 
 def test_who_jumps_to_another_place_is_found_again(finder: PoseFinder) -> None:
     frames, truth = shipped_clip("test_00000")
-    wide = np.full((12, 256, 512, 3), frames[0, 2, 2], np.uint8)
-    wide[:6, :, :128], wide[6:, :, 384:] = frames[:6], frames[6:12]
+    wide = np.full((12, 512, 1024, 3), frames[0, 2, 2], np.uint8)
+    wide[:6, :, :256], wide[6:, :, 768:] = frames[:6], frames[6:12]
     track = finder.find_track(wide, fps=8)
     moved = truth[:12].copy()
-    moved[6:, :, 0] += 384
+    moved[6:, :, 0] += 768
     assert track.missing == [] and np.median(errors_in_percent(track.keypoints, moved)) < 2
 
 
