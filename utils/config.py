@@ -1,6 +1,7 @@
 """A script's settings: one frozen dataclass, which is also its command line."""
 
 import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def run_script(
 def _with_value(arguments: list[str], flag: str, value: str) -> list[str]:
     """The arguments with `value` after a `flag` that stands alone."""
     result: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
         alone = argument.replace("-", "_") == flag.replace("-", "_") and following.startswith("--")
         result += [argument, value] if alone else [argument]
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.config import run_script, save_config
+from utils.config import _with_value, run_script, save_config
 from utils.errors import UserError
 
 
@@ -72,3 +72,16 @@ def test_settings_are_saved_as_json(tmp_path) -> None:
         "fast": False,
         "folder": "here",
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "filled"),
+    [
+        ([], []),
+        (["--fit_poses"], ["--fit_poses", "on"]),
+        (["--fit-poses", "--seed", "1"], ["--fit-poses", "on", "--seed", "1"]),
+        (["--fit_poses", "off"], ["--fit_poses", "off"]),
+    ],
+)
+def test_a_bare_flag_gets_its_value(arguments: list[str], filled: list[str]) -> None:
+    assert _with_value(arguments, "--fit_poses", "on") == filled
