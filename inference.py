@@ -44,6 +44,7 @@ from utils.errors import UserError
 from utils.files import check_output_dir, write_json
 from utils.image import write_png
 from utils.precision import resolve_dtype
+from utils.versions import package_versions
 from utils.video import MAX_FPS, check_fps, write_video
 
 MAX_SIDE = 4096
@@ -194,6 +195,7 @@ def describe(
         "clip_seed": clip_seed(config.seed, clip.name),
         "dtype": str(resolve_dtype(config.dtype, pipeline.device)).removeprefix("torch."),
         "device": str(pipeline.device),
+        "versions": package_versions(),
     }
     return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
 

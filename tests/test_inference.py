@@ -80,6 +80,7 @@ def test_every_clip_of_the_split_gets_video_sheet_and_settings(
     settings = json.loads(files["anna.json"])
     assert settings["prompt"] == SENTENCES[0] and settings["num_frames"] == 6
     assert settings["scheduler"] == "DPMSolverMultistepScheduler" and settings["num_inference_steps"] == 2
+    assert settings["versions"]["numpy"] == np.__version__
     assert "result_0" in capsys.readouterr().out
 
 
