@@ -70,9 +70,6 @@ class Config(VideoSettings):
     image_joints: Path | None = None
     """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default the first of --poses, and
     without them what --pose_finder finds."""
-    motion: Literal["skeletons", "attention"] = "skeletons"
-    """Who moves the person without --poses: skeletons, made from the sentence by --text_to_poses (another
-    --seed, another way of doing it), or the video model's own attention to the sentence, which is weaker."""
     fit_poses: Fit = "auto"
     """Bring --poses of another body to the limb lengths, the place and the size of the photo's: where they
     differ clearly (auto), always (on, or the flag alone), or never (off)."""
@@ -207,7 +204,7 @@ def main(config: Config) -> None:
     check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)
-    from_text = config.motion == "skeletons" and any(clip.poses is None for clip in clips)
+    from_text = any(clip.poses is None for clip in clips)
     made = [clip.name for clip in clips] if from_text or config.fit_poses == "on" else []
     check_outputs(config.output_dir, clips, config, made, None if config.image else config.dataset)
     pipeline = load_pipeline(config, device)

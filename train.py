@@ -34,7 +34,7 @@ from training.interrupts import Interrupts
 from training.loop import LossTotals, learning_rate_at, stop_if_diverged
 from training.samples import write_samples
 from training.settings import RunSettings, check_run_settings, fixed_settings
-from training.state import PARALLEL, OptimizerSettings, TrainingState
+from training.state import OptimizerSettings, TrainingState
 from training.tracker import SilentTracker, StepLog, open_tracker
 from training.validation import make_validation
 from utils.checkpoint import list_checkpoints
@@ -74,9 +74,6 @@ class Config(RunSettings, ModelSettings):
 
     timestep_shift: float = 1.0
     """Above 1, draw noisy timesteps more often than clean ones; few-step sampling uses only those."""
-    parallel: Literal[*PARALLEL] = "ddp"  # type: ignore[valid-type]
-    """How the processes of torchrun share the work: ddp copies the model to each, fsdp (FSDP2) keeps a part
-    of weights, gradients, moments and average in each, for models that are too large for one."""
     compile: bool = False
     """Compile the denoiser (torch.compile): minutes at the start; faster on GPUs, hardly on CPUs."""
 
@@ -174,7 +171,7 @@ def describe(config: Config, dataset: ClipDataset, denoiser: Denoiser, world: Wo
         f"channels, {height} x {width}",
         f"an epoch: {steps_an_epoch:.1f} steps of {config.train_batch_size} clips; "
         f"{config.max_train_steps} steps are {config.max_train_steps / steps_an_epoch:.1f} epochs",
-        f"memory of a process (of {world.world_size}; sharding not counted):\n{memory.text()}",
+        f"memory of a process (of {world.world_size}):\n{memory.text()}",
     ]
     return "\n".join(lines)
 
@@ -208,7 +205,7 @@ def main(config: Config, world: World) -> None:
     if config.gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()
     optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
-    state = TrainingState(denoiser, optimizer, world, config.parallel)
+    state = TrainingState(denoiser, optimizer, world)
     settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256)
     if checkpoints := list_checkpoints(checkpoint_dir):
         state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
@@ -231,10 +228,9 @@ def main(config: Config, world: World) -> None:
 
     # What the main process writes while it runs.
     pipeline = None
-    averaged = state.whole_average()
-    if averaged is not None:
+    if world.is_main:
         if config.sample_steps and config.num_samples:
-            pipeline = make_pipeline(config, averaged, prompts, dataset.vae_sha256)
+            pipeline = make_pipeline(config, state.averaged, prompts, dataset.vae_sha256)
         save_config(config, checkpoint_dir / "config.json")
 
     def due(steps: int) -> bool:
@@ -275,7 +271,6 @@ def main(config: Config, world: World) -> None:
                 )
                 tracker.add_validation(state.step, held_out_loss)
             if due(config.sample_steps):
-                state.whole_average()
                 world.on_main(lambda: sample(config, pipeline, held_out, tracker, state.step))
             if due(config.checkpoint_steps) or stop:
                 tracker.sync()

@@ -1,6 +1,6 @@
 """Skeleton pictures beside the latents: lossless WebP, one after the other in one tensor of bytes.
 
-Of the forms that ``benchmarks/pose_cache.py`` measures it is the smallest, and among the fastest.
+It is the smallest of the lossless forms that were tried, and among the fastest.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What training needs of a machine, found without a real tensor: memory, and products a step."""
+"""The memory that training needs, found without a real tensor."""
 
 import contextlib
 import dataclasses
@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion.schedule import make_scheduler
 from diffusion.training import StepRandomness, diffusion_loss
@@ -193,22 +191,3 @@ def estimate_training_memory(
         ema=weights,
         activations=activations,
     )
-
-
-def count_training_flops(
-    denoiser_config: dict[str, Any], *, batch_size: int, num_frames: int, height: int, width: int
-) -> int:
-    """Floating point operations of the products and convolutions of a step, forward and backward.
-
-    What gradient checkpointing computes again is not counted. The arguments are those of
-    `estimate_training_memory`.
-    """
-    sizes = {"batch_size": batch_size, "num_frames": num_frames, "height": height, "width": width}
-    # Attention as plain products: the counter knows no fused kernel of a CPU.
-    with (
-        sdpa_kernel(SDPBackend.MATH),
-        _fake_step(denoiser_config, **sizes) as (_, compute_loss),
-        FlopCounterMode(display=False) as counter,
-    ):
-        compute_loss().backward()
-    return counter.get_total_flops()

@@ -15,7 +15,6 @@ from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from diffusion.cuda_graphs import GraphedDenoiser
 from diffusion.guidance import Branch, combine, guidance_branches
 from diffusion.inputs import (
     Pictures,
@@ -38,7 +37,7 @@ from diffusion.sampling import Sampling
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
 from diffusion.text import encode_prompts, load_text_encoder
 from diffusion.warped_photo import WarpedPhoto, encode_warped_photo, warp_photo
-from models import Conditions, DeepFeatures, Denoiser, load_denoiser
+from models import Conditions, Denoiser, load_denoiser
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from models.loading import align_weights
 from utils.errors import UserError
@@ -125,7 +124,6 @@ class X2FashionPipeline(DiffusionPipeline):
         known_height, known_width = known or PUBLISHED_SIZE
         self.register_to_config(height=height or known_height, width=width or known_width)
         self.vae_factor = 8 if vae is None else spatial_factor(vae)
-        self._graphed_denoiser: GraphedDenoiser | None = None
         self._num_timesteps, self._interrupt = 0, False
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
 
@@ -176,14 +174,6 @@ class X2FashionPipeline(DiffusionPipeline):
         for network in (self.denoiser, self.vae, self.tiny_decoder):
             if network is not None:
                 torch.nn.Module.to(network, dtype=dtype)
-
-    def enable_cuda_graphs(self) -> None:
-        """Record each kind of step on the GPU once and replay it; call it when all is where it stays.
-
-        Raises:
-            UserError: the denoiser is not on a GPU.
-        """
-        self._graphed_denoiser = GraphedDenoiser(self.denoiser)
 
     @property
     def size_multiple(self) -> int:
@@ -397,8 +387,6 @@ class X2FashionPipeline(DiffusionPipeline):
         image_guidance_scale: float = 1.0,
         pose_guidance_scale: float = 1.0,
         text_guidance_scale: float = 1.0,
-        reuse_interval: int = 1,
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: torch.Tensor | None = None,
         callback_on_step_end: Callable[[Any, int, torch.Tensor, dict], dict]
@@ -432,8 +420,6 @@ class X2FashionPipeline(DiffusionPipeline):
             image_guidance_scale: how much to follow the photo; 1 is neutral. See `diffusion.guidance`.
             pose_guidance_scale: how much to follow the poses.
             text_guidance_scale: how much to follow the sentence.
-            reuse_interval: see `diffusion.sampling.Sampling`; 1 reuses nothing.
-            guidance_interval: see there too; (0, 1) guides in every step.
             generator: on the CPU, the same seed gives the same noise on every device.
             latents: (b, c, f, h, w) standard normal noise to start from.
             callback_on_step_end: called as ``callback(pipeline, step, timestep, tensors)`` after each step;
@@ -454,8 +440,6 @@ class X2FashionPipeline(DiffusionPipeline):
             image_guidance_scale=image_guidance_scale,
             pose_guidance_scale=pose_guidance_scale,
             text_guidance_scale=text_guidance_scale,
-            reuse_interval=reuse_interval,
-            guidance_interval=guidance_interval,
         )
         photo, pose_images = photo_tensor(image), clip_tensor(poses) if poses is not None else None
         photo, pose_images, joints, image_joints = self._fit_inputs(
@@ -557,7 +541,7 @@ class X2FashionPipeline(DiffusionPipeline):
             pose_images: (b, 3, f, H, W) in [-1, 1]; None without poses.
             warped: from `warp_photo`.
             num_frames: f.
-            sampling: steps, guidance and what is left out.
+            sampling: steps and guidance.
             generator: see `__call__`.
             latents: (b, c, f, h, w) noise to start from.
             callback: called after each step.
@@ -570,9 +554,9 @@ class X2FashionPipeline(DiffusionPipeline):
         )
         conditions = self._conditions(reference_latents, prompt_embeds, pose_images, warped)
         return self._denoise(
-            conditions,
+            self._branch_conditions(conditions, branches, len(reference_latents)),
             branches,
-            sampling,
+            sampling.num_inference_steps,
             reference_latents,
             num_frames,
             generator,
@@ -643,7 +627,7 @@ class X2FashionPipeline(DiffusionPipeline):
         self,
         conditions: Conditions,
         branches: Sequence[Branch],
-        sampling: Sampling,
+        num_inference_steps: int,
         reference_latents: torch.Tensor,
         num_frames: int,
         generator: torch.Generator | list[torch.Generator] | None,
@@ -653,31 +637,18 @@ class X2FashionPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """Run the loop. Frame 0 of the latents is the photo at all times."""
         device, dtype = self._execution_device, self.denoiser.dtype
-        graphed = self._graphed_denoiser
-        if graphed is not None and graphed.denoiser is not self.denoiser:  # it was replaced
-            graphed = self._graphed_denoiser = GraphedDenoiser(self.denoiser, graphed.record)
-        predict = graphed or self.denoiser
-        self.scheduler.set_timesteps(sampling.num_inference_steps, device=device)
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
         latents, first_noise = self.prepare_latents(reference_latents, num_frames, generator, latents)
         options = step_options(self.scheduler, generator)
         self._num_timesteps, self._interrupt = len(self.scheduler.timesteps), False
-        active: Sequence[Branch] = ()
-        deep: DeepFeatures | None = None
 
         with self.progress_bar(total=self._num_timesteps) as progress:
             for step, timestep in enumerate(self.scheduler.timesteps):
                 if self._interrupt:
                     break
-                previous, active = active, sampling.branches(branches, step, self._num_timesteps)
-                if active is not previous:
-                    active_conditions = self._branch_conditions(conditions, active, len(reference_latents))
-                if sampling.reuse_interval > 1 and (
-                    active is not previous or step % sampling.reuse_interval == 0
-                ):
-                    deep = DeepFeatures()
-                noisy = self._model_input(latents, reference_latents, first_noise, active, timestep)
-                prediction = predict(noisy.to(dtype), timestep, conditions=active_conditions, deep=deep)
-                prediction = combine(prediction.float(), active)
+                noisy = self._model_input(latents, reference_latents, first_noise, branches, timestep)
+                prediction = self.denoiser(noisy.to(dtype), timestep, conditions=conditions)
+                prediction = combine(prediction.float(), branches)
                 latents = self.scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
                 latents = _with_first_frame(latents, reference_latents)
 

@@ -12,7 +12,6 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
-    LCMScheduler,
     SchedulerMixin,
     UniPCMultistepScheduler,
 )
@@ -39,7 +38,6 @@ SAMPLERS: dict[str, Sampler] = {
     "dpmsolver++": Sampler(DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
     "unipc": Sampler(UniPCMultistepScheduler, {"solver_order": 2}),
     "euler": Sampler(EulerDiscreteScheduler, {}),
-    "lcm": Sampler(LCMScheduler, {"clip_sample": False, "set_alpha_to_one": True}),
 }
 DEFAULT_SAMPLER = "dpmsolver++"
 

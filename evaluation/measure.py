@@ -62,9 +62,6 @@ MEASURES = {
     "motion_accuracy_text_only": Measure(
         "sentence followed", "up", "motion read back, no poses: skeletons made from the sentence"
     ),
-    "motion_accuracy_attention_only": Measure(
-        "sentence followed", "up", "motion read back, no poses: the video model's own attention"
-    ),
     "motion_conflict_follows_poses": Measure(
         "sentence followed", "up", "poses win over another clip's sentence"
     ),

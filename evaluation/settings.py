@@ -10,7 +10,6 @@ from utils.errors import UserError
 FOLDERS = {
     "poses": "videos",
     "text": "videos_text_only",
-    "attention": "videos_attention",
     "conflict": "videos_conflict",
 }
 """Condition -> where its videos go."""
@@ -34,13 +33,11 @@ class EvaluationSettings(VideoSettings):
     --pretrained_model."""
     videos_text_only: Path | None = None
     """Folder of videos that were made from the photo and the sentence."""
-    videos_attention: Path | None = None
-    """Folder of videos that only the video model's own attention to the sentence moved."""
     videos_conflict: Path | None = None
     """Folder of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
-    conditions: tuple[Literal["poses", "text", "attention", "conflict"], ...] = ("poses", "text", "conflict")
-    """What to make videos from: the poses and the sentence; the sentence alone, through skeletons made from
-    it, or through the video model's own attention; the poses and a wrong sentence."""
+    conditions: tuple[Literal["poses", "text", "conflict"], ...] = ("poses", "text", "conflict")
+    """What to make videos from: the poses and the sentence (poses), the sentence alone (text), or the poses
+    and another clip's sentence (conflict)."""
 
     estimated_joints: Path | None = None
     """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in

@@ -64,7 +64,6 @@ def sample_video(
     pipeline: X2FashionPipeline,
     clip: Clip,
     prompt: str,
-    with_poses: bool = True,
     text_to_poses: TextToPoses | None = None,
 ) -> np.ndarray:
     """Sample the video of a clip, (F, H, W, 3) uint8.
@@ -75,23 +74,22 @@ def sample_video(
     Args:
         config: settings.
         pipeline: the model.
-        clip: photo, and poses if wanted.
+        clip: photo and poses.
         prompt: the sentence.
-        with_poses: give the clip's poses; else the sentence moves the person.
-        text_to_poses: makes skeletons from the sentence then; None leaves it to the video model's attention.
+        text_to_poses: makes skeletons from the sentence, in place of the clip's own; None takes those.
     """
     lead, count = int(not clip.photo_is_first), len(clip.frames)
     multiple = pipeline.denoiser.frame_multiple
     sampled = -(-(lead + count) // multiple) * multiple
     place = GeneratedClip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
     inputs = Inputs(photo=clip.photo, poses=None, joints=None, image_joints=clip.photo_joints)
-    if with_poses:
+    if text_to_poses is None:
         order = np.minimum(np.arange(sampled), lead + count - 1)
         poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints
         if joints is not None and clip.photo_joints is not None:
             joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
         inputs = dataclasses.replace(inputs, poses=poses, joints=joints)
-    elif text_to_poses is not None:
+    else:
         assert clip.photo_joints is not None
         inputs = move_by_sentence(
             pipeline, text_to_poses, place, inputs, clip.photo_joints, sampled, config.seed
@@ -119,8 +117,7 @@ def video_of(
         if clip.photo_joints is None:
             return "no joints of the photo (fashion_poses)"
         model = tools.text_to_poses
-    with_poses = condition not in ("text", "attention")
-    video = sample_video(config, tools.pipeline, clip, prompt, with_poses, model)
+    video = sample_video(config, tools.pipeline, clip, prompt, model)
     write_video(config.output_dir / folder / f"{clip.name}.mp4", video, FPS)
     return video
 
@@ -141,7 +138,6 @@ def measure_sentence(
 
     text = clip.source.segment.text
     values = read("text", text, {"motion_accuracy_text_only": motions})
-    values |= read("attention", text, {"motion_accuracy_attention_only": motions})
     names = "motion_conflict_follows_poses", "motion_conflict_follows_text"
     if wrong is None or not wrong.motions or wrong.motions == motions:
         return values | dict.fromkeys(names, "no clip of another motion to take a sentence from")

@@ -7,7 +7,6 @@ from typing import Literal
 from utils.errors import UserError
 
 Severity = Literal["note", "mended", "warning", "refusal"]
-SEVERITIES: tuple[Severity, ...] = ("note", "mended", "warning", "refusal")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -50,9 +50,7 @@ class Clip:
 class Inputs:
     """The inputs of one video at the model's size: uint8 RGB, joints (F, 18, 3) and (18, 3) in its pixels.
 
-    The poses (F, H, W, 3) of a long video are kept compressed.
-
-    Without `poses` the video model's own attention to the sentence moves the person.
+    The poses (F, H, W, 3) of a long video are kept compressed. None are there until a sentence made them.
     """
 
     photo: np.ndarray

@@ -51,12 +51,8 @@ def load_pipeline(settings: ModelSettings, device: torch.device) -> X2FashionPip
     if settings.tiny_decoder is not None:
         decoder = load_tiny_decoder(settings.tiny_decoder)
         pipeline.register_modules(tiny_decoder=decoder.to(memory_format=torch.channels_last))
-    if settings.compile:
-        pipeline.denoiser.compile_levels()
     pipeline.to(device, torch.float32)
     pipeline.cast_networks(resolve_dtype(settings.dtype, device))
-    if settings.cuda_graphs:
-        pipeline.enable_cuda_graphs()
     return pipeline
 
 

@@ -33,15 +33,14 @@ def load_text_to_poses(path: str | Path, text_width: int | None = None) -> TextT
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no text-to-poses model (there is no {FOLDER}/config.json); make one with "
-            "python -m recipe.train_text_to_poses, give --poses, or leave the motion to the video model with "
-            "--motion attention"
+            "python -m recipe.train_text_to_poses, or give --poses"
         )
     model = load_part(folder, "text-to-poses model", {"TextToPoses": TextToPoses})
     if text_width not in (None, model.config.cross_attention_dim):
         raise UserError(
             f"the text-to-poses model in {folder} reads embeddings of width "
             f"{model.config.cross_attention_dim}, the text encoder writes {text_width}; give --text_to_poses "
-            "of the same text encoder, --poses, or --motion attention"
+            "of the same text encoder, or --poses"
         )
     return model
 
@@ -74,11 +73,6 @@ def normalise_joints(joints: np.ndarray, pose: np.ndarray) -> np.ndarray:
     normalised = np.array(joints, np.float32)
     normalised[..., :2] = (normalised[..., :2] - origin) / torso
     return normalised
-
-
-def check_image_joints(pose: np.ndarray) -> None:
-    """Refuse a photo's pose (18, 3) that no sentence can move: neck or hips are missing (UserError)."""
-    body_frame(pose)
 
 
 def poses_from_text(

@@ -24,27 +24,19 @@ class ModelSettings:
     sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
 
     quality: Literal["fast", "balanced", "best"] | None = None
-    """Level of quality: scheduler, steps and savings that go together. 1, 4 or 50 steps of a model that
-    predicts clean latents, as the shipped one; 6, 12 or 50 of others. The flags below, where given, win."""
-    scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler", "lcm"] = "default"
+    """Level of quality: a scheduler and a number of steps. 1, 4 or 50 steps for a model that predicts clean
+    latents, such as the shipped one; 6, 12 or 50 for others. --scheduler and --num_inference_steps win over
+    it."""
+    scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler"] = "default"
     """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth or a denoiser's
     folder."""
     num_inference_steps: int | None = None
     """Denoising steps; by default 2 for a model that predicts clean latents, as the shipped one, else 25."""
-    reuse_interval: int | None = None
-    """Compute the network's inner levels in every so many-th step only; by default in each."""
-    guidance_interval: tuple[float, float] | None = None
-    """Share of the steps from which to which guidance scales hold, such as 0.1 0.8; by default 0 1."""
 
     seed: int = 0
     """Same command, same seed, same video; each clip's noise depends on the seed and its name alone."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the networks' products; auto takes bfloat16 where the machine has units for it."""
-    compile: bool = False
-    """Compile the network's levels (torch.compile): minutes at the first step, for many or long videos."""
-    cuda_graphs: bool = False
-    """Record a step on the GPU once and replay it, which spares the time of launching its many small parts.
-    Needs a GPU; the first step takes longer, and memory for each size of video."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 

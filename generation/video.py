@@ -13,32 +13,29 @@ from diffusion.quality import QUALITIES
 from diffusion.sampling import Sampling
 from generation.inputs import Clip, Inputs, read_inputs
 from generation.loading import MotionTools
-from generation.motion import check_image_joints, poses_from_text
+from generation.motion import poses_from_text
 from generation.photo_pose import find_photo_pose
 from generation.settings import ModelSettings, VideoSettings
 from generation.streaming import stream_frames
 from generation.windows import WindowStore
 from models.text_to_poses import TextToPoses
-from utils.errors import UserError
 from utils.precision import autocast
-from warping.retarget import retarget
 
 DEFAULT_NUM_FRAMES = 24
 """Of a video without poses."""
 
 
 def choose_sampling(settings: ModelSettings, pipeline: X2FashionPipeline) -> Sampling:
-    """Steps, savings and guidance as --quality and the flags that win over it say.
-
-    Raises:
-        UserError: a number out of its range.
-    """
-    if settings.quality is None:
-        sampling = Sampling(num_inference_steps=pipeline.default_num_inference_steps)
+    """Steps and guidance scales as the flags say; --num_inference_steps wins over --quality."""
+    if settings.num_inference_steps is not None:
+        steps = settings.num_inference_steps
+    elif settings.quality is not None:
+        steps = QUALITIES[pipeline.denoiser.config.prediction_type][settings.quality].num_inference_steps
     else:
-        sampling = QUALITIES[pipeline.denoiser.config.prediction_type][settings.quality].sampling
-    flags = {field.name: getattr(settings, field.name, None) for field in dataclasses.fields(Sampling)}
-    return dataclasses.replace(sampling, **{name: v for name, v in flags.items() if v is not None})
+        steps = pipeline.default_num_inference_steps
+    names = [field.name for field in dataclasses.fields(Sampling) if hasattr(settings, field.name)]
+    scales = {name: getattr(settings, name) for name in names}
+    return Sampling(**scales | {"num_inference_steps": steps})
 
 
 def prepare_inputs(
@@ -50,7 +47,6 @@ def prepare_inputs(
     height: int,
     width: int,
     seed: int,
-    fit: bool = False,
 ) -> Inputs:
     """Read a clip's inputs; where it has no poses, make them from its sentence.
 
@@ -62,21 +58,18 @@ def prepare_inputs(
         height: in pixels.
         width: in pixels.
         seed: of the run; another one moves her in another way.
-        fit: bring the poses to the photo's body.
 
     Raises:
         UserError: see `read_inputs`; or a photo in which nobody is found, or not the whole person.
     """
     inputs = read_inputs(clip, num_frames, height, width)
-    pose = inputs.image_joints
-    if pose is None and tools.finder is not None:
-        pose = find_photo_pose(tools.finder, clip.image, height, width)
-    if fit:
-        assert pose is not None
-        return fit_poses(inputs, pose)
-    if clip.poses is not None or tools.text_to_poses is None:
+    if clip.poses is not None:
         return inputs
-    assert pose is not None
+    pose = inputs.image_joints
+    if pose is None:
+        assert tools.finder is not None
+        pose = find_photo_pose(tools.finder, clip.image, height, width)
+    assert tools.text_to_poses is not None
     return move_by_sentence(
         pipeline, tools.text_to_poses, clip, inputs, pose, num_frames or DEFAULT_NUM_FRAMES, seed
     )
@@ -103,18 +96,6 @@ def move_by_sentence(
         torch.Generator().manual_seed(clip_seed(seed, f"{clip.name}/motion")),
     )
     return inputs.with_joints(joints)
-
-
-def fit_poses(inputs: Inputs, pose: np.ndarray) -> Inputs:
-    """Bring a clip's poses to the photo's body, whose pose (18, 3) is given.
-
-    Raises:
-        UserError: the skeletons' joints cannot be read.
-    """
-    check_image_joints(pose)
-    if inputs.joints is None:
-        raise UserError("--fit_poses needs skeletons whose joints can be read, or a POSES.json beside them")
-    return dataclasses.replace(inputs, image_joints=pose).with_joints(retarget(inputs.joints, pose))
 
 
 def clip_seed(seed: int, name: str) -> int:

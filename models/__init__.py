@@ -5,12 +5,10 @@ from models.conversion import published_shapes, published_to_state_dict, state_d
 from models.denoiser import Denoiser
 from models.loading import load_denoiser, save_published
 from models.presets import PRESETS
-from models.unet import DeepFeatures
 
 __all__ = [
     "PRESETS",
     "Conditions",
-    "DeepFeatures",
     "Denoiser",
     "load_denoiser",
     "published_shapes",

@@ -100,17 +100,12 @@ class DownLevel(nn.Module, Recomputing):
         timestep_embedding: Tensor,
         keys: Tensor | None,
         values: Tensor | None,
-        goes_deeper: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The smaller (b, out_channels, f, h, w), and the level's two skips in the order they were made.
-
-        Without `goes_deeper` it stays large: only the skips are wanted.
-        """
+        """The smaller (b, out_channels, f, h, w), and the level's two skips in the order they were made."""
         first = x = self.run(self.resnets[0], x, timestep_embedding)
         x = self.run(self.resnets[2], self.run(self.resnets[1], x))
         second = x = x if self.attention is None else self.run(self.attention, x)
-        if goes_deeper:
-            x = self.run(self.text_attention, self.downsample(x), keys, values)
+        x = self.run(self.text_attention, self.downsample(x), keys, values)
         return x, (first, second)
 
 

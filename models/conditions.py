@@ -2,11 +2,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 _DROPPED_WITH = {
@@ -53,24 +52,13 @@ class Conditions:
     """(b, latent channels, h, w)."""
 
     given_frames: Tensor | None = None
-    """(b, n) of 1 and 0 for the first n frames: which are given, not to be denoised; 0 for all later ones."""
+    """(b, 1), 1 where frame 0 is given clean, not to be denoised."""
 
     warped_latents: Tensor | None = None
     """(b, latent channels, f, h, w)."""
 
     warp_validity: Tensor | None = None
     """(b, 1, f, h, w) in 0..1."""
-
-    def to(self, *args: Any, **kwargs: Any) -> "Conditions":
-        """Move or cast every tensor, with the arguments of `torch.Tensor.to`."""
-        return self.map(lambda x: x.to(*args, **kwargs))
-
-    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor, with the name of the condition that it belongs to."""
-        for name, value in self._values().items():
-            for tensor in value if isinstance(value, tuple) else (value,):
-                if tensor is not None:
-                    yield name, tensor
 
     def drop(
         self, *, image: Tensor | None = None, poses: Tensor | None = None, text: Tensor | None = None
@@ -104,11 +92,6 @@ class Conditions:
         names = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in names if name != "batch_size"}
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Conditions":
-        """The same with a function of every tensor."""
-        values = {name: _map_tensors(value, function) for name, value in self._values().items()}
-        return Conditions(batch_size=self.batch_size, **values)
-
 
 def _map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if value is None:
@@ -131,7 +114,4 @@ def _cat(values: list[Any], sizes: list[int]) -> Any:
         present.new_zeros(size, *present.shape[1:]) if value is None else value
         for value, size in zip(values, sizes, strict=True)
     ]
-    if present.dim() == 2:  # given frames: pad to the longest
-        longest = max(value.shape[1] for value in values)
-        values = [F.pad(value, (0, longest - value.shape[1])) for value in values]
     return torch.cat(values)

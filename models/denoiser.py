@@ -17,7 +17,7 @@ from models.conditions import Conditions
 from models.layers import Recomputing, zero_
 from models.offloading import fires_hooks
 from models.pose_encoder import PoseEncoder
-from models.unet import DeepFeatures, UNet
+from models.unet import UNet
 from utils.errors import UserError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -133,15 +133,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         """Height and width of the pose pictures are this times the latents'."""
         return 2 ** (len(self.config.pose_channels) - 1)
 
-    def compile_levels(self, **options: Any) -> None:
-        """Compile each level of the UNet for any number of frames and any size.
-
-        Args:
-            options: of `torch.compile`, such as a backend.
-        """
-        for level in (*self.unet.down_levels, *self.unet.up_levels):
-            level.compile(dynamic=True, **options)
-
     @fires_hooks
     def encode_conditions(
         self,
@@ -151,7 +142,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         pose_images: Tensor | None = None,
         warped_latents: Tensor | None = None,
         warp_validity: Tensor | None = None,
-        given_frames: Tensor | None = None,
     ) -> Conditions:
         """Do once what does not change over the steps of a denoising loop.
 
@@ -163,8 +153,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             pose_images: (b, 3, f, 8 h, 8 w) in [-1, 1].
             warped_latents: (b, latent_channels, f, h, w); not used without `warp_input`.
             warp_validity: (b, 1, f, h, w) in 0..1; not used without `warp_input`.
-            given_frames: (b, f) bool, True for frames whose latents are given clean; None for frame 0 only,
-                where there is a reference. Not used without `reference_input`.
 
         Raises:
             UserError: a tensor of a shape that does not fit.
@@ -175,13 +163,12 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             "pose_images": pose_images,
             "warped_latents": warped_latents,
             "warp_validity": warp_validity,
-            "given_frames": given_frames,
         }
         return self._encode_conditions(given)
 
     def _encode_conditions(self, given: dict[str, Tensor | None]) -> Conditions:
         prompt_embeds, reference_latents = given["prompt_embeds"], given["reference_latents"]
-        warped_latents, given_frames = given["warped_latents"], given["given_frames"]
+        warped_latents = given["warped_latents"]
         encoded: dict[str, Any] = {"batch_size": self._check_conditions(given)}
         if prompt_embeds is not None:
             encoded["text_keys"], encoded["text_values"] = self.unet.encode_text(prompt_embeds)
@@ -191,9 +178,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             encoded["pose_features"] = self.run(self.pose_encoder, given["pose_images"])
         if self.config.reference_input:
             encoded["reference_latents"] = reference_latents
-            if given_frames is not None:
-                encoded["given_frames"] = given_frames.to(self.dtype)
-            elif reference_latents is not None:
+            if reference_latents is not None:
                 encoded["given_frames"] = reference_latents.new_ones(len(reference_latents), 1)
         if self.config.warp_input and warped_latents is not None:
             encoded["warped_latents"] = warped_latents
@@ -210,12 +195,10 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         pose_images: Tensor | None = None,
         warped_latents: Tensor | None = None,
         warp_validity: Tensor | None = None,
-        given_frames: Tensor | None = None,
         conditions: Conditions | None = None,
         drop_image: Tensor | None = None,
         drop_poses: Tensor | None = None,
         drop_text: Tensor | None = None,
-        deep: DeepFeatures | None = None,
         return_dict: bool = False,
     ) -> Tensor | DenoiserOutput:
         """Predict what `prediction_type` says.
@@ -223,17 +206,15 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         Args:
             noisy_latents: (b, latent_channels, f, h, w).
             timesteps: (b,), or one number for all samples, which is cheaper.
-            prompt_embeds: see `encode_conditions`, like the next five.
-            reference_latents: as there.
-            pose_images: as there.
-            warped_latents: as there.
-            warp_validity: as there.
-            given_frames: as there.
-            conditions: what `encode_conditions` returned, instead of these six.
+            prompt_embeds: see `encode_conditions`.
+            reference_latents: see `encode_conditions`.
+            pose_images: see `encode_conditions`.
+            warped_latents: see `encode_conditions`.
+            warp_validity: see `encode_conditions`.
+            conditions: what `encode_conditions` returned, instead of these five.
             drop_image: (b,) bool, see `Conditions.drop`; here so that training is one call, as DDP wants it.
             drop_poses: as `drop_image`.
             drop_text: as `drop_image`.
-            deep: see `UNet.forward`.
             return_dict: whether to return a `DenoiserOutput` in place of the tensor.
 
         Returns:
@@ -248,7 +229,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             "pose_images": pose_images,
             "warped_latents": warped_latents,
             "warp_validity": warp_validity,
-            "given_frames": given_frames,
         }
         if conditions is None:
             conditions = self._encode_conditions(given)
@@ -269,7 +249,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             pose_features=conditions.pose_features,
             skip_residuals=conditions.skip_residuals,
             mid_residual=conditions.mid_residual,
-            deep=deep,
         )
         if self.has_output_skip:
             output, gate = output[:, :-1], output[:, -1:].sigmoid()
@@ -307,7 +286,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             "pose_images": ("b", 3, "f", "H", "W"),
             "warped_latents": ("b", config.latent_channels, "f", "h", "w"),
             "warp_validity": ("b", 1, "f", "h", "w"),
-            "given_frames": ("b", "f"),
         }
         for name, tensor in given.items():
             if tensor is not None:
@@ -362,8 +340,6 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
                     f"{name} of {_by(value.shape[2:])} (frames x height x width) given for latents of "
                     f"{f} x {h} x {w}"
                 )
-        if conditions.given_frames is not None and conditions.given_frames.shape[1] > f:
-            raise UserError(f"given_frames names {conditions.given_frames.shape[1]} frames of a video of {f}")
 
 
 def _by(sizes: Sequence[int]) -> str:

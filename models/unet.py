@@ -1,6 +1,5 @@
 """The pseudo-3D UNet: noisy latents of a clip to what the model predicts of it."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -12,18 +11,6 @@ from models.blocks import DownLevel, ResidualBlock, UpLevel
 from models.layers import PseudoConv3d, Recomputing, TimestepEmbedding
 
 SKIP_SCALE = 1 / math.sqrt(2)
-
-
-@dataclasses.dataclass
-class DeepFeatures:
-    """What the UNet computes below its outermost level, to be used again at a close noise level.
-
-    Ma et al., "DeepCache: Accelerating Diffusion Models for Free", 2023. Empty, it is filled by the next
-    forward pass; filled, it spares the pass everything below the outermost level.
-    """
-
-    features: Tensor | None = None
-    """(b, width, f, h, w) that come up to the outermost level."""
 
 
 class UNet(nn.Module, Recomputing):
@@ -111,7 +98,6 @@ class UNet(nn.Module, Recomputing):
         pose_features: Tensor | None = None,
         skip_residuals: Sequence[Tensor] | None = None,
         mid_residual: Tensor | None = None,
-        deep: DeepFeatures | None = None,
     ) -> Tensor:
         """Predict from a noisy clip.
 
@@ -124,7 +110,6 @@ class UNet(nn.Module, Recomputing):
             skip_residuals: two for each level, (b, width, 1, h, w) of the level, added to the skips of every
                 frame.
             mid_residual: (b, deepest width, 1, h, w), added to the middle of every frame.
-            deep: features of an earlier pass over the same clips to use again, or a place to keep them.
 
         Returns:
             (b, out_channels, f, h, w) in the memory format ``channels_last_3d``.
@@ -138,23 +123,17 @@ class UNet(nn.Module, Recomputing):
         if pose_features is not None:
             x = x + pose_features
 
-        reused = None if deep is None else deep.features
         skips: list[Tensor] = []
-        for i, level in enumerate(self.down_levels if reused is None else self.down_levels[:1]):
-            x, level_skips = level(x, embedding, keys[i], values[i], goes_deeper=reused is None)
+        for i, level in enumerate(self.down_levels):
+            x, level_skips = level(x, embedding, keys[i], values[i])
             skips += level_skips
 
-        if reused is None:
-            x = self.run(self.mid_resnet1, x, embedding)
-            x = self.run(self.mid_resnet2, self.run(self.mid_attention, x), embedding)
-            if mid_residual is not None:
-                x = x + mid_residual
-        else:
-            x = reused
+        x = self.run(self.mid_resnet1, x, embedding)
+        x = self.run(self.mid_resnet2, self.run(self.mid_attention, x), embedding)
+        if mid_residual is not None:
+            x = x + mid_residual
 
-        for i in reversed(range(len(skips) // 2)):
-            if i == 0 and deep is not None:
-                deep.features = x
+        for i in reversed(range(num_levels)):
             level_skips = tuple(
                 skip * SKIP_SCALE
                 if skip_residuals is None

@@ -19,7 +19,6 @@ from utils.errors import UserError
         "recipe.train_decoder",
         "recipe.train_text_encoder",
         "recipe.train_text_to_poses",
-        "benchmarks.train_throughput",
         "benchmarks.inference_speed",
     ],
 )

@@ -1,7 +1,6 @@
 """evaluate.py through its command line, on a toy model and on videos that are there already."""
 
 import dataclasses
-import itertools
 import shutil
 import subprocess
 import sys
@@ -150,31 +149,15 @@ def test_videos_are_also_made_from_the_sentence_alone_and_from_a_wrong_one(label
     assert conflict.shape == with_poses.shape
 
 
-def test_the_sentence_moves_by_skeletons_or_by_attention_and_what_is_missing_is_said(
-    labelled_config: Config, tmp_path: Path
-) -> None:
-    config = dataclasses.replace(labelled_config, conditions=("poses", "text", "attention"), max_clips=1)
-    evaluate.main(config)
-    metrics = read_json(config.output_dir / "metrics.json")
-    for name in ("text_only", "attention_only"):
-        assert metrics[f"motion_accuracy_{name}"]["n"] == 1
-    by_skeletons, by_attention = (
-        read_video(config.output_dir / folder / "anna.mp4")[0].astype(float)
-        for folder in ("videos_text_only", "videos_attention")
-    )
-    assert np.abs(by_skeletons - by_attention).max() > 8
-
-    model = shutil.copytree(config.pretrained_model, tmp_path / "without")
+def test_a_model_that_sentences_do_not_move_says_so(labelled_config: Config, tmp_path: Path) -> None:
+    model = shutil.copytree(labelled_config.pretrained_model, tmp_path / "without")
     shutil.rmtree(model / "text_to_poses")
     config = dataclasses.replace(
-        config, pretrained_model=model, output_dir=tmp_path / "other", conditions=("poses", "text")
+        labelled_config, pretrained_model=model, conditions=("poses", "text"), max_clips=1
     )
     evaluate.main(config)
     metrics = read_json(config.output_dir / "metrics.json")
     assert metrics["motion_accuracy_text_only"].startswith(f"not computed: {model} holds no text-to-poses")
-    assert metrics["motion_accuracy_attention_only"].startswith(
-        "not computed: no such videos; give --videos_attention DIR"
-    )
 
 
 def test_a_dataset_without_labels_is_measured_but_for_the_sentence(labelled_config: Config) -> None:
@@ -232,13 +215,9 @@ def test_the_photo_may_be_another_frame_and_any_number_of_frames_is_made(
     first, middle = (
         load_clip(tiny_config.dataset, s) for s in (source, dataclasses.replace(source, photo_index=3))
     )
-    videos = [
-        sample_video(tiny_config, pipeline, clip, "She turns.", with_poses)
-        for clip in (first, middle)
-        for with_poses in (True, False)
-    ]
+    videos = [sample_video(tiny_config, pipeline, clip, "She turns.") for clip in (first, middle)]
     assert all(video.shape == first.frames.shape for video in videos)
-    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(videos, 2))
+    assert not np.array_equal(*videos)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_package_imports_itself_and_what_lies_below_it(level: int) -> None:
 
 def test_no_file_imports_a_script() -> None:
     scripts = script_names()
-    assert {"inference", "train", "recipe.train_vae", "benchmarks.guidance_sweep"} <= scripts
+    assert {"inference", "train", "recipe.train_vae", "benchmarks.long_video"} <= scripts
     for path in our_files():
         found = imported_modules(path) & (scripts - {module_name(path)})
         assert not found, f"{path} imports {sorted(found)}"

@@ -231,13 +231,6 @@ def test_a_sentence_alone_moves_the_person(
     assert run(*other)["photo_poses.json"] != files["photo_poses.json"]
 
 
-def test_the_video_models_own_attention_makes_no_skeletons(run: Run, own: dict[str, Path]) -> None:
-    photo = ("--image", own["photo.png"], "--prompt", SENTENCES[0], "--motion", "attention")
-    files = run(*photo, "--num_frames", 6)
-    assert list(files) == ["photo.json", "photo.mp4", "photo.png"]
-    assert files["photo.mp4"] != run(*photo, "--num_frames", 6, "--seed", 1)["photo.mp4"]
-
-
 def test_the_photos_pose_is_found_in_the_whole_photo(run: Run, tmp_path: Path) -> None:
     clip = ROOT / "fashion_dataset" / "fashion_crop" / "test_00000"
     truth = json.loads((ROOT / "fashion_dataset" / "fashion_poses" / "test_00000.json").read_text())
@@ -294,7 +287,7 @@ def test_every_flag_changes_the_video(run: Run, own: dict[str, Path], tmp_path: 
         "--height=96",
         "--width=64",
         "--scheduler=ddpm",
-        "--scheduler=lcm",
+        "--scheduler=euler",
         "--num_inference_steps=3",
         "--dtype=bfloat16",
         f"--image_joints={tmp_path / 'skeleton.png'}",
@@ -358,7 +351,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
         ((*dataset, "--width", 33), "take 32 or 64"),
         ((*dataset, "--fps", 0), "fps is 0"),
         ((*dataset, "--num_inference_steps", 0), "at least 1"),
-        ((*dataset, "--scheduler", "lcm", "--num_inference_steps", 60), "cannot take 60 steps"),
+        ((*dataset, "--num_inference_steps", 1001), "it can be at most that"),
         ((*dataset, "--device", "toaster"), "--device toaster"),
         ((*dataset, "--pretrained_model", tmp_path / "empty"), "denoiser's folder"),
         ((*dataset, "--pretrained_model", tmp_path / "evil.pth"), "add --vae"),

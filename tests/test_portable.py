@@ -13,7 +13,7 @@ import contextlib, io, runpy, sys
 
 # What others wrote for this system may use its modules.
 import accelerate, av, cv2, tensorboardX, torch, tyro
-import torch.distributed.fsdp
+import torch.distributed
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from tests.train_toys import ENVIRONMENT, assert_equal, command, make_folders, run, torchrun, weights
 from utils.checkpoint import list_checkpoints, load_checkpoint
@@ -110,10 +109,9 @@ def losses_so_far(output_dir: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b""
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_a_rank_that_dies_is_started_again(tiny_pipeline_dir, tmp_path, parallel: str) -> None:
+def test_a_rank_that_dies_is_started_again(tiny_pipeline_dir, tmp_path) -> None:
     folders = make_folders(tmp_path / "toys")
-    settings = ("--max_train_steps", "60", "--checkpoint_steps", "3", "--parallel", parallel)
+    settings = ("--max_train_steps", "60", "--checkpoint_steps", "3")
     undisturbed, restarted = tmp_path / "undisturbed", tmp_path / "restarted"
     assert run(command(folders, tiny_pipeline_dir, undisturbed, *settings), torchrun(29622)).returncode == 0
     process = subprocess.Popen(
@@ -131,8 +129,4 @@ def test_a_rank_that_dies_is_started_again(tiny_pipeline_dir, tmp_path, parallel
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors.decode()
     assert (restarted / "losses.jsonl").read_bytes() == (undisturbed / "losses.jsonl").read_bytes()
-    ours, theirs = files(restarted), files(undisturbed)
-    assert ours.keys() == theirs.keys()
-    for name in ours:  # sharded files tell in an arbitrary order what they hold
-        if name.endswith(".safetensors"):
-            assert_equal(load_file(restarted / name), load_file(undisturbed / name))
+    assert files(restarted) == files(undisturbed)

@@ -15,22 +15,20 @@ def decay_at(num_updates: int, decay: float) -> float:
     return min(decay, (1 + num_updates) / (10 + num_updates))
 
 
-def averaged_copy(network: nn.Module, decay: float, grows: bool = True) -> AveragedModel:
+def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:
     """A frozen copy of a network whose `update_parameters` moves it towards the network's weights.
 
     A resumed run sets `n_averaged` to the steps done; with the weights that is all there is to restore.
 
     Args:
         network: being trained.
-        decay: of the average a step.
-        grows: whether the decay grows to that, see `decay_at`. Not where the network begins trained, and its
-            slow average is what it learns from.
+        decay: of the average a step, which grows to this, see `decay_at`.
     """
 
     @torch.no_grad()
     def move(averaged: Tensors, current: Tensors, _: Tensor | int) -> None:
         # The count of `copy` itself is on the CPU: reading it waits for no GPU.
-        share = 1 - (decay_at(int(copy.n_averaged), decay) if grows else decay)
+        share = 1 - decay_at(int(copy.n_averaged), decay)
         torch._foreach_lerp_(averaged, current, share)
 
     copy = AveragedModel(network, multi_avg_fn=move)

@@ -1,4 +1,4 @@
-"""The settings that train.py and recipe.distill share: their flags, and what these must keep to."""
+"""Settings of a run that trains a denoiser: their flags, and what these must keep to."""
 
 import dataclasses
 import hashlib

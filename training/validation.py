@@ -47,7 +47,7 @@ class Validation:
         """Mean loss over the clips, the same for any number of processes.
 
         Args:
-            denoiser: the averaged model; all processes call it equally often, as FSDP needs it.
+            denoiser: the averaged model.
             scheduler: noises the latents.
             prompts: embeds the sentences.
             prediction_type: what the denoiser predicts.

@@ -1,9 +1,8 @@
 """Training checkpoints: folders that are whole or absent, and that notice a flipped byte.
 
 A checkpoint is `step_00001000/` with the files of its writer and `checkpoint.json`: step, settings and the
-SHA-256 sums of the other files. `save_checkpoint` writes one safetensors file a module, and `state.pt`, which
-is read with `weights_only=True`; a writer with files of its own goes between `begin_checkpoint` and
-`finish_checkpoint`.
+SHA-256 sums of the other files: one safetensors file a module, and `state.pt`, which is read with
+`weights_only=True`.
 """
 
 import contextlib
@@ -46,46 +45,20 @@ def save_checkpoint(
     Raises:
         UserError: the folder cannot be written; earlier checkpoints are left as they were.
     """
-    temporary = begin_checkpoint(folder, step)
+    final = Path(folder) / f"step_{step:08d}"
+    temporary = final.with_name(f".{final.name}.tmp")
     with _refusing_bad_disks(temporary):
+        for stale in Path(folder).glob(".step_*.tmp"):  # of runs that were killed
+            shutil.rmtree(stale, ignore_errors=True)
+        temporary.mkdir(parents=True)
         for name, tensors in modules.items():
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
                 temporary / f"{name}.safetensors",
             )
         torch.save(state, temporary / STATE)
-    return finish_checkpoint(temporary, step, settings, keep)
-
-
-def begin_checkpoint(folder: str | Path, step: int) -> Path:
-    """Make an empty folder of a temporary name for a checkpoint's files; what killed runs left is removed.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    temporary = temporary_path(folder, step)
-    with _refusing_bad_disks(temporary):
-        for stale in Path(folder).glob(".step_*.tmp"):
-            shutil.rmtree(stale, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    return temporary
-
-
-def temporary_path(folder: str | Path, step: int) -> Path:
-    """Where `begin_checkpoint` has a checkpoint's files written."""
-    return Path(folder) / f".step_{step:08d}.tmp"
-
-
-def finish_checkpoint(temporary: Path, step: int, settings: dict[str, Any], keep: int) -> Path:
-    """Sum up the files, bring them to the disk, give the folder its name, remove all but the newest `keep`.
-
-    Raises:
-        UserError: the folder cannot be written; earlier checkpoints are left as they were.
-    """
-    final = temporary.with_name(f"step_{step:08d}")
-    with _refusing_bad_disks(temporary):
         give_usual_permissions(temporary)
-        sums = {str(path.relative_to(temporary)): file_sha256(path) for path in _files(temporary)}
+        sums = {path.name: file_sha256(path) for path in sorted(temporary.iterdir())}
         for name in sums:
             _sync(temporary / name)
         write_json(temporary / MANIFEST, {"step": step, "settings": settings, "sha256": sums})
@@ -93,7 +66,7 @@ def finish_checkpoint(temporary: Path, step: int, settings: dict[str, Any], keep
         shutil.rmtree(final, ignore_errors=True)
         temporary.replace(final)
         _sync(final.parent)
-    for old in list_checkpoints(final.parent)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -185,10 +158,6 @@ def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _sync(path: Path) -> None:

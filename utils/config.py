@@ -53,7 +53,7 @@ def _with_value(arguments: list[str], flag: str, value: str) -> list[str]:
 
 
 def check_minimum(config: Any, minimum: float, *names: str) -> None:
-    """Refuse settings below `minimum`, and a seed that no generator takes.
+    """Refuse settings below `minimum`, and a seed, where there is one, that no generator takes.
 
     Raises:
         UserError: names the flag.
@@ -61,8 +61,9 @@ def check_minimum(config: Any, minimum: float, *names: str) -> None:
     for name in names:
         if not getattr(config, name) >= minimum:
             raise UserError(f"--{name} {getattr(config, name)} must be at least {minimum}")
-    if not 0 <= config.seed < 2**63:
-        raise UserError(f"--seed {config.seed} must be at least 0 and below 2^63")
+    seed = getattr(config, "seed", 0)
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed {seed} must be at least 0 and below 2^63")
 
 
 def settings_as_json(config: Any) -> dict[str, Any]:

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion.memory import (
     MemoryEstimate,
-    count_training_flops,
     estimate_training_memory,
     format_bytes,
     make_batch,
@@ -89,16 +87,6 @@ def test_the_published_model_is_estimated_without_its_memory() -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match="latents of 10 x 8"):
         estimate(height=10)
-
-
-def test_the_products_of_a_step_are_almost_three_times_those_of_a_real_forward() -> None:
-    denoiser = Denoiser(**PRESETS["tiny"])
-    batch, randomness = make_batch(denoiser.config, pose_scale=denoiser.pose_scale, **SIZES)
-    scheduler = make_scheduler("ddpm", "sample")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        diffusion_loss(denoiser, scheduler, batch, randomness, "sample")
-    flops = count_training_flops(PRESETS["tiny"], **SIZES)
-    assert 2.7 < flops / counter.get_total_flops() < 3.1
 
 
 @pytest.mark.parametrize(

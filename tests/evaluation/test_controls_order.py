@@ -45,7 +45,7 @@ ORDER = {
 }
 WITHOUT_WEIGHTS = {
     "joint_error", "pck", "joint_error_external", "pck_external", "lpips", "clip_score", "fid", "fvd",
-    "motion_accuracy_with_poses", "motion_accuracy_text_only", "motion_accuracy_attention_only",
+    "motion_accuracy_with_poses", "motion_accuracy_text_only",
     "motion_conflict_follows_poses", "motion_conflict_follows_text",
 }  # fmt: skip
 

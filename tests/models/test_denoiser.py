@@ -218,28 +218,11 @@ def test_joined_conditions_are_the_parts_side_by_side(tiny: Denoiser) -> None:
     with torch.no_grad():
         full = tiny.encode_conditions(**given)
         bare = tiny.encode_conditions(reference_latents=given["reference_latents"])
-        frames = tiny.encode_conditions(given_frames=torch.tensor([[True, False, True]]))
-        joined = Conditions.cat([full, bare, frames])
-        assert joined.batch_size == 5
-        output = tiny(torch.cat([latents, latents, latents[:1]]), 300, conditions=joined)
+        joined = Conditions.cat([full, bare])
+        assert joined.batch_size == 4
+        output = tiny(torch.cat([latents, latents]), 300, conditions=joined)
         assert relative_error(output[:2], tiny(latents, 300, conditions=full)) < 1e-5
-        assert relative_error(output[2:4], tiny(latents, 300, conditions=bare)) < 1e-5
-        assert relative_error(output[4:], tiny(latents[:1], 300, conditions=frames)) < 1e-5
-
-
-def test_frame_zero_is_given_unless_said_otherwise(tiny: Denoiser) -> None:
-    inputs = tiny_inputs()
-    first = torch.tensor([[True, False, False]]).expand(2, -1)
-    with torch.no_grad():
-        assert torch.equal(tiny(**inputs), tiny(**inputs, given_frames=first))
-        assert relative_error(tiny(**inputs, given_frames=~first), tiny(**inputs)) > 1e-4
-
-
-def test_conditions_move(tiny: Denoiser) -> None:
-    _, given = split(tiny_inputs())
-    with torch.no_grad():
-        conditions = tiny.encode_conditions(**given).to(torch.float64)
-    assert conditions.pose_features.dtype == conditions.text_keys[0].dtype == torch.float64
+        assert relative_error(output[2:], tiny(latents, 300, conditions=bare)) < 1e-5
 
 
 def test_every_clip_has_its_own_conditions(tiny: Denoiser) -> None:
@@ -354,9 +337,9 @@ def test_the_smallest_picture_is_encoded_in_bfloat16() -> None:
                 assert relative_error(encoder(picture)[1], truth) < 0.05
 
 
-def test_compiled_levels_give_the_same_for_any_number_of_frames(tiny: Denoiser) -> None:
+def test_compiled_blocks_give_the_same_for_any_number_of_frames(tiny: Denoiser) -> None:
     compiled, backend = copy.deepcopy(tiny), CompileCounterWithBackend("eager")
-    compiled.compile_levels(backend=backend)
+    compiled.compile_repeated_blocks(dynamic=True, backend=backend)
     counts = []
     for num_frames in (6, 10, 14):
         inputs = tiny_inputs(num_frames)
@@ -447,7 +430,6 @@ def test_inputs_that_do_not_fit_are_refused(tiny: Denoiser) -> None:
             "timesteps": 5,
         },
         r"timesteps of shape \(3,\) given for 2 videos": {"timesteps": torch.ones(3)},
-        "given_frames names 4 frames of a video of 3": {"given_frames": torch.ones(2, 4, dtype=torch.bool)},
     }
     for message, change in cases.items():
         with pytest.raises(UserError, match=message) as error:
