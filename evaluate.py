@@ -57,12 +57,14 @@ class Config(EvaluationSettings):
     """Settings of an evaluation."""
 
     protocol: Literal["x2fashion", "humanvid24"] = "x2fashion"
-    """x2fashion: first frame as photo, consecutive frames. humanvid24: middle frame, 24 frames at stride
-    3."""
+    """Which frames are measured. x2fashion: the segment's first frame is the photo, followed by consecutive
+    frames. humanvid24: its middle frame is the photo, followed by 24 frames from the start, taking every
+    third."""
     max_clips: int | None = None
     """Measure only the first so many clips."""
     sheet_measure: str = "silhouette_iou"
-    """By which measure clips are best, median and worst; PSNR where it cannot be computed."""
+    """Measure that ranks the clips for best.png, median.png and worst.png. PSNR takes its place where it
+    cannot be computed."""
 
 
 def check(config: Config) -> None:

@@ -61,32 +61,32 @@ class Config(VideoSettings):
     BARE_FLAGS: ClassVar[dict[str, str]] = {"--fit_poses": "on"}
 
     image: Path | None = None
-    """Photo of a person, any size; without it, every clip of the dataset's split is made."""
+    """Photo of a person, of any size. Without it, a video is made of every clip of the dataset's split."""
     poses: Path | None = None
     """Skeletons: a folder of numbered pictures, a video or GIF, or JSON of OpenPose, DWPose or our own; the
     first is the photo's pose. Without them the sentence moves the person."""
     prompt: str = ""
-    """What the person does, for example "This lady moves toward the right side."."""
+    """What the person does, for example "She turns to her left."."""
     image_joints: Path | None = None
     """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default the first of --poses, and
     without them what --pose_finder finds."""
     fit_poses: Fit = "auto"
-    """Bring --poses of another body to the limb lengths, the place and the size of the photo's: where they
-    differ clearly (auto), always (on, or the flag alone), or never (off)."""
+    """Whether to fit --poses of another person to the photo (limb lengths, place and size): if they differ
+    clearly (auto), always (on, or the flag alone), or never (off)."""
     check_inputs: bool = False
-    """Look at the inputs, print the whole report and end."""
+    """Look at photo, poses and sentence, print the whole report, and make no video."""
     strict: bool = False
-    """Refuse inputs that would only be warned of."""
+    """Refuse inputs that would otherwise only cause a warning."""
     dataset: Path = Path("fashion_dataset")
-    """Dataset to take clips from where there is no --image."""
+    """Dataset to take the clips from if there is no --image."""
     split: Literal["train", "test"] = "test"
-    """Which of its clips."""
+    """Split of the dataset to take the clips from."""
     num_frames: int | None = None
-    """Make only the first so many frames; by default one for each pose, and 24 without poses."""
+    """Number of frames to make. By default one for each pose, and 24 without poses."""
     fps: float | None = None
-    """Frames a second of the video; by default the poses' own where they say, else 12."""
+    """Frames a second of the video. By default the frame rate of the poses if they have one, else 12."""
     output_dir: Path = Path("result")
-    """Gets the videos, sheets and settings; files of the same name are replaced."""
+    """Folder for the videos, contact sheets and settings. Files of the same name are replaced."""
 
 
 def list_clips(config: Config) -> list[Clip]:

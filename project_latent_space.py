@@ -57,25 +57,25 @@ class Config:
     """Settings of a projection."""
 
     dataset: Path = Path("fashion_dataset")
-    """Dataset folder: fashion_crop, fashion_poses, fashion_masks, train and test are read."""
+    """Folder of the dataset. Its fashion_crop, fashion_poses, fashion_masks, train and test are read."""
     output_dir: Path = Path("fashion_dataset_tensor")
-    """Gets NAME.safetensors for each video."""
+    """Folder for the latents: NAME.safetensors for each video."""
     vae: Path = Path("pretrained_model/x2fashion-small/vae")
-    """VAE folder in diffusers' layout."""
+    """Folder of the VAE, in diffusers' layout."""
     height: int | None = None
-    """Resize frames to this height in pixels; by default that of the dataset's first frame. Frames of another
+    """Height in pixels to resize frames to. By default that of the dataset's first frame. Frames of another
     shape are fitted in without distortion, with a border around them."""
     width: int | None = None
-    """Resize frames to this width in pixels; goes with --height."""
+    """Width in pixels to resize frames to; give it together with --height."""
     num_references: int = 2
-    """Reference frames of each video to warp to every pose: the first frame of every annotated segment,
-    however many, then further ones, evenly spaced, up to this number. 0 writes no warps."""
+    """Reference frames of each video to warp to every pose: the first frame of each annotated segment, and
+    further ones, evenly spaced, up to this number. 0 writes no warps."""
     batch_size: int = 16
-    """Pictures encoded at once."""
+    """Pictures that are encoded at once."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the encoder; auto is bfloat16 where the machine has units for it."""
+    """Precision of the encoder. auto takes bfloat16 if the machine has units for it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the encoder runs."""
+    """Where to compute: cpu or cuda. auto takes a GPU if there is one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,15 +53,16 @@ class ModelSettings:
     """Which denoiser is trained."""
 
     preset: Literal[*PRESETS] = "small"  # type: ignore[valid-type]
-    """Size of the denoiser (models/presets.py): tiny for tests, small for a CPU, published for the
-    original's."""
+    """Size of the denoiser (models/presets.py): tiny for tests, small for a CPU, published for the size of
+    the original."""
     init_from: Path | None = None
-    """Begin with the weights of this model (a folder or a published .pth) instead of random ones."""
+    """Start from the weights of this model (a folder or a published .pth file) instead of random ones."""
     prediction_type: Literal["preset", "epsilon", "v_prediction", "sample"] = "preset"
-    """What the network predicts: noise, v or x0; "preset" takes the preset's own."""
+    """What the network predicts: noise (epsilon), v, or the clean latents (sample). By default what the
+    preset says."""
     shared_noise: float | None = None
-    """Share of the noise's variance that all frames of a clip have in common, against flicker; by default the
-    preset's, or that of --init_from."""
+    """Share of the noise that all frames of a clip have in common, against flicker. By default the preset's,
+    or that of --init_from."""
 
 
 # The command line begins with the settings of the last base.
@@ -70,24 +71,25 @@ class Config(RunSettings, ModelSettings):
     """Settings of a training run."""
 
     output_dir: Path = Path()
-    """Gets checkpoint/, video_progress/ (tensorboardX) and training_sample/."""
+    """Folder for checkpoint/, video_progress/ (TensorBoard), training_sample/ and losses.jsonl."""
 
     timestep_shift: float = 1.0
-    """Above 1, draw noisy timesteps more often than clean ones; few-step sampling uses only those."""
+    """Above 1, noisy timesteps are drawn more often than clean ones; sampling in few steps uses only
+    those."""
     compile: bool = False
-    """Compile the denoiser (torch.compile): minutes at the start; faster on GPUs, hardly on CPUs."""
+    """Compile the denoiser (torch.compile). It takes minutes at the start, and hardly helps on a CPU."""
 
     sample_steps: int = 1000
-    """Write sample videos of held-out clips every so many steps, and at the end; 0 for never."""
+    """Make videos of held-out clips every so many steps, and at the end. 0 makes none."""
     num_samples: int = 3
-    """Held-out clips to sample."""
+    """Number of held-out clips to make videos of."""
     vae: Path = Path("pretrained_model/x2fashion-small/vae")
-    """VAE that made the latents; here it only decodes the sample videos."""
+    """Folder of the VAE that made the latents. Here it only decodes the sample videos."""
 
     dry_run: bool = False
-    """Print the resolved settings, parameters, memory and steps an epoch, and end."""
+    """Print the settings, the number of parameters, the memory and the steps an epoch, and train nothing."""
     check_data: bool = False
-    """Look at every file of the dataset, report what is wrong with it, and end."""
+    """Check every file of the dataset, report what is wrong with it, and train nothing."""
 
 
 def check_config(config: Config, world: World) -> None:

@@ -64,19 +64,20 @@ class Config:
     frames: tuple[int, ...] = (8, 24, 96)
     """Numbers of frames to measure a step at."""
     heights: tuple[int, ...] = (256, 512)
-    """Heights in pixels to measure a step at; pictures are half as wide. Videos have the first one."""
+    """Heights in pixels to measure a step at. Pictures are half as wide. Videos are made at the first
+    height."""
     levels: tuple[Level, ...] = ("fast", "balanced", "best")
-    """Levels of quality to make a video of 24 frames at; none with an empty --levels."""
+    """Levels of quality at which to make a video of 24 frames. Give an empty --levels to make none."""
     decoders: tuple[Decoder, ...] = ("vae", "tiny")
-    """What decodes it."""
+    """What decodes the videos: the VAE, or a small decoder of TAESD's size."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the networks; auto takes bfloat16 where the machine has units for it."""
     steps: int = 5
     """Steps to measure."""
     warmup: int = 2
-    """Steps before them."""
+    """Steps that run first and are not measured."""
     tokenizer: Path = Path("pretrained_model/x2fashion-small/tokenizer")
-    """CLIP tokenizer's folder."""
+    """Folder of a CLIP tokenizer."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
 

@@ -48,17 +48,17 @@ class Config:
     """Settings of the benchmark."""
 
     lengths: tuple[int, ...] = (48, 2400)
-    """Numbers of frames."""
+    """Numbers of frames of the videos to make."""
     pretrained_model: Path = SHIPPED_MODEL
-    """As in inference.py."""
+    """Folder of the model, or of a denoiser from train.py."""
     dataset: Path = Path("fashion_dataset")
-    """Its first test clip gives photo and poses."""
+    """Dataset whose first test clip gives the photo and the poses."""
     window_frames: int = 24
-    """As in inference.py."""
+    """Frames that are sampled together."""
     window_overlap: int = 8
-    """As in inference.py."""
+    """Frames that two neighbouring windows share."""
     num_threads: int | None = None
-    """Of torch; by default its own choice."""
+    """Threads that torch uses; by default its own choice."""
 
 
 @dataclasses.dataclass(frozen=True)

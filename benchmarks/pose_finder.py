@@ -35,21 +35,21 @@ class Config:
     """What is measured on."""
 
     dataset: Path
-    """A dataset with the true joints beside its poses."""
+    """Dataset that has the true joints beside its poses."""
     split: str = "test"
-    """"train" or "test"."""
+    """Split of the dataset: "train" or "test"."""
     max_clips: int | None = None
-    """Take only the first so many clips."""
+    """Measure only the first so many clips."""
     num_frames: int = 24
-    """Take so many frames of each."""
+    """Frames to take of each clip."""
     single: bool = False
-    """Find each frame for itself, as photos are, instead of following her through the clip."""
+    """Find the person anew in each frame, as in a photo, instead of following her through the clip."""
     finder: Path = SHIPPED_FINDER
-    """Folder of the finder's weights."""
+    """Folder of the pose finder's weights."""
     num_threads: int = 1
-    """That compute one frame."""
+    """Threads that work on one frame."""
     fps: float = 8.0
-    """Frames per second of the clips, by which tracks are smoothed."""
+    """Frames a second of the clips; tracks are smoothed by it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,17 +22,16 @@ class EvaluationSettings(VideoSettings):
     dataset: Path = Path("fashion_dataset")
     """Dataset with the true frames; masks, joints and labels are used where it has them."""
     split: Literal["train", "test"] = "test"
-    """Which of its clips."""
+    """Split of the dataset whose clips are measured."""
     num_frames: int = 24
-    """Frames of a clip by protocol x2fashion, at least 3; shorter segments are taken whole."""
+    """Frames of a clip in protocol x2fashion, at least 3. Shorter segments are taken whole."""
     output_dir: Path = Path("evaluation_result")
-    """Gets everything that is written."""
+    """Folder for the tables, contact sheets and videos."""
 
     videos: Path | None = None
-    """Folder of videos to measure, NAME.mp4 or NAME/000.png; without it they are made by
-    --pretrained_model."""
+    """Folder of videos to measure: NAME.mp4 or NAME/000.png. By default --pretrained_model makes them."""
     videos_text_only: Path | None = None
-    """Folder of videos that were made from the photo and the sentence."""
+    """Folder of videos that were made from the photo and the sentence, without poses."""
     videos_conflict: Path | None = None
     """Folder of videos that were made with another clip's sentence (wrong_clip in metrics.json)."""
     conditions: tuple[Literal["poses", "text", "conflict"], ...] = ("poses", "text", "conflict")
@@ -40,16 +39,16 @@ class EvaluationSettings(VideoSettings):
     and another clip's sentence (conflict)."""
 
     estimated_joints: Path | None = None
-    """Joints of the videos by an estimator of yours: NAME.json or skeletons NAME/000.png, as in
-    fashion_poses."""
+    """Folder of joints that your own estimator found in the videos: NAME.json, or skeletons NAME/000.png, in
+    the form of fashion_poses."""
     lpips_weights: Path | None = None
-    """TorchScript file: two pictures (n, 3, H, W) in [-1, 1] to n distances."""
+    """TorchScript file for LPIPS: takes two pictures (n, 3, H, W) in [-1, 1], gives n distances."""
     inception_weights: Path | None = None
-    """TorchScript file: uint8 pictures (n, 3, H, W) to features; for FID."""
+    """TorchScript file for FID: takes uint8 pictures (n, 3, H, W), gives features."""
     i3d_weights: Path | None = None
-    """TorchScript file: videos (n, 3, F, 224, 224) in [-1, 1] to features; for FVD."""
+    """TorchScript file for FVD: takes videos (n, 3, F, 224, 224) in [-1, 1], gives features."""
     clip_model: Path | None = None
-    """Folder of a CLIP model with its tokenizer; for the CLIP score."""
+    """Folder of a CLIP model with its tokenizer, for the CLIP score."""
 
 
 def check_evaluation_settings(settings: EvaluationSettings) -> None:

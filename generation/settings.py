@@ -12,33 +12,35 @@ class ModelSettings:
     """Which model, and how it samples."""
 
     pretrained_model: Path = SHIPPED_MODEL
-    """A model's folder (model_index.json), a denoiser's folder from train.py, or a published .pth file."""
+    """Model to use: the folder of a whole model (with model_index.json), the folder of a denoiser from
+    train.py, or a published .pth file."""
     vae: Path | None = None
-    """VAE's folder; a published .pth needs it, others bring their own."""
+    """Folder of the VAE. Needed for a published .pth file; other models bring their own."""
     text_encoder: Path | None = None
-    """CLIP text encoder's folder; a published .pth needs it, others bring their own."""
+    """Folder of the CLIP text encoder. Needed for a published .pth file; other models bring their own."""
     tokenizer: Path | None = None
-    """Tokenizer's folder, where it is not in the text encoder's."""
+    """Folder of the tokenizer, if it is not in the text encoder's folder."""
     tiny_decoder: Path | None = None
-    """Folder of a small decoder for the VAE's latents (diffusers' AutoencoderTiny, such as taesd for
-    sd-vae-ft-mse): much faster where the VAE is large, and a little softer."""
+    """Folder of a small decoder (diffusers' AutoencoderTiny, such as taesd) that replaces the VAE's: much
+    faster if the VAE is large, and a little softer."""
 
     quality: Literal["fast", "balanced", "best"] | None = None
-    """Level of quality: a scheduler and a number of steps. 1, 4 or 50 steps for a model that predicts clean
-    latents, such as the shipped one; 6, 12 or 50 for others. --scheduler and --num_inference_steps win over
-    it."""
+    """Scheduler and number of steps in one word: 1, 4 or 50 steps for a model that predicts clean latents,
+    such as the shipped one; 6, 12 or 50 for others. --scheduler and --num_inference_steps override it."""
     scheduler: Literal["default", "ddpm", "ddim", "dpmsolver++", "unipc", "euler"] = "default"
-    """Sampler; by default the model folder's own, and dpmsolver++ for a published .pth or a denoiser's
+    """Sampling method. By default the model's own; dpmsolver++ for a published .pth file or a denoiser's
     folder."""
     num_inference_steps: int | None = None
-    """Denoising steps; by default 2 for a model that predicts clean latents, as the shipped one, else 25."""
+    """Denoising steps. By default 2 for a model that predicts clean latents, such as the shipped one, and 25
+    for others."""
 
     seed: int = 0
-    """Same command, same seed, same video; each clip's noise depends on the seed and its name alone."""
+    """Seed of the noise. The same command with the same seed gives the same video; another seed gives
+    another."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the networks' products; auto takes bfloat16 where the machine has units for it."""
+    """Precision of the networks. auto takes bfloat16 if the machine has units for it."""
     device: str = "auto"
-    """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
+    """Where to compute: cpu, cuda or cuda:1. auto takes a GPU if there is one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,25 +48,26 @@ class VideoSettings(ModelSettings):
     """What a video is like, besides its inputs."""
 
     image_guidance_scale: float = 1.0
-    """Above 1 follows the photo more; 1 is neutral and costs nothing."""
+    """How closely to follow the photo. 1 is neutral; any other value costs two more predictions a step."""
     pose_guidance_scale: float = 1.0
-    """Above 1 follows the poses more."""
+    """How closely to follow the poses. 1 is neutral; any other value costs two more predictions a step."""
     text_guidance_scale: float = 1.0
-    """Above 1 follows the sentence more. --text_guidance_scale alone costs one more prediction a step; the
-    photo's or the poses' costs two."""
+    """How closely to follow the sentence. 1 is neutral; any other value costs one more prediction a step."""
     height: int | None = None
-    """Of the video in pixels; by default what the model was made for (shipped 256, published 512)."""
+    """Height of the video in pixels. By default the size that the model was made for (shipped 256, published
+    512)."""
     width: int | None = None
-    """Of the video in pixels; by default what the model was made for (shipped 128, published 256)."""
+    """Width of the video in pixels. By default the size that the model was made for (shipped 128, published
+    256)."""
     window_frames: int = 24
-    """Frames that are sampled together. Longer videos are made in such windows, which overlap, in memory that
-    does not grow with them; stopped, the same command goes on with the window it was at."""
+    """Frames that are sampled together. A longer video is made in windows of so many frames, which overlap.
+    If you stop it, the same command continues with the next window."""
     window_overlap: int = 8
-    """Frames that two windows share."""
+    """Frames that two neighbouring windows share."""
 
     text_to_poses: Path | None = None
-    """Folder of the model that makes skeletons from a sentence, from recipe.train_text_to_poses with the same
-    text encoder; by default the one in the model's folder."""
+    """Folder of the model that turns a sentence into skeletons (recipe.train_text_to_poses makes it for a
+    text encoder). By default the one in the model's folder."""
     pose_finder: Path | None = None
     """Folder of the weights that find the pose of a photo, and with which evaluate.py reads the poses of
-    videos; by default those that ship."""
+    videos. By default the shipped ones."""

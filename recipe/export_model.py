@@ -30,25 +30,25 @@ class Config:
     """Settings of an export."""
 
     denoiser: Path
-    """Denoiser's folder (train.py writes checkpoint/denoiser), or a published .pth."""
+    """Folder of the denoiser (train.py writes checkpoint/denoiser), or a published .pth file."""
     vae: Path
-    """VAE's folder."""
+    """Folder of the VAE."""
     text_encoder: Path
-    """CLIP text encoder's folder."""
+    """Folder of the CLIP text encoder."""
     tokenizer: Path | None = None
-    """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
+    """Folder of the tokenizer. By default the text encoder's own, or `tokenizer` beside it."""
     text_to_poses: Path | None = None
-    """Text-to-poses model's folder, made by recipe.train_text_to_poses with this text encoder."""
+    """Folder of the text-to-poses model that recipe.train_text_to_poses made with this text encoder."""
     output_dir: Path
-    """The new model's folder; it must not exist."""
+    """Folder of the new model. It must not exist."""
     scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]
-    """Scheduler that the model samples with by default."""
+    """Scheduler that the model uses by default."""
     height: int = 256
-    """Height in pixels that the model was trained at; a default for inference."""
+    """Height in pixels of the pictures that the model was trained on, and makes by default."""
     width: int = 128
-    """The same for the width."""
+    """Width in pixels of the pictures that the model was trained on, and makes by default."""
     dtype: Literal["float32", "float16"] = "float16"
-    """Precision the weights are stored in; they are loaded as float32."""
+    """Precision in which the weights are stored. They are loaded as float32."""
 
 
 def main(config: Config) -> None:

@@ -23,17 +23,17 @@ class Config:
     """What to lay out."""
 
     dataset: Path = Path("fashion_dataset")
-    """A dataset with the folder fashion_crop."""
+    """Dataset with the folder fashion_crop."""
     output_path: Path = Path("runs/people.jpg")
-    """Where the picture goes: .jpg or .png."""
+    """Picture to write: .jpg or .png."""
     split: str = "train"
-    """"train" or "test"."""
+    """Split of the dataset: "train" or "test"."""
     frames: tuple[int, ...] = (0,)
-    """Which frames of each clip, beside each other."""
+    """Numbers of the frames to show of each clip, side by side."""
     columns: int = 8
-    """Clips in a row."""
+    """Number of clips in a row."""
     height: int = 256
-    """Of each frame in pixels."""
+    """Height of each frame in pixels."""
 
 
 def main(config: Config) -> None:

@@ -41,11 +41,11 @@ class Config(ModelSettings):
     """What to sample."""
 
     dataset: Path = Path("fashion_dataset")
-    """Dataset folder, with frames of the model's size."""
+    """Folder of the dataset; its frames have the model's size."""
     split: Literal["train", "test"] = "train"
-    """Which of its clips."""
+    """Split of the dataset whose clips are sampled."""
     output_dir: Path
-    """Gets NAME.safetensors for each clip."""
+    """Folder for the latents: NAME.safetensors for each clip."""
     max_clips: int | None = None
     """Sample only the first so many videos."""
 

@@ -33,12 +33,11 @@ class Config:
     """Settings of a run of the recipe."""
 
     output_dir: Path = Path("runs/recipe")
-    """Gets the data, a folder for each part, stages/ (what is finished) and model/."""
+    """Folder for the data, each part, the list of finished stages (stages/) and the model (model/)."""
     share: float = 1.0
-    """Share of the data and of the steps; far below 1 it shows that everything runs, and makes no good
-    model."""
+    """Share of the data and of the steps. Far below 1 it only shows that everything runs."""
     num_processes: int = 2
-    """Processes that encode the frames."""
+    """Number of processes that encode the frames."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     dry_run: bool = False

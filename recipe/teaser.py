@@ -25,13 +25,13 @@ class Config:
     """Settings of the teaser."""
 
     results: Path = Path("result")
-    """Folder that inference.py wrote: NAME.mp4 with NAME.json."""
+    """Folder that inference.py wrote, with NAME.mp4 and NAME.json."""
     output: Path = Path("runs/teaser.gif")
-    """The picture to write; a file that exists is replaced."""
+    """Picture to write. An existing file is replaced."""
     num_clips: int = 5
-    """How many clips, the first ones by name."""
+    """Number of clips to show, the first ones by name."""
     fps: float = 10
-    """Frames a second."""
+    """Frames a second of the picture."""
 
 
 def main(config: Config) -> None:

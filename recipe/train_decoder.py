@@ -51,9 +51,9 @@ class Config:
     dataset: Path = Path("fashion_dataset")
     """Dataset folder: fashion_crop, fashion_poses, and fashion_masks where there is one."""
     latents: tuple[Path, ...] = (Path("fashion_dataset_tensor"),)
-    """Folders of latents of its clips, of true frames or predicted ones; several are drawn from alike."""
+    """Folders of latents of the clips, of true frames or predicted ones. Each is drawn from equally often."""
     vae: Path = Path("runs/vae/vae")
-    """VAE to begin with: of recipe.train_vae, or of this script."""
+    """VAE to start from: one of recipe.train_vae, or of this script."""
     output_dir: Path = Path("runs/decoder")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
     max_train_steps: int = 6000
@@ -61,22 +61,23 @@ class Config:
     clips_per_batch: int = 2
     """Clips a step."""
     frames_per_clip: int = 4
-    """Frames of each of them."""
+    """Frames of each clip in a step."""
     learning_rate: float = 8e-4
     """Peak of AdamW's learning rate."""
     warmup_steps: int = 100
     """Steps of linear warm-up."""
     latent_noise: float = 0.3
-    """Noise on the latents, up to this share of their standard deviation, as a denoiser errs as well."""
+    """Noise on the latents, up to this share of their standard deviation, so that the errors of a denoiser do
+    not hurt."""
     drop_photo: float = 0.1
-    """Probability that a clip loses the photo, so that latents alone are decoded as well."""
+    """Probability that a clip loses its photo, so that the decoder also works without one."""
     person_weight: float = 4.0
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
     temporal_weight: float = 0.0
     """Weight of the error's change from frame to frame, against flicker; above 0, frames are consecutive."""
     motion_weight: float = 0.0
     """Weight of how much more or less each place changes from frame to frame than in the truth, against
-    motion that is blurred away; above 0, frames are consecutive."""
+    motion that is blurred away. Above 0, frames are consecutive."""
     ema_decay: float = 0.998
     """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
     checkpoint_steps: int = 500

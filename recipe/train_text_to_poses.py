@@ -62,7 +62,7 @@ class Config:
     text_encoder: Path = Path("pretrained_model/x2fashion-small/text_encoder")
     """The text encoder that the video model uses; frozen."""
     tokenizer: Path | None = None
-    """Its tokenizer, where it is not in the text encoder's folder or beside it."""
+    """Folder of the tokenizer, if it is neither in the text encoder's folder nor beside it."""
     output_dir: Path = Path("runs/text_to_poses")
     """Gets text_to_poses/, checkpoint/, config.json, metrics.json and tracks.png."""
     max_train_steps: int = 3500
@@ -72,16 +72,17 @@ class Config:
     learning_rate: float = 1.5e-3
     """AdamW's learning rate; rises over 200 steps, then falls to zero by a half cosine."""
     kl_weight: float = 1.5e-4
-    """Weight of the latents' Kullback-Leibler divergence in nats; less makes tracks more varied and less
-    obedient."""
+    """Weight of the Kullback-Leibler divergence of the latents, in nats. Smaller values make tracks more
+    varied and less obedient."""
     joint_noise: float = 0.01
-    """Error of the first pose's joints in training, in torso lengths: those that are found are not exact."""
+    """Noise on the joints of the first pose in training, in torso lengths, because joints that are found are
+    not exact."""
     bone_variation: float = 0.08
-    """By how much, as a part, limbs are lengthened or shortened: people differ more than the data."""
+    """Largest share by which limbs are lengthened or shortened, because people differ more than the data."""
     hide_chance: float = 0.25
-    """How often some joints of the face and the limbs are hidden in the first pose."""
+    """Probability that some joints of the face and the limbs are hidden in the first pose."""
     embedding_noise: float = 0.1
-    """Noise on the text encoder's output, as a part of its deviation."""
+    """Noise on the output of the text encoder, as a share of its standard deviation."""
     checkpoint_steps: int = 500
     """Save the run every so many steps."""
     num_test_clips: int = 500

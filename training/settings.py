@@ -26,75 +26,76 @@ class RunSettings:
     """Settings of a run that trains a denoiser, with the defaults of train.py."""
 
     dataset: Path = Path("fashion_dataset")
-    """Dataset folder: fashion_poses and train/*.txt are read."""
+    """Folder of the dataset."""
     latents: Path = Path("fashion_dataset_tensor")
-    """What project_latent_space.py wrote for it."""
+    """Folder that project_latent_space.py wrote for the dataset."""
     output_dir: Path
-    """Gets checkpoint/, losses.jsonl and video_progress/ (tensorboardX)."""
+    """Folder for checkpoint/, losses.jsonl and video_progress/ (TensorBoard)."""
     text_encoder: Path = Path("pretrained_model/x2fashion-small/text_encoder")
-    """CLIP text encoder's folder."""
+    """Folder of the CLIP text encoder."""
     tokenizer: Path | None = None
-    """Tokenizer's folder; by default the text encoder's own, or `tokenizer` beside it."""
+    """Folder of the tokenizer. By default the text encoder's own, or `tokenizer` beside it."""
 
     max_train_steps: int = 10_000
-    """Optimisation steps in all; the learning rate's cosine ends there."""
+    """Number of optimisation steps in all. The learning rate falls to zero by then."""
     train_batch_size: int = 4
-    """Clips an optimisation step, over all processes and accumulated batches together."""
+    """Clips in an optimisation step, over all processes and accumulated batches together."""
     gradient_accumulation_steps: int = 1
-    """Parts a process splits its share of the batch into, to save memory."""
+    """Number of parts that each process splits its share of the batch into, to save memory."""
     learning_rate: float = 6e-4
-    """Peak of AdamW's learning rate."""
+    """Largest learning rate of AdamW."""
     warmup_steps: int = 200
-    """Steps of linear warm-up before the cosine decay to zero."""
+    """Steps in which the learning rate rises, before it falls to zero by half a cosine."""
     weight_decay: float = 0.01
-    """AdamW's weight decay."""
+    """Weight decay of AdamW."""
     max_grad_norm: float = 1.0
-    """Gradients are clipped to this norm."""
+    """Largest norm of the gradients; larger ones are scaled down to it."""
     ema_decay: float = 0.998
-    """Decay a step of the moving average of the weights, which is what sampling uses; it grows to this from
-    0.1, so that a short run is worth sampling too."""
+    """Decay of the averaged weights, which are used to make videos. It grows to this value from 0.1, so that
+    short runs are usable too."""
     num_frames: int = 24
-    """Frames of a clip; shorter segments are not used."""
+    """Frames of a clip. Shorter segments are not used."""
     short_clip_frames: int = 8
-    """Frames of a clip while step < short_clip_steps: sorted random frames of the segment, which is
-    cheaper."""
+    """Frames of a clip in the first --short_clip_steps steps: random frames of the segment, in order. Short
+    clips are cheaper."""
     short_clip_steps: int = 0
-    """Steps at the beginning that train on short clips."""
+    """Number of steps at the start that train on short clips."""
     drop_image: float = 0.1
-    """Probability that a sample loses the photo (and the warp); each condition is dropped by itself."""
+    """Probability that a sample is trained without its photo (and the warp). Each condition is dropped
+    independently."""
     drop_poses: float = 0.1
-    """Probability that a sample loses the poses (and the warp)."""
+    """Probability that a sample is trained without its poses (and the warp)."""
     drop_text: float = 0.1
-    """Probability that a sample loses the sentence."""
+    """Probability that a sample is trained without its sentence."""
     person_weight: float = 1.0
-    """Weight of the loss where the person is, against 1 for the background; needs fashion_masks."""
+    """Weight of errors on the person, relative to 1 for the background. Needs fashion_masks."""
     temporal_weight: float = 0.0
-    """Weight of the error's change from frame to frame beside the error itself, against flicker."""
+    """Weight of the change of the error from frame to frame, against flicker."""
     seed: int = 0
-    """Data order, timesteps, noise, dropout and initial weights follow from it."""
+    """Seed of the data order, timesteps, noise, dropout and initial weights."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Autocast precision; auto takes bfloat16 on a GPU or a CPU with AMX, else float32."""
+    """Precision of the computation. auto takes bfloat16 on a GPU or a CPU with AMX, else float32."""
     device: str = "auto"
-    """cpu, cuda, or auto."""
+    """Where to compute: cpu or cuda. auto takes a GPU if there is one."""
     num_workers: int | None = None
-    """Data loader processes for each training process; by default 4 with a GPU, none without."""
+    """Number of data loader processes for each training process. By default 4 with a GPU, none without."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more time."""
+    """Compute activations again in the backward pass. Needs less memory and about a third more time."""
 
     checkpoint_steps: int = 500
     """Write a checkpoint every so many steps, and at the end."""
     keep: int = 2
-    """Checkpoints to keep."""
+    """Number of checkpoints to keep."""
     validation_steps: int = 500
-    """Compute the loss on held-out clips every so many steps, and at the end; 0 for never."""
+    """Compute the loss on held-out clips every so many steps, and at the end. 0 computes none."""
     num_validation_clips: int = 16
-    """Held-out clips for it, each with one fixed noise."""
+    """Number of held-out clips for the validation loss. Each always gets the same noise."""
     log_steps: int = 10
-    """Write tensorboardX scalars every so many steps."""
+    """Write the curves for TensorBoard every so many steps."""
     max_loss_ratio: float = 5.0
-    """Stop where a loss is above so many times the largest of the last 100; 0 for never."""
+    """Stop if a loss is above so many times the largest of the last 100. 0 never stops."""
     allow_changed_settings: bool = False
-    """Resume although settings or data that shape the run differ from the checkpoint's."""
+    """Resume even if settings or data that shape the run differ from the checkpoint's."""
 
 
 def check_run_settings(config: RunSettings, world: World) -> None:
