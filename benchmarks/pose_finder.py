@@ -3,9 +3,9 @@
     python -m benchmarks.pose_finder --dataset fashion_dataset
     python -m benchmarks.pose_finder --dataset data_main --max_clips 20 --single
 
-Prints a markdown table, by the view: all frames, fronts (shoulders and hips at least 0.7 of their full
-width), backs likewise, and what is between. Columns: frames; in how many somebody was found; median distance
-of all shown joints from the truth in percent of her height (nose to ankles are 0.87 of it); PCK@0.2, the part
+Prints a markdown table, by the view: all frames, fronts and backs (shoulders and hips at least 0.7 of their
+full width), and what is between. Columns: frames; in how many somebody was found; median distance of all
+shown joints from the truth in percent of her height (nose to ankles are 0.87 of it); PCK@0.2, the part
 of the body joints (no face) within 0.2 torsos of the truth; frames whose left and right were exchanged, of
 those where it can be told; how often "seen or not" is right, over the face, elbows and wrists; IoU of the
 person's mask. Then the milliseconds a frame.

@@ -39,15 +39,15 @@ class ClipSampler(Sampler[list[ClipRequest]]):
     Every epoch visits each segment once in an order drawn from (seed, epoch).
 
     Args:
-        num_segments: of the dataset.
+        num_segments: number of segments of the dataset.
         batch_size: samples a step over all ranks; must divide by `world_size` x `accumulation`.
         max_steps: batches in all.
         short_frames: frames of the clips of the first `short_steps` steps: sorted random frames of the
             segment.
         num_frames: frames of the clips after them: consecutive ones.
-        seed: of the run.
+        seed: seed of the run.
         first_step: where to go on.
-        rank: of this process.
+        rank: rank of this process.
         world_size: number of processes.
         accumulation: batches this rank gets for each step.
     """
@@ -120,7 +120,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             person is in its square of pixels or beside it, else 1. Needs masks.
 
     Attributes:
-        latent_channels: of the projected videos.
+        latent_channels: channels of the projected videos.
         vae_sha256: checksum of the VAE that made them, "" where it is not known.
 
     Raises:

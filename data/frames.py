@@ -61,7 +61,7 @@ def read_frames(folder: str | Path, indices: Sequence[int] | None = None) -> np.
     """Read frames of a folder.
 
     Args:
-        folder: of numbered pictures.
+        folder: folder of numbered pictures.
         indices: which ones, in this order; None reads all.
 
     Returns:
@@ -112,7 +112,7 @@ def iter_poses(path: str | Path, num_frames: int | None = None) -> Iterator[np.n
     """Read skeleton pictures one by one, from a folder of numbered pictures or from a video file.
 
     Args:
-        path: of the folder or the video.
+        path: path of the folder or the video.
         num_frames: read only the first so many; None reads all.
 
     Yields:

@@ -37,7 +37,7 @@ class LatentVideo:
     The file stays open as long as the object lives, which belongs to one process.
 
     Attributes:
-        num_frames: of the video.
+        num_frames: number of frames of the video.
         reference_frames: (r,) int64, the frames that were warped; empty where the dataset has no joints.
         has_poses: whether the file holds the skeleton pictures.
         has_person: whether the file holds where the person is.

@@ -19,8 +19,8 @@ def read_person(
 
     Args:
         paths: a mask a frame, part indices of which 0 is the background.
-        height: of the grid of latents.
-        width: of the grid of latents.
+        height: height of the grid of latents.
+        width: width of the grid of latents.
         place: where frames of another shape lie in the picture that was encoded; None where they fill it.
         factor: pixels of that picture a latent stands for, along each side.
 

@@ -17,7 +17,8 @@ class PoseTrack:
     Attributes:
         keypoints: (F, 18, 3) float32 x px, y px, visibility: 1 seen, 0 missing.
         confidences: (F, 18) float32, 0 to 1, how sure the estimator or the reading is.
-        height: of the canvas in pixels, None where the file does not say; likewise `width`.
+        height: height of the canvas in pixels, None where the file does not say.
+        width: width of the canvas in pixels, None where the file does not say.
         fps: frames a second, None where nothing says.
         times: (F,) float64 seconds from the first frame, None where nothing says.
         medium: "exact" are numbers, "lossless" pictures whose colours are as drawn, "lossy" compressed ones.
@@ -55,7 +56,7 @@ class PoseTrack:
         return self.keypoints[..., 2] > 0
 
     def with_keypoints(self, keypoints: np.ndarray) -> "PoseTrack":
-        """The same with other joints (F, 18, 3) of the same frames."""
+        """This track with other joints (F, 18, 3) of the same frames."""
         return dataclasses.replace(self, keypoints=np.asarray(keypoints, np.float32))
 
 

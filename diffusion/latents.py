@@ -36,7 +36,7 @@ def load_tiny_decoder(path: str | Path) -> AutoencoderTiny:
         path: a folder of an `AutoencoderTiny`, in diffusers' layout; only its decoder is used.
 
     Raises:
-        UserError: as `load_vae`.
+        UserError: see `load_vae`.
     """
     return load_part(Path(path), "tiny decoder", {"AutoencoderTiny": AutoencoderTiny})
 

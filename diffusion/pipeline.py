@@ -361,10 +361,10 @@ class X2FashionPipeline(DiffusionPipeline):
         """Noise (1, c, f, h, w) to give as `latents`: a function of (seed, frame), for frames of any video.
 
         Args:
-            seed: of the video.
-            frames: numbers of its frames.
-            height: of the pictures in pixels.
-            width: likewise.
+            seed: seed of the video.
+            frames: numbers of the frames in the video.
+            height: height of the pictures in pixels.
+            width: width of the pictures in pixels.
         """
         channels = self.denoiser.config.latent_channels
         shape = (channels, height // self.vae_factor, width // self.vae_factor)
@@ -404,13 +404,14 @@ class X2FashionPipeline(DiffusionPipeline):
             image: the photo, where the clip begins; see `diffusion.inputs.photo_tensor`. It is fitted to the
                 clip's size without distortion.
             poses: skeleton pictures, one a frame, the first one the photo's; see
-                `diffusion.inputs.clip_tensor`. They are fitted likewise, their joints with them. None leaves
+                `diffusion.inputs.clip_tensor`. They and their joints are fitted as the photo is. None leaves
                 the motion to the sentence.
             prompt: one sentence, or one for each clip; None or "" leaves it out.
             prompt_embeds: (1 or b, n, d), what `encode_prompt` returned, in place of the prompt.
-            height: of the clip in pixels, a multiple of `size_multiple`; that which the model was made for if
-                None.
-            width: of the clip in pixels, likewise.
+            height: height of the clip in pixels, a multiple of `size_multiple`. If None, the height that the
+                model was made for.
+            width: width of the clip in pixels, a multiple of `size_multiple`. If None, the width that the
+                model was made for.
             joints: (F, 18, 3) or (b, F, 18, 3): x, y in pixels and visibility of the poses' joints, for a
                 denoiser that takes the photo warped to the poses; read back from the pictures if None.
             image_joints: (18, 3) or (b, 18, 3), the same of the photo; those of pose 0 if None.
@@ -537,7 +538,7 @@ class X2FashionPipeline(DiffusionPipeline):
 
         Args:
             reference_latents: (b, c, h, w), from `encode_inputs`.
-            prompt_embeds: (b, n, d), from there; None without a sentence.
+            prompt_embeds: (b, n, d), from `encode_inputs`; None without a sentence.
             pose_images: (b, 3, f, H, W) in [-1, 1]; None without poses.
             warped: from `warp_photo`.
             num_frames: f.

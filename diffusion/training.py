@@ -30,7 +30,7 @@ class StepRandomness:
     drop_text: torch.Tensor
 
     def to(self, device: torch.device) -> "StepRandomness":
-        """The same draws on another device."""
+        """These draws, moved to a device."""
         return StepRandomness(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
 
 

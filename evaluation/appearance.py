@@ -37,7 +37,7 @@ def color_errors(
 
     Args:
         video: (F, H, W, 3) uint8.
-        truth: the same.
+        truth: (F, H, W, 3) uint8.
         masks: (F, H, W) uint8 part indices of the truth.
         parts: the indices that count.
 
@@ -93,7 +93,7 @@ def texture(
 
     Args:
         video: (F, H, W, 3) uint8.
-        truth: the same.
+        truth: (F, H, W, 3) uint8.
         masks: (F, H, W) uint8 part indices of the truth.
         parts: indices of the cloth.
 

@@ -15,7 +15,7 @@ def estimate_mean(values: Sequence[float], seed: int = 0, num_resamples: int = 2
 
     Args:
         values: one finite number a clip, at least one.
-        seed: of the resampling.
+        seed: seed of the resampling.
         num_resamples: how often all clips are drawn anew, with replacement.
 
     Returns:

@@ -83,7 +83,7 @@ def list_clips(
         dataset_dir: the dataset's folder.
         split: "train" or "test".
         protocol: one of `PROTOCOLS`.
-        num_frames: of a clip by protocol x2fashion, at least 3.
+        num_frames: number of frames of a clip by protocol x2fashion, at least 3.
         max_clips: take only the first so many.
 
     Raises:

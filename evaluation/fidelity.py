@@ -15,7 +15,7 @@ def mean_squared_error(video: np.ndarray, truth: np.ndarray, mask: np.ndarray | 
 
     Args:
         video: (F, H, W, 3) uint8.
-        truth: the same.
+        truth: (F, H, W, 3) uint8.
         mask: (F, H, W) bool, the pixels that count; None for all.
 
     Returns:

@@ -12,8 +12,8 @@ def joint_errors(found: np.ndarray, truth: np.ndarray, height: int) -> tuple[flo
 
     Args:
         found: (F, 18, 3) x, y in pixels and visibility; a joint with visibility 0 was not found.
-        truth: the same.
-        height: of the pictures in pixels.
+        truth: (F, 18, 3), where visibility 0 means that the joint is hidden.
+        height: height of the pictures in pixels.
 
     Returns:
         The mean distance in percent of the picture's height, over joints that were found; and PCK@0.2, the

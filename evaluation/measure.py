@@ -160,7 +160,7 @@ def find_joints(finder: PoseFinder, video: np.ndarray) -> np.ndarray:
     """Find the joints of the person in a video.
 
     Args:
-        finder: of poses.
+        finder: finder of poses.
         video: (F, H, W, 3) uint8, at `FPS` frames per second.
 
     Returns:

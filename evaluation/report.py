@@ -23,7 +23,7 @@ def summarise(clips: Sequence[Values], seed: int) -> Summary:
 
     Args:
         clips: the measures of each clip.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     summary: Summary = {}
     for name in MEASURES:
@@ -45,7 +45,7 @@ def summarise_distances(
 
     Args:
         ours: "fid" and "fvd" -> features of each clip, (n, d).
-        theirs: the same of the true frames.
+        theirs: "fid" and "fvd" -> features of the true frames.
         reason: why the row has none.
     """
     summary: Summary = {}
@@ -103,7 +103,7 @@ def _cell(summary: Any) -> str:
 
 
 def csv_table(rows: Mapping[str, Summary]) -> str:
-    """The same as lines `row,measure,mean,ci_low,ci_high,n,note`."""
+    """The table of all rows as lines `row,measure,mean,ci_low,ci_high,n,note`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "measure", "mean", "ci_low", "ci_high", "n", "note"])

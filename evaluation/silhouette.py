@@ -5,9 +5,9 @@ import numpy as np
 
 BORDER = 3
 FAINT = 5.0
-"""Largest difference over R, G and B, in 8-bit steps, from which on a pixel may be the person."""
+"""A pixel may be the person if R, G or B differs by at least this, in 8-bit steps."""
 NOISE_FACTOR = 4.0
-"""The same in multiples of the difference that three quarters of the frame's border stay below: an arm or a
+"""It must also differ by this many times what three quarters of the frame's border stay below: an arm or a
 skirt may touch a side."""
 PROFILE_PASSES, PROFILE_SPARE = 4, 3.0
 """A head that touches the top edge is no background: how often columns are left out, and how many steps they

@@ -31,7 +31,7 @@ def warping_error(video: np.ndarray, truth: np.ndarray) -> float:
 
     Args:
         video: (F, H, W, 3) uint8, F >= 2.
-        truth: the same.
+        truth: (F, H, W, 3) uint8.
 
     Returns:
         The mean over channels, agreeing pixels and frames; NaN where no flow agrees.
@@ -84,7 +84,7 @@ def flicker(video: np.ndarray, truth: np.ndarray) -> float:
 
     Args:
         video: (F, H, W, 3) uint8, F >= 3.
-        truth: the same.
+        truth: (F, H, W, 3) uint8.
     """
     excess = _second_difference(video) - _second_difference(truth)
     return float(np.maximum(excess, 0).mean(dtype=np.float64))

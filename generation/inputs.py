@@ -63,7 +63,7 @@ class Inputs:
     """What was found in photo, poses and sentence."""
 
     def with_joints(self, joints: np.ndarray) -> "Inputs":
-        """The same with other joints (F, 18, 3), and skeletons drawn of them."""
+        """These inputs with other joints (F, 18, 3), and skeletons drawn of them."""
         height, width = self.photo.shape[:2]
         poses = pack_if_many(draw_pose(frame, height, width) for frame in joints)
         return dataclasses.replace(self, poses=poses, joints=joints)

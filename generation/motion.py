@@ -90,8 +90,8 @@ def poses_from_text(
         model: trained.
         prompt_embeds: (1, n, d), the text encoder's last hidden state.
         image_joints: (18, 3): x, y in pixels, visibility; the photo's pose, where the track begins.
-        height: of the picture in pixels; joints that leave it are not seen.
-        width: the same. Who would walk out of the side of the picture walks less far.
+        height: height of the picture in pixels. Joints that leave the picture are not seen.
+        width: width of the picture. Somebody who would walk out of its side walks less far.
         num_frames: F, at least 1; the whole motion takes place in them.
         generator: on the CPU; another state gives another way of doing it.
 

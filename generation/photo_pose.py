@@ -15,8 +15,8 @@ def find_photo_pose(finder: PoseFinder, path: Path, height: int, width: int) -> 
     Args:
         finder: of poses.
         path: of the photo, of any size.
-        height: in pixels, that the photo is fitted into.
-        width: the same.
+        height: height in pixels of the frame that the photo is fitted into.
+        width: width of this frame.
 
     Returns:
         (18, 3) float32: x, y in pixels of the fitted photo, visibility 0 or 1.

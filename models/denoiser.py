@@ -213,8 +213,8 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             warp_validity: see `encode_conditions`.
             conditions: what `encode_conditions` returned, instead of these five.
             drop_image: (b,) bool, see `Conditions.drop`; here so that training is one call, as DDP wants it.
-            drop_poses: as `drop_image`.
-            drop_text: as `drop_image`.
+            drop_poses: (b,) bool, see `Conditions.drop`.
+            drop_text: (b,) bool, see `Conditions.drop`.
             return_dict: whether to return a `DenoiserOutput` in place of the tensor.
 
         Returns:

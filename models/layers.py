@@ -125,7 +125,7 @@ class Downsample(nn.Module):
     """Halve height and width, then, where asked, the number of frames; keep the channels.
 
     Every 2 x 2 square becomes a vector that a matrix maps back to `channels`, which is a convolution of
-    kernel and stride 2; pairs of frames likewise.
+    kernel and stride 2. Pairs of frames become one vector in the same way.
     """
 
     def __init__(self, channels: int, temporal: bool):

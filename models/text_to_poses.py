@@ -74,10 +74,10 @@ class TextToPoses(ModelMixin, ConfigMixin):
         text_width: of what they gather, all together.
         latent_dim: numbers that tell one way of doing it from another.
         width: of the hidden layers.
-        num_blocks: of them.
+        num_blocks: number of hidden blocks.
         num_components: movements that tracks are mixed from.
         num_cosines: half waves a coordinate, the constant not counted.
-        num_visibility_cosines: the same of each joint's visibility, the constant counted.
+        num_visibility_cosines: half waves of each joint's visibility, the constant counted.
     """
 
     @register_to_config

@@ -110,7 +110,7 @@ def fit(
     Args:
         config: the script's settings.
         vae: in training mode, on the device to train on.
-        make_loader: from the first step to the batches from there on.
+        make_loader: gives the batches from a step on.
         loss_of: the loss of a batch at a step.
         fixed_settings: what a resumed run must share.
         description: of the progress bar.

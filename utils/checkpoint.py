@@ -137,7 +137,7 @@ def check_settings(path: str | Path, stored: dict[str, Any], given: dict[str, An
     """Refuse to go on with a checkpoint of another run.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         stored: the settings it was saved with.
         given: those of this run that must be the same.
         advice: what to type.

@@ -27,7 +27,7 @@ def contact_sheet(
         rows: a label and its (H, W, 3) uint8 RGB pictures, a row each. Pictures may differ in size; they are
             scaled to `row_height` without distortion. Rows of equally many pictures stay aligned.
         title: written above all rows, for example the prompt; long texts are wrapped.
-        row_height: of the pictures in pixels.
+        row_height: height of the pictures in pixels.
         max_columns: a row with more pictures shows so many of them, evenly spaced, first and last included.
 
     Returns:

@@ -10,7 +10,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
     Args:
         name: "auto", "cpu", "cuda", "cuda:1" and so on.
-        local_rank: of this process among those of the machine, which says which GPU "auto" and "cuda" mean.
+        local_rank: number of this process on its machine; "auto" and "cuda" then mean the GPU of this number.
 
     Raises:
         UserError: there is no such device here.

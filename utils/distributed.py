@@ -22,7 +22,7 @@ class World:
     """This process among all of the run's processes.
 
     Attributes:
-        rank: of this process, from 0.
+        rank: rank of this process, from 0.
         world_size: number of processes.
         device: that this process computes on.
         patient: a group that waits for days, for what may take longer than the network's timeout.

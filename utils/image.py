@@ -90,8 +90,9 @@ class Placement:
     left: int
     top: int
     height: int
-    """Height of the fitted picture without its padding, in pixels; likewise `width`."""
+    """Height of the fitted picture without its padding, in pixels."""
     width: int
+    """Width of the fitted picture without its padding, in pixels."""
     source_height: int
     source_width: int
 
@@ -139,8 +140,8 @@ def fit_image(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, P
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        height: of the frame to fill, in pixels.
-        width: of the frame to fill, in pixels.
+        height: height of the frame to fill, in pixels.
+        width: width of the frame to fill, in pixels.
 
     Returns:
         The (height, width, 3) uint8 picture, and where the source lies in it.

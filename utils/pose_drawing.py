@@ -49,8 +49,8 @@ def draw_pose(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
     Args:
         keypoints: (18, 3) float: x and y in pixels, and visibility; a joint with visibility of at most 0 is
             left out, and so are its limbs.
-        height: of the picture in pixels; lines are `height` / 128 thick, at least 1.
-        width: of the picture in pixels.
+        height: height of the picture in pixels; lines are `height` / 128 thick, at least 1.
+        width: width of the picture in pixels.
 
     Returns:
         (height, width, 3) uint8 RGB; no antialiasing, so every joint's pixels have exactly its colour.

@@ -132,7 +132,7 @@ def read_video(
         path: an mp4, m4v, mov, mkv, webm, avi or gif file.
         num_frames: read only the first so many (or all there are); the rest is not looked at.
         max_frames: a longer video is refused.
-        max_pixels: of all frames together; a bigger video is refused (a pixel takes 3 bytes of memory).
+        max_pixels: pixels of all frames together. A bigger video is refused (a pixel takes 3 bytes).
         max_seconds: a longer video is refused.
 
     Returns:
@@ -219,7 +219,7 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> Non
     of a second: durations are rounded so that the errors do not add up.
 
     Args:
-        path: of the file.
+        path: path of the file.
         frames: (H, W, 3) uint8 RGB pictures of one size.
         fps: frames per second, above 0 and at most 50 (browsers slow a faster GIF down to 10).
     """

@@ -136,7 +136,7 @@ def yaw_of(body: Body, front_width: float) -> float:
 
     Args:
         body: the pose.
-        front_width: the same person's `width` seen from the front.
+        front_width: `width` of this person seen from the front.
     """
     angle = float(np.arccos(np.clip(body.width / front_width, -1, 1)))
     if body.face_turn is not None and body.width > 0:

@@ -230,7 +230,7 @@ def _find_dot(mask: np.ndarray, limbs: list[np.ndarray], radius: int) -> tuple[f
 
     Args:
         mask: (H, W) bool, where the joint's colour is.
-        limbs: the same for each limb that ends in the joint.
+        limbs: (H, W) bool for each limb that ends in the joint, where its colour is.
         radius: of a dot in pixels.
     """
     count, _, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

@@ -45,7 +45,7 @@ class Palette:
         return len(set(self.joints)) < 4
 
     def with_swapped_colors(self) -> "Palette":
-        """The same with red and blue exchanged."""
+        """This palette with red and blue exchanged."""
         return dataclasses.replace(
             self,
             joints=tuple((240 - hue) % 360 for hue in self.joints),
@@ -91,7 +91,8 @@ class Labels:
     Attributes:
         hues: (H, W) int16 degrees in steps of 2, -1 where the picture has no colour to speak of.
         bright: (H, W) bool, coloured and at about full brightness.
-        left: columns that were cut off on the left; likewise `top`.
+        left: columns that were cut off on the left.
+        top: rows that were cut off at the top.
     """
 
     hues: np.ndarray

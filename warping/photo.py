@@ -149,7 +149,7 @@ class Distances:
         skeleton: to the nearest part of the skeleton.
         core: whether the pixel must be the person's.
         floor: whether a shadow may lie there, feet and what is just below them left out.
-        under_soles: the same with what is just below the feet.
+        under_soles: whether a shadow may lie there, what is just below the feet included.
     """
 
     position: np.ndarray
