@@ -1,14 +1,13 @@
-"""Measure videos: poses followed, appearance kept, sentence followed, smooth, true; beside controls.
+"""Measure videos: do they follow the poses, keep the appearance, follow the sentence and move smoothly?
 
-Try it, on the model and the clips that ship, then on videos that are there already (NAME.mp4 or
-NAME/000.png):
+Try it on the shipped model and sample, then on videos that you already have (NAME.mp4 or NAME/000.png):
 
     python evaluate.py
     python evaluate.py --dataset fashion_dataset --split test --videos result --output_dir evaluation_result
 
-Writes to --output_dir: metrics.json (means, 95 % intervals over clips, each clip, the controls), metrics.md
-and metrics.csv (the same as tables), best.png, median.png and worst.png (contact sheets), videos/ (what was
-made) and settings.json. What cannot be measured says "not computed" and why.
+Writes to --output_dir: metrics.json (means with 95 % intervals over clips, each clip, and the controls),
+metrics.md and metrics.csv (the same numbers as tables), best.png, median.png and worst.png (contact sheets),
+videos/ and settings.json. A measure that cannot be computed says why.
 """
 
 import dataclasses

@@ -7,10 +7,10 @@ Try it:
     python project_latent_space.py
     torchrun --nproc_per_node 2 project_latent_space.py --dataset DATA --output_dir DATA_tensor
 
-Writes one safetensors file a video (see data/latents.py). Finished videos are skipped, so the same command
-again goes on; a video that was made by another VAE, with other settings, or from pictures of other names or
-file sizes is made anew. On a CPU, run one process a core under torchrun, which gives each one thread. Damaged
-videos are named and passed over; the exit status is then 2.
+Writes one safetensors file for each video (see data/latents.py). Run the same command again to continue:
+finished videos are skipped. A video is made again if the VAE, the settings, or the names or sizes of its
+files have changed. On a CPU, run one process for each core with torchrun. Damaged videos are named and passed
+over; the exit status is then 2.
 """
 
 import contextlib

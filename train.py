@@ -5,7 +5,7 @@ Try it:
     python train.py --preset tiny --max_train_steps 20 --output_dir runs/tiny
     torchrun --nproc_per_node 2 train.py --dataset DATA --latents LATENTS --output_dir runs/small
 
-Run project_latent_space.py first. The same command again goes on where the last checkpoint stands.
+Run project_latent_space.py first. Run the same command again to continue from the last checkpoint.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Put trained parts together as one folder that inference.py loads.
+r"""Put trained parts together as one folder that inference.py loads.
 
 Try it:
 

@@ -1,4 +1,4 @@
-"""Sample a dataset's clips and keep the latents, for a decoder that learns to mend the denoiser's errors.
+r"""Sample a dataset's clips and save the latents, from which a decoder learns to correct the denoiser.
 
 Try it:
 
@@ -8,8 +8,8 @@ Try it:
 
 Writes a projected video NAME.safetensors for each video, as project_latent_space.py does, with the latents
 that inference.py decodes for the same seed and settings (a segment of more than 24 frames, which inference.py
-makes in windows, is sampled in one piece). Videos that are there already, made with the same model and
-settings, are not sampled again. recipe.train_decoder reads the folder.
+makes in windows, is sampled in one piece). Videos that were already made with the same model and settings are
+skipped. recipe.train_decoder reads the folder.
 """
 
 import dataclasses

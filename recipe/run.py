@@ -6,8 +6,8 @@ Try it; look at the commands first, then run each stage for a few steps (about t
     python -m recipe.run --output_dir runs/try --share 0.001
     python -m recipe.run --output_dir runs/recipe
 
-A stage that is finished is skipped. Stopped, by Ctrl-C or by anything else, the same command goes on where it
-was. The model is output_dir/model: python inference.py --pretrained_model runs/recipe/model
+Finished stages are skipped. If the run is stopped, the same command continues where it was. The model is in
+output_dir/model: python inference.py --pretrained_model runs/recipe/model
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Train a decoder that sees the photo, warped to each frame's pose, beside the latents.
+r"""Train a decoder that sees the photo, warped to each frame's pose, beside the latents.
 
 Try it:
 
@@ -8,8 +8,8 @@ Try it:
 
 The encoder stays as it is, so latents made with it and denoisers trained on them stay valid. The latents are
 those of the true frames (project_latent_space.py) or what a denoiser makes of them (recipe.predict_latents),
-from which the decoder learns to mend that denoiser's errors. The same command again goes on where the last
-checkpoint stands. The VAE for inference is output_dir/vae.
+from which the decoder learns to correct that denoiser. Run the same command again to continue from the last
+checkpoint. The VAE for inference is output_dir/vae.
 """
 
 import dataclasses

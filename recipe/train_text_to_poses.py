@@ -1,4 +1,4 @@
-"""Train the model that turns a sentence and the photo's pose into a track of joints.
+r"""Train the model that turns a sentence and the photo's pose into a track of joints.
 
 Try it:
 
@@ -8,7 +8,7 @@ Try it:
 
 Takes any dataset with annotations and joints (fashion_poses/NAME.json, or skeletons with readable joints).
 Writes output_dir/text_to_poses, which goes into a model's folder, tracks.png (held-out skeletons, true and
-sampled) and metrics.json. The same command again resumes an interrupted run.
+sampled) and metrics.json. Run the same command again to continue an interrupted run.
 """
 
 import dataclasses

@@ -5,7 +5,7 @@ Try it:
     python -m recipe.train_vae --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
     python -m recipe.train_vae --dataset DATA --output_dir runs/vae --max_train_steps 4000
 
-The same command again goes on where the last checkpoint stands. The VAE for inference is output_dir/vae.
+Run the same command again to continue from the last checkpoint. The VAE for inference is output_dir/vae.
 """
 
 import dataclasses
