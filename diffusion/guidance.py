@@ -65,7 +65,7 @@ def combine(predictions: torch.Tensor, branches: Sequence[Branch]) -> torch.Tens
 
     Args:
         predictions: (len(branches) * b, ...), all of the first branch, then all of the second, and so on.
-        branches: from `guidance_branches`.
+        branches: what `guidance_branches` returned.
 
     Returns:
         (b, ...).

@@ -75,8 +75,8 @@ def fit_pictures(pixels: torch.Tensor, height: int, width: int) -> tuple[torch.T
 
     Args:
         pixels: (..., 3, H, W) in [-1, 1]; of the size already, they are returned as they are.
-        height: to fill, in pixels.
-        width: to fill, in pixels.
+        height: height in pixels to fill.
+        width: width in pixels to fill.
 
     Returns:
         (..., 3, height, width) in [-1, 1], and where the pictures lie in it.

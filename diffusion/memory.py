@@ -96,11 +96,11 @@ def make_batch(
     """A batch of noise for `diffusion_loss` and what is random in its step.
 
     Args:
-        config: of the denoiser.
+        config: settings of the denoiser.
         batch_size: clips.
-        num_frames: of each.
-        height: of the latents.
-        width: of the latents.
+        num_frames: number of frames of each clip.
+        height: height of the latents.
+        width: width of the latents.
         pose_scale: side of the pose pictures over that of the latents.
     """
     latents = torch.randn(batch_size, config["latent_channels"], num_frames, height, width)
@@ -152,9 +152,9 @@ def estimate_training_memory(
     Args:
         denoiser_config: arguments of `Denoiser`, such as an entry of `PRESETS`.
         batch_size: clips whose activations are held at once.
-        num_frames: of each clip.
-        height: of the latents.
-        width: of the latents.
+        num_frames: number of frames of each clip.
+        height: height of the latents.
+        width: width of the latents.
         dtype: bfloat16 for autocast, or float32.
         gradient_checkpointing: as after `Denoiser.enable_gradient_checkpointing`.
 

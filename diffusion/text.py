@@ -92,7 +92,7 @@ def encode_prompts(
     """Encode sentences as the last hidden state of every token.
 
     Args:
-        tokenizer: of the text encoder.
+        tokenizer: tokenizer of the text encoder.
         text_encoder: frozen.
         prompts: b sentences.
         device: where the text encoder computes; where it is if None.
@@ -115,9 +115,9 @@ class PromptCache:
     """Embeddings of sentences, each computed once.
 
     Args:
-        tokenizer: of the text encoder.
+        tokenizer: tokenizer of the text encoder.
         text_encoder: frozen.
-        max_bytes: of embeddings to keep; beyond it the sentence that was computed first is forgotten.
+        max_bytes: bytes of embeddings to keep. Beyond it, the oldest sentence is forgotten.
     """
 
     def __init__(

@@ -83,7 +83,7 @@ def diffusion_loss(
         scheduler: noises the latents.
         batch: latents (b, c, f, h, w), pose_images, prompt_embeds (b, n, d), and, where the model takes them,
             warped_latents and warp_validity; optionally loss_weight (b, 1, f, h, w); on the model's device.
-        randomness: from `draw_randomness`, on the model's device.
+        randomness: what `draw_randomness` returned, on the model's device.
         prediction_type: "epsilon" (Ho et al. 2020), "v_prediction" (Salimans & Ho 2022) or "sample" (x0).
         temporal_weight: weight of the squared change of the error from each frame to the next, which is what
             is seen as flicker.

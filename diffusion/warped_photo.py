@@ -63,8 +63,8 @@ def encode_warped_photo(
     """Encode warped photos as a denoiser with `warp_input` takes them.
 
     Args:
-        vae: of the model.
-        warped: from `warp_photo`.
+        vae: VAE of the model.
+        warped: what `warp_photo` returned.
         device: where the VAE computes, and the results are; where it is if None.
 
     Returns:

@@ -34,7 +34,7 @@ def plan_windows(num_frames: int, window_frames: int, overlap: int) -> list[Wind
     """Cut a video into windows of equal length; the last one lies further back, so that it is as long.
 
     Args:
-        num_frames: of the video.
+        num_frames: number of frames of the video.
         window_frames: frames that are sampled together; the photo takes one of them in all but the first.
         overlap: frames that a window shares with the one before, at least.
 

@@ -71,9 +71,9 @@ class TextToPoses(ModelMixin, ConfigMixin):
     Args:
         cross_attention_dim: width of the text encoder's last hidden state.
         num_queries: learned queries that gather the tokens.
-        text_width: of what they gather, all together.
+        text_width: width of what all queries gather together.
         latent_dim: numbers that tell one way of doing it from another.
-        width: of the hidden layers.
+        width: width of the hidden layers.
         num_blocks: number of hidden blocks.
         num_components: movements that tracks are mixed from.
         num_cosines: half waves a coordinate, the constant not counted.

@@ -20,7 +20,7 @@ def held_out_segments(config: RunSettings, num_samples: int = 0) -> list[Segment
     """The test split, where validation or sample videos need it; else nothing.
 
     Args:
-        config: of the run.
+        config: settings of the run.
         num_samples: clips to sample, where the script has --sample_steps.
 
     Raises:
@@ -86,11 +86,11 @@ def prepare_batch(
     """A batch with its sentences embedded, and everything random in its step, both on the device.
 
     Args:
-        batch: of `collate_clips`.
+        batch: batch of `collate_clips`.
         prompts: embeds the sentences.
         device: where the loss is computed.
-        num_timesteps: of the noise schedule.
-        dropout: of the conditions.
+        num_timesteps: number of timesteps of the noise schedule.
+        dropout: dropout probabilities of the conditions.
         timestep_shift: see `diffusion.training.draw_randomness`.
         shared_noise: see `diffusion.training.draw_randomness`.
     """

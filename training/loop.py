@@ -71,7 +71,7 @@ def stop_if_diverged(
     """End a run whose loss or gradient cannot be trusted, before the weights are touched.
 
     Args:
-        loss: of the step, over all processes.
+        loss: loss of the step, over all processes.
         grad_norm: norm of the gradient before it is clipped.
         state: knows the losses before.
         names: videos of this process's batch.

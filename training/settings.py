@@ -138,8 +138,8 @@ def fixed_settings(
     """The settings that a resumed run must share, as JSON can hold them, and a checksum of its data.
 
     Args:
-        config: of the run.
-        names: of those that the script adds to `FIXED_SETTINGS`.
+        config: settings of the run.
+        names: names of the settings that the script adds to `FIXED_SETTINGS`.
         segments: that are trained on.
         vae_sum: checksum of the VAE that made their latents.
     """
