@@ -39,7 +39,7 @@ def read_pose_track(
     """Read poses from a file or folder of any form that is known.
 
     Args:
-        path: of a JSON file, a folder of JSON files, a folder with one series of numbered pictures, one
+        path: path of a JSON file, a folder of JSON files, a folder with one series of numbered pictures, one
             picture, or a video.
         num_frames: read only the first so many; None reads all.
         near: (18, 3) the photo's pose in the same pixels: of several people the nearest is followed, else the

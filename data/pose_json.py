@@ -32,7 +32,7 @@ def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrac
     lists [frames][18 or 25][2 or 3] and [18 or 25][3]; and our own "keypoints".
 
     Args:
-        path: of the file or the folder.
+        path: path of the file or the folder.
         near: (18, 3) the photo's pose, where known: of several people the nearest is taken, else the largest.
 
     Raises:
@@ -78,10 +78,10 @@ def write_openpose_json(
     """Write poses as the list of frames that ControlNet tools and DWPose nodes read, whole or not at all.
 
     Args:
-        path: of the file.
+        path: path of the file.
         keypoints: (F, 18, 3) x px, y px, visibility; a missing joint becomes three zeros.
-        height: of the canvas in pixels.
-        width: of the canvas in pixels.
+        height: height of the canvas in pixels.
+        width: width of the canvas in pixels.
         confidences: (F, 18), 0 to 1; visibility clipped to 0..1 by default.
     """
     joints = np.array(keypoints, np.float64)

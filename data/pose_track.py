@@ -68,7 +68,7 @@ def follow_person(frames: list[list[Person]], near: np.ndarray | None) -> tuple[
     """Choose one person out of those in each frame: the one who goes on where the last one was.
 
     Args:
-        frames: of each frame everybody in it.
+        frames: everybody in each frame.
         near: (18, 3) the photo's pose in the same pixels; the first person chosen is the nearest to it, or
             without it the largest.
 

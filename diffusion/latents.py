@@ -77,7 +77,7 @@ def encode_images(
     """Encode pictures as normalised latents: the posterior's mean, (z - mean) / std.
 
     Args:
-        vae: from `load_vae`.
+        vae: what `load_vae` returned.
         images: (n, 3, H, W) in [-1, 1]; H and W divide by `spatial_factor(vae)`.
         chunk_size: pictures encoded at once.
         device: where the VAE computes; where it is if None. An offloaded VAE is elsewhere until it does.
@@ -100,7 +100,7 @@ def mix_noise(independent: torch.Tensor, common: torch.Tensor, share: float) -> 
     Args:
         independent: (..., c, f, h, w) standard normal.
         common: (..., c, 1, h, w) the same, for all frames.
-        share: of the variance that is common, from 0 to 1.
+        share: share of the variance that is common, from 0 to 1.
 
     Returns:
         (..., c, f, h, w) standard normal.
@@ -114,7 +114,7 @@ def frame_noise(
     """Noise that each frame of a video has whatever else is sampled with it: a function of (seed, frame).
 
     Args:
-        seed: of the video.
+        seed: seed of the video.
         frames: numbers of frames in the video.
         shape: (c, h, w) of a latent.
         share: what the frames have in common, see `mix_noise`.
@@ -140,8 +140,8 @@ def frames_at_once(
 
     Args:
         vae: the decoder.
-        height: of a frame in pixels.
-        width: of a frame in pixels.
+        height: height of a frame in pixels.
+        width: width of a frame in pixels.
         device: where the decoder computes; where it is if None.
     """
     device = device or vae.device
@@ -172,7 +172,7 @@ def decode_latents(
     """Decode normalised latents.
 
     Args:
-        vae: from `load_vae`, or a small decoder from `load_tiny_decoder`.
+        vae: what `load_vae` returned, or a small decoder from `load_tiny_decoder`.
         latents: (n, c, h, w).
         chunk_size: latents decoded at once; `frames_at_once` if None.
         warped: (n, 3, H, W) in [-1, 1], the photo warped to each frame's pose; only a

@@ -45,8 +45,8 @@ def check_inputs(
         image_joints: the photo's own pose.
         fit_poses: whether poses would be fitted to the photo's body.
         num_frames: look at the first so many poses only.
-        height: of the video in pixels.
-        width: of the video in pixels.
+        height: height of the video in pixels.
+        width: width of the video in pixels.
         tokenize: the text encoder's tokenizer; without it the sentence's words are not looked at.
         longest: tokens that the text encoder reads.
         strict: let warnings refuse.

@@ -23,7 +23,7 @@ def load_text_to_poses(path: str | Path, text_width: int | None = None) -> TextT
 
     Args:
         path: its folder, or the folder of a pipeline that has one in `text_to_poses`.
-        text_width: of the text encoder's hidden state, which it must fit; None does not check it.
+        text_width: width of the text encoder's hidden state, which it must fit; None does not check it.
 
     Raises:
         UserError: there is none, it is damaged, or was made for another text encoder; the message names it.

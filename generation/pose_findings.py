@@ -201,7 +201,7 @@ def mend_track(
     joints smoothed; a variable rate is made even; another body's poses are fitted to the photo's.
 
     Args:
-        track: of poses, in the photo's pixels where `photo_pose` is given.
+        track: track of poses, in the photo's pixels where `photo_pose` is given.
         photo_pose: (18, 3) the photo's joints, or None where not known: nothing is fitted.
         fit: "on" fits always, "auto" above the measured thresholds, "off" never.
 

@@ -46,7 +46,7 @@ def stream_frames(
             motion to the sentence, and all frames are one window.
         prompt: one sentence, or None.
         sampling: steps and guidance; if None, without guidance in the model's default number of steps.
-        seed: of the noise.
+        seed: seed of the noise.
         joints: (F, 18, 3) of the poses, as in `X2FashionPipeline.__call__`.
         image_joints: (18, 3) of the photo; those of pose 0 if None.
         num_frames: the first so many poses; all if None (`window_frames` without poses).

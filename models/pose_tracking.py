@@ -73,7 +73,7 @@ def make_track(
         confidence: (F, 18) in [0, 1].
         score: (F,) in [0, 1].
         found: (F,) bool, the frames in which there was a person.
-        masks: of each frame, or None.
+        masks: masks of each frame, or None.
         size: height and width of the frames.
         fps: frames per second.
 

@@ -22,7 +22,7 @@ def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:
 
     Args:
         network: being trained.
-        decay: of the average a step, which grows to this, see `decay_at`.
+        decay: decay of the average a step, which grows to this, see `decay_at`.
     """
 
     @torch.no_grad()

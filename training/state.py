@@ -36,12 +36,12 @@ class TrainingState:
 
     Args:
         denoiser: with its first weights, on the CPU or on the device.
-        settings: of the optimizer.
+        settings: settings of the optimizer.
         world: the processes of the run; DistributedDataParallel copies the model to each.
 
     Attributes:
         step: optimisation steps done.
-        recent_losses: of the last steps, newest last.
+        recent_losses: losses of the last steps, newest last.
         model: what the loss is computed with.
         denoiser: the module with the trained weights.
         averaged: the module with their moving average.
@@ -108,7 +108,7 @@ class TrainingState:
         """Go on from a checkpoint, whichever number of processes wrote it.
 
         Args:
-            path: of the checkpoint.
+            path: path of the checkpoint.
             settings: what it must have been saved with; None takes any.
 
         Raises:

@@ -74,7 +74,7 @@ class Tracker(SilentTracker):
     Args:
         output_dir: gets losses.jsonl and video_progress/.
         step: where the run begins or goes on.
-        max_steps: of the run.
+        max_steps: number of steps of the run.
         log_steps: steps between two points of a curve.
         frames_per_step: over all processes.
         device: whose memory to watch.

@@ -113,7 +113,7 @@ def fit(
         make_loader: gives the batches from a step on.
         loss_of: the loss of a batch at a step.
         fixed_settings: what a resumed run must share.
-        description: of the progress bar.
+        description: description of the progress bar.
 
     Returns:
         The VAE with averaged weights, in eval mode.

@@ -25,7 +25,7 @@ class Validation:
     """Held-out clips, each with one noise and one timestep; the timesteps are spread over all noise levels.
 
     Args:
-        dataset: of the held-out split; its first clips are used, one of each segment.
+        dataset: dataset of the held-out split; its first clips are used, one of each segment.
         num_clips: at most so many.
         world: the clips are dealt out among its processes.
         dtype: precision, as in training.
