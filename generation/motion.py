@@ -141,8 +141,8 @@ def _stay_inside(joints: np.ndarray, width: int) -> np.ndarray:
 def write_poses(folder: str | Path, joints: np.ndarray, height: int, width: int) -> None:
     """Write joints (F, 18, 3) in pixels as skeletons FOLDER/000.png ... and, beside it, as FOLDER.json.
 
-    inference.py takes the folder as --poses, and then reads the exact joints from the JSON. To edit the pictures
-    instead, delete the JSON: the joints are then read from their colours.
+    inference.py takes the folder as --poses, and then reads the exact joints from the JSON. To edit the
+    pictures instead, delete the JSON: the joints are then read from their colours.
     """
     folder = Path(folder)
     description = {"height": height, "width": width, "keypoints": joints.astype(float).tolist()}
