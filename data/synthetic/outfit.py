@@ -21,6 +21,9 @@ STOCK_SHARE = {"woman": 0.08, "man": 0.25}
 EDGE, PRESS = 0.22, 0.09
 """How far the skin reaches under the edges of cloth, and how deep cloth presses into it, in dm."""
 
+FOLDED = 0.4
+"""How much of the height of a skirt's folds hands keep out of."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Outfit:
@@ -119,13 +122,16 @@ def _sections(trunk: Trunk, skirts: list[Skirt]) -> np.ndarray:
     rows[:, 1:] += 0.06
     for skirt in skirts:
         rest = skirt.rest[::-1]
+        # Folds make it wider, and hands press them in.
+        wide = 1 + FOLDED * skirt.folds[::-1].max(1)
         extent = np.stack(
-            [rest[:, 0, 1], np.abs(rest[..., 0]).max(1), np.ptp(rest[..., 2], axis=1) / 2], axis=1
+            [rest[:, 0, 1], np.abs(rest[..., 0]).max(1) * wide, np.ptp(rest[..., 2], axis=1) / 2 * wide],
+            axis=1,
         )
         below, above = extent[extent[:, 0] < rows[0, 0]], rows
         for column in (1, 2):
-            wide = np.interp(above[:, 0], extent[:, 0], extent[:, column])
+            cloth = np.interp(above[:, 0], extent[:, 0], extent[:, column])
             inside = above[:, 0] <= extent[-1, 0]
-            above[inside, column] = np.maximum(above[inside, column], wide[inside])
+            above[inside, column] = np.maximum(above[inside, column], cloth[inside])
         rows = np.concatenate([below, above])
     return rows
