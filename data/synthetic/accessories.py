@@ -88,7 +88,7 @@ def collar(person: Person, material: Material, part: str) -> SkinnedMesh:
     return _band("collar", part, grid, False, shell.bones[nearest], shell.weights[nearest], material)
 
 
-def _around(neck: Trunk, heights: np.ndarray, angles: np.ndarray, out: float) -> np.ndarray:
+def _around(neck: Trunk, heights: np.ndarray, angles: np.ndarray, out: float | np.ndarray) -> np.ndarray:
     inside = np.clip(heights, neck.heights[0], neck.heights[-1])
     radius = (
         np.minimum(neck.at(inside, angles), neck.at(np.full_like(heights, neck.heights[2]), angles)) + out
