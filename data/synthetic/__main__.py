@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.files import read_json, write_json
 
 MAX_CLIPS = 100_000
-RENDERER = "people 1"
+RENDERER = "people 2"
 """Goes into synthetic.json: clips of another renderer are not mixed with these."""
 
 

@@ -74,12 +74,13 @@ def collar(person: Person, material: Material, part: str) -> SkinnedMesh:
     # The neck leans forward: its base is lower in front.
     stand = base + 0.24 - 0.3 * front
     edge = stand - 0.38 - 0.16 * np.clip(front - 0.6, 0, 1) * 2.5
+    behind = np.clip(-front, 0, 1)
     rows = []
     for share, out in ((0.0, 0.03), (0.5, 0.05), (1.0, 0.07)):
-        height = stand - 0.3 * (1 - share)
+        height = stand - (0.3 + 0.45 * behind) * (1 - share)
         rows.append(_around(neck, height, angles, out))
     for share, out in ((0.1, 0.12), (0.5, 0.2), (1.0, 0.3)):
-        rows.append(_around(neck, stand + (edge - stand) * share, angles, out))
+        rows.append(_around(neck, stand + (edge - stand) * share, angles, out * (1 - 0.4 * behind)))
     grid = np.stack(rows)
     flat = grid.reshape(-1, 3)
     candidates = np.flatnonzero(near)
@@ -87,7 +88,7 @@ def collar(person: Person, material: Material, part: str) -> SkinnedMesh:
     return _band("collar", part, grid, False, shell.bones[nearest], shell.weights[nearest], material)
 
 
-def _around(neck: Trunk, heights: np.ndarray, angles: np.ndarray, out: float) -> np.ndarray:
+def _around(neck: Trunk, heights: np.ndarray, angles: np.ndarray, out: float | np.ndarray) -> np.ndarray:
     inside = np.clip(heights, neck.heights[0], neck.heights[-1])
     radius = (
         np.minimum(neck.at(inside, angles), neck.at(np.full_like(heights, neck.heights[2]), angles)) + out

@@ -80,16 +80,14 @@ def check_joints(keypoints: np.ndarray, mask: np.ndarray, frame: int) -> None:
             raise RejectedError(f"joint {joint} lies beside the body in frame {frame}")
 
 
-def share_through(seen: np.ndarray, covered: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the person's pixels that show skin where cloth lies over it.
+def share_through(skin: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the person's pixels where skin comes through the cloth over it.
 
     Args:
-        seen: (n,) numbers of the body's triangles that are seen, one a sample.
-        covered: (T,) bool, triangles of the body that cloth lies over.
-        mask: (h, w) part indices at the same sampling.
+        skin: (H, W) bool, where it does.
+        mask: (H, W) part indices.
     """
-    person = int(np.count_nonzero(mask != PARTS["background"]))
-    return int(np.count_nonzero(covered[seen])) / max(person, 1)
+    return int(np.count_nonzero(skin)) / max(int(np.count_nonzero(mask != PARTS["background"])), 1)
 
 
 def check_through(share: float, frame: int) -> None:

@@ -10,12 +10,12 @@ from data.synthetic.shading import (
     CHANNELS,
     LEVELS,
     STRANDS,
-    hem_light,
     paint,
     shadow_at,
     surface_frame,
     texel,
 )
+from data.synthetic.stitches import sew
 from data.synthetic.studio import TONE_RANGE, WHITE
 
 
@@ -31,8 +31,8 @@ def uv_size(seen, uv, t, a, b, c):
 
 
 @njit
-def light_point(t, u, v, size, seen, world, normals, triangles, uv, edge, number, texels, places, values,
-                light, open_, normal, view, frame, color, spare, out):  # fmt: skip
+def light_point(t, u, v, size, seen, world, normals, triangles, uv, edge, seam, number, texels, places,
+                values, light, open_, normal, view, frame, color, spare, out):  # fmt: skip
     """Light one point of triangle `t`."""
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
     w = 1.0 - u - v
@@ -71,11 +71,8 @@ def light_point(t, u, v, size, seen, world, normals, triangles, uv, edge, number
     paint(texels, places, values, number, tu, tv, size, normal, view, frame, shade, open_, light.lamps,
                  light.ambient, color, spare, out)  # fmt: skip
     if values[number, 12] > 0.0:
-        distance = w * edge[a] + u * edge[b] + v * edge[c]
-        if distance < 0.3:
-            left = hem_light(distance, size, values[number, 12])
-            for k in range(3):
-                out[k] *= left
+        sew(w * edge[a] + u * edge[b] + v * edge[c], w * seam[t, 0] + u * seam[t, 1] + v * seam[t, 2], size,
+            values[number, 12], values[number, 13], color, out)  # fmt: skip
 
 
 @njit
@@ -152,8 +149,8 @@ def veil(order, seen, triangles, uv, owner, cut, texels, places, values, vertex_
 
 
 @njit
-def resolve(box, seen, world, normals, triangles, uv, edge, owner, texels, places, values, light, occlusion,
-            step, depth, ids, weights, over, through, background, picture):  # fmt: skip
+def resolve(box, seen, world, normals, triangles, uv, edge, seam, owner, texels, places, values, light,
+            occlusion, step, depth, ids, weights, over, through, background, picture):  # fmt: skip
     """Light what is opaque and reduce the samples to the picture.
 
     The four samples of a pixel that show the same surface at about the same depth are lit once.
@@ -205,7 +202,7 @@ def resolve(box, seen, world, normals, triangles, uv, edge, owner, texels, place
                     continue
                 size = 2.0 * uv_size(seen, uv, t, triangles[t, 0], triangles[t, 1], triangles[t, 2])
                 open_ = openness(occlusion, depth, step, y, x, z)
-                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, edge,
+                light_point(t, u / alike, v / alike, size, seen, world, normals, triangles, uv, edge, seam,
                             owner[t], texels, places, values, light, open_, normal, view, frame, color, spare,
                             lit)  # fmt: skip
                 for k in range(3):

@@ -44,6 +44,8 @@ FABRICS = {
 }
 """Fabric -> how it is lit."""
 
+LININGS = ((222, 190, 165), (205, 165, 140), (235, 215, 200), (40, 36, 40))
+"""sRGB colours of what lace is lined with."""
 PALETTE = (
     ("black", 0.0, 0.05, 0.10, 17), ("white", 0.1, 0.03, 0.95, 9), ("ivory", 0.12, 0.10, 0.93, 5),
     ("navy", 0.62, 0.55, 0.25, 9), ("grey", 0.6, 0.04, 0.5, 4), ("charcoal", 0.6, 0.06, 0.27, 3),
@@ -88,8 +90,15 @@ class Cloth:
             "pattern_color": None if self.pattern == "plain" else list(self.pattern_color),
         }
 
-    def material(self) -> Material:
-        """The fabric as the renderer takes it."""
+    def lining(self) -> Rgb:
+        """Colour of the lining below lace: that of skin, or the lace's own."""
+        if self.seed % 2:
+            return LININGS[self.seed // 2 % len(LININGS)]
+        red, green, blue = (round(0.8 * value) for value in self.color)
+        return (red, green, blue)
+
+    def material(self, lined: bool = True) -> Material:
+        """The fabric as the renderer takes it; lace lies on an opaque lining, or is sheer without it."""
         rng = np.random.default_rng(self.seed)
         cover, detail, tile = paint_pattern(self.pattern, self.size, rng)
         color = _mixed(linear(self.color), linear(self.pattern_color), cover)
@@ -98,11 +107,14 @@ class Cloth:
         opacity = np.ones_like(cover)
         if self.fabric == "lace":
             threads, _, tile = paint_pattern("lace", 0.45, rng)
-            opacity = 0.25 + 0.72 * threads
             relief = threads
             color = np.broadcast_to(linear(self.color), (*threads.shape, 3)) * (
                 0.85 + 0.15 * threads[..., None]
             )
+            if lined:
+                color = _mixed(linear(self.lining()), color, 0.3 + 0.7 * threads)
+            else:
+                opacity = 0.25 + 0.72 * threads
             shade = np.ones_like(threads)
         texture = np.concatenate(
             [np.clip(color * shade[..., None], 0, 1), opacity[..., None], relief[..., None]], axis=-1
@@ -115,6 +127,7 @@ class Cloth:
             relief=_RELIEF.get(self.fabric, 0.12),
             glitter=0.6 if self.fabric == "sequins" else 0.0,
             hem=0.0 if self.fabric in ("sequins", "velvet") else 0.21,
+            topstitch=min(0.45, 1.5 * luminance(self.color)) if self.fabric == "denim" else 0.0,
             **FABRICS[self.fabric]._asdict(),
         )
 
@@ -269,3 +282,47 @@ def choose(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
     """Draw a name by its share; shares need not sum to 1."""
     values = np.array(list(shares.values()), float)
     return list(shares)[rng.choice(len(values), p=values / values.sum())]
+
+
+DRESS_FABRICS = {
+    "crepe": 4, "cotton": 3, "jersey": 3, "satin": 1.2, "chiffon": 1.5, "lace": 1, "sequins": 0.6,
+    "velvet": 0.6, "linen": 0.7, "tweed": 0.5, "wool": 0.6, "denim": 0.4,
+}  # fmt: skip
+TOP_FABRICS = {
+    "cotton": 4,
+    "jersey": 4,
+    "crepe": 2,
+    "chiffon": 1,
+    "satin": 1,
+    "knit": 2,
+    "linen": 0.6,
+    "lace": 0.4,
+}
+SKIRT_FABRICS = {"cotton": 3, "crepe": 3, "denim": 1.2, "wool": 1, "tweed": 0.7, "satin": 0.8, "leather": 0.6}
+JACKET_FABRICS = {"wool": 3, "crepe": 2, "denim": 1.5, "tweed": 1, "leather": 1.2, "cotton": 1, "knit": 1}
+TROUSER_COLORS = (
+    "black", "white", "ivory", "navy", "grey", "charcoal", "burgundy", "olive", "cobalt", "red", "mustard",
+    "teal",
+)  # fmt: skip
+"""Of `fabrics.PALETTE`; none that looks like skin."""
+SUIT_COLORS = ("black", "navy", "grey", "charcoal", "olive", "beige", "brown", "burgundy")
+"""Of `fabrics.PALETTE`."""
+MEN_FABRICS = {"cotton": 4, "jersey": 3, "knit": 1.5, "linen": 0.6}
+MEN_PATTERNS = {"horizontal_stripes": 3, "vertical_stripes": 1, "plaid": 3, "check": 2}
+
+
+def sample_trouser_cloth(rng: np.random.Generator, woman: bool) -> Cloth:
+    """Draw the cloth of trousers: denim most of all, hardly ever printed."""
+    if rng.random() < 0.45:
+        colors = ("navy", "navy", "black", "charcoal", "sky", "white", "grey")
+        cloth = sample_cloth(rng, {"denim": 1}, plain=1, colors=colors)
+        if rng.random() < 0.6:
+            red, green, blue = (int(v) for v in np.array([70, 95, 140]) * rng.uniform(0.5, 1.6))
+            cloth = dataclasses.replace(cloth, color=(red, green, blue))
+        return cloth
+    shares = (
+        {"cotton": 3, "crepe": 2, "wool": 1, "linen": 1, "leather": 0.4}
+        if woman
+        else {"cotton": 3, "wool": 1}
+    )
+    return sample_cloth(rng, shares, plain=0.88 if woman else 1.0, colors=TROUSER_COLORS)

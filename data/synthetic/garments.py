@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 
 from data.synthetic.mesh import PARTS, Material, SkinnedMesh
+from data.synthetic.panels import arm_axis, leg_axis
 from data.synthetic.person import Person
 from data.synthetic.tights import (
     Places,
@@ -23,8 +24,12 @@ SLEEVES = {"none": -0.05, "cap": 0.22, "short": 0.5, "elbow": 0.95, "three_quart
 """Sleeve -> where it ends along the arm."""
 SHOULDER_TIP = 1.32
 """Half width of a sleeveless garment at the shoulder on the base mesh, in dm."""
-CLEARANCE = 0.05
-"""How far cloth stays from the skin at least, in dm."""
+NO_STRAPS = 1.7
+"""The same of one without straps, below the arms."""
+NOTCH, LAPEL, COLLAR = 4.7, 0.75, 0.42
+"""Height on the base mesh of the notch between lapel and collar, and their widths there, in dm."""
+CLEARANCE, LAID = 0.05, 0.03
+"""How far cloth stays from the skin at least, in dm, and at edges that lie on it."""
 NECK_FRONT, NECK_SIDE = 5.15, 5.75
 """Heights on the base mesh where the neck begins, in front and at its sides."""
 
@@ -42,6 +47,9 @@ class Neckline:
     shape: str
     depth: float
     width: float
+
+
+STRAPLESS = Neckline(shape="strapless", depth=0, width=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,16 +88,20 @@ def cut_top(
     x, y, z = np.abs(on.base[:, 0]), on.base[:, 1], on.base[:, 2]
     field = np.minimum(y - hem, 9)
     if sleeve < 0.1:
-        armhole = strap + 1.6 * np.clip(4.05 - y, 0, None) - 0.12 * np.clip(1 - np.abs(y - 4.5) / 0.5, 0, 1)
-        edge = np.where(
-            (y < 2.6) & (on.arm < 0.5), 9, armhole - x - 4 * on.arm * np.clip(on.along - 0.15, 0, 1)
-        )
+        edge = np.where((y < 2.6) & (on.arm < 0.5), 9, armhole(on, strap))
     else:
         edge = np.where(on.arm > 0.3, (sleeve - on.along) * 2.3, 9)
     field = np.minimum(field, edge)
     forward = np.clip((z + 0.3) / 0.35, 0, 1)
     neck = _opening(front, x, y) * forward + _opening(back, x, y) * (1 - forward)
     return np.minimum(np.minimum(field, neck), 6.12 - y).astype(np.float32)
+
+
+def armhole(on: Tights | Places, strap: float) -> np.ndarray:
+    """(V,) about the distance in dm inside an armhole that leaves `strap` dm, half width, at the shoulder."""
+    x, y = np.abs(on.base[:, 0]), on.base[:, 1]
+    line = strap + 1.6 * np.clip(4.05 - y, 0, None) - 0.12 * np.clip(1 - np.abs(y - 4.5) / 0.5, 0, 1)
+    return line - x - 4 * on.arm * np.clip(on.along - 0.15, 0, 1)
 
 
 def _outline(neckline: Neckline) -> np.ndarray:
@@ -125,6 +137,33 @@ def _opening(neckline: Neckline, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(inside, -nearest, nearest)
 
 
+def cut_lining(on: Tights | Places) -> np.ndarray:
+    """Where lace is lined: (V,) float32, above 0 below a straight edge over the bust, without the arms."""
+    return cut_top(on, STRAPLESS, STRAPLESS, SLEEVES["none"], NO_STRAPS, -9)
+
+
+def cut_lapels(on: Tights | Places, front: Neckline, back: Neckline, gap: float) -> np.ndarray:
+    """Where a jacket's collar and lapels are.
+
+    Args:
+        on: the vertices.
+        front: the jacket's neckline, a V, and
+        back: behind.
+        gap: half width of its opening below the neckline, in dm.
+
+    Returns:
+        (V,) float32, above 0 on them: a band along the neckline that narrows down to where the V ends.
+    """
+    x, y = np.abs(on.base[:, 0]), on.base[:, 1]
+    forward = np.clip((on.base[:, 2] + 0.3) / 0.35, 0, 1)
+    inward = _opening(front, x, y) * forward + _opening(back, x, y) * (1 - forward)
+    inward = np.where((forward > 0) & (y < NOTCH), np.minimum(inward, x - gap), inward)
+    low = NECK_FRONT - front.depth
+    width = LAPEL * np.clip((y - low) / (NOTCH - low), 0, 1)
+    width += (COLLAR - width) * np.clip((y - NOTCH) / 0.12, 0, 1)
+    return np.where(on.arm > 0.3, -1, width - inward).astype(np.float32)
+
+
 def cut_trousers(on: Tights | Places, waist: float, cuff: float) -> np.ndarray:
     """Where trousers are: (V,) float32, above 0 between two heights on the base mesh."""
     y = on.base[:, 1]
@@ -138,7 +177,9 @@ def top_shape(person: Person, trunk: Trunk, fit: Fit) -> np.ndarray:
     normals = vertex_normals(placed, shell.triangles)
     # Shoulders and upper arms lie close, or they look padded.
     close = (
-        np.clip(1.4 - shell.along, 0, 1) * np.clip((shell.along + 0.6) / 0.5, 0, 1) * (shell.base[:, 1] > 4)
+        np.clip(1.1 - shell.along, 0, 1)
+        * np.clip((shell.along + 0.6) / 0.5, 0, 1)
+        * np.clip((shell.base[:, 1] - 3.4) / 0.6, 0, 1)
     )
     offset = fit.offset + (np.minimum(fit.offset, -0.04) - fit.offset) * close
     shape = placed + offset[:, None] * normals
@@ -148,6 +189,11 @@ def top_shape(person: Person, trunk: Trunk, fit: Fit) -> np.ndarray:
     out = ((smooth - placed) * normals).sum(1)
     smooth += np.maximum(offset - 0.01 - out, 0)[:, None] * normals
     return clear_of_skin(smooth, person, max(CLEARANCE, fit.offset))
+
+
+def raised(shape: np.ndarray, distance: float) -> np.ndarray:
+    """(V, 3) float32 vertices on the tights, moved out along their normals, in dm."""
+    return (shape + distance * vertex_normals(shape, tights().triangles)).astype(np.float32)
 
 
 def _smoothed(shape: np.ndarray, normals: np.ndarray, rounds: int) -> np.ndarray:
@@ -163,6 +209,33 @@ def clear_of_skin(shape: np.ndarray, person: Person, clearance: float) -> np.nda
     normals = vertex_normals(np.ascontiguousarray(body.rest), body.triangles)[near]
     out = ((shape - body.rest[near]) * normals).sum(1)
     return (shape + np.maximum(clearance - out, 0)[:, None] * normals).astype(np.float32)
+
+
+def clear_of(shape: np.ndarray, other: np.ndarray, where: np.ndarray, gap: float) -> np.ndarray:
+    """Keep one garment off another.
+
+    Args:
+        shape: (V, 3) vertices on the tights, which are moved.
+        other: (V, 3) of the other garment.
+        where: (V,) bool, where that one is.
+        gap: dm that `shape` lies at least outside `other`, or below 0 inside it.
+
+    Returns:
+        (V, 3) float32.
+    """
+    normals = vertex_normals(other, tights().triangles)
+    out = ((shape - other) * normals).sum(1)
+    push = np.maximum(gap - out, 0) if gap > 0 else np.minimum(gap - out, 0)
+    return (shape + np.where(where, push, 0)[:, None] * normals).astype(np.float32)
+
+
+def laid_down(shape: np.ndarray, person: Person, field: np.ndarray) -> np.ndarray:
+    """(V, 3) float32 vertices on the tights, laid on the skin near edges, (V,) `field` dm away."""
+    body, near = person.meshes[0], nearest_skin()
+    normals = vertex_normals(np.ascontiguousarray(body.rest), body.triangles)[near]
+    out = ((shape - body.rest[near]) * normals).sum(1)
+    share = np.clip(1.7 - np.abs(field) / 0.3, 0, 1)
+    return (shape - (share * np.maximum(out - LAID, 0))[:, None] * normals).astype(np.float32)
 
 
 def _bust(person: Person) -> float:
@@ -187,7 +260,7 @@ def _hang(shape: np.ndarray, person: Person, trunk: Trunk, fit: Fit, around_legs
     target += fit.widen * np.clip(bust - y, 0, None)
     on_trunk = np.clip((0.25 - shell.arm) / 0.2, 0, 1) * np.clip((bust + 0.35 - y) / 0.5, 0, 1)
     if around_legs:
-        on_trunk *= np.where(shell.leg > 0.6, np.clip((y - hips + 0.9) / 0.4, 0, 1), 1)
+        on_trunk *= np.clip((y - hips + 0.85) / 0.6, 0, 1)
     factor = 1 + on_trunk * np.clip(target / np.maximum(distance, 0.1) - 1, 0, 1.5 if around_legs else 9)
     depth = np.interp(y, trunk.heights, trunk.depth)
     hung = shape.copy()
@@ -202,18 +275,10 @@ def _widen_sleeves(shape: np.ndarray, person: Person, ease: float) -> np.ndarray
     for side, sign in (("L", 1), ("R", -1)):
         arm = (shell.side == sign) & (shell.arm > 0.3)
         points, along = shape[arm], shell.along[arm]
-        axis = _arm_axis(person, side, along)
+        axis = arm_axis(person, side, along)
         grow = 1 + ease * np.clip(along * 1.8, 0, 1)
         wide[arm] = axis + (points - axis) * grow[:, None]
     return wide
-
-
-def _arm_axis(person: Person, side: str, along: np.ndarray) -> np.ndarray:
-    shoulder, elbow, wrist = (
-        head_of(f"{bone}.{side}", person.heads) for bone in ("upperarm01", "lowerarm01", "wrist")
-    )
-    first, second = np.clip(along, -0.2, 1)[:, None], np.clip(along - 1, 0, 1.2)[:, None]
-    return shoulder + (elbow - shoulder) * first + (wrist - elbow) * second
 
 
 LEG_CUTS = {
@@ -237,7 +302,7 @@ def trousers_shape(person: Person, trunk: Trunk, cut: str, offset: float) -> np.
         )
         leg = (shell.side == sign) & (placed[:, 1] < hip[1] - 0.2) & (shell.arm < 0.3)
         points = shape[leg]
-        axis = _leg_axis(hip, knee, ankle, points[:, 1])
+        axis = leg_axis(hip, knee, ankle, points[:, 1])
         away = points - axis
         away[:, 1] = 0
         radius = np.linalg.norm(away, axis=1)
@@ -256,133 +321,19 @@ def trousers_shape(person: Person, trunk: Trunk, cut: str, offset: float) -> np.
     return clear_of_skin(smooth, person, CLEARANCE + 0.04)
 
 
-def _leg_axis(hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    order = [ankle[1], knee[1], hip[1]]
-    columns = [np.interp(heights, order, [ankle[k], knee[k], hip[k]]) for k in range(3)]
-    columns[1] = heights
-    return np.stack(columns, axis=1)
-
-
 def _ring_radius(points: np.ndarray, mask: np.ndarray, height: float, center: np.ndarray) -> float:
     ring = points[mask & (np.abs(points[:, 1] - height) < 0.15)]
     return float(np.percentile(np.hypot(ring[:, 0] - center[0], ring[:, 2] - center[2]), 70))
 
 
-def fabric_coordinates(shape: np.ndarray, person: Person, trunk: Trunk) -> np.ndarray:
-    """Decimetres along the cloth for the corners of the tights' triangles.
-
-    The trunk has a front and a back panel, measured from their middles; a sleeve is one piece with its seam
-    below the arm; a trouser leg has a front and a back panel.
-
-    Args:
-        shape: (V, 3) rest vertices of the garment.
-        person: who wears it.
-        trunk: her outline.
-
-    Returns:
-        (T, 3, 2) float32.
-    """
-    shell = tights()
-    corners = shape[shell.triangles]
-    uv = _trunk_coordinates(corners, trunk)
-    arm = shell.arm[shell.triangles].mean(1) > 0.5
-    left = shell.side[shell.triangles].mean(1) > 0
-    crotch = head_of("upperleg01.L", person.heads)[1] - 0.9
-    leg = (shell.leg[shell.triangles].mean(1) > 0.5) & (corners[..., 1].mean(1) < crotch)
-    for side, mine in (("L", left), ("R", ~left)):
-        uv[arm & mine] = _sleeve_coordinates(shape, person, side, arm & mine)
-        uv[leg & mine] = _leg_coordinates(corners[leg & mine], person, side)
-    return uv.astype(np.float32)
-
-
-def _unwrapped(angles: np.ndarray) -> np.ndarray:
-    """(n, 3) angles of triangles' corners without jumps, and near the first's half turn."""
-    first = angles[:, :1]
-    return first + (angles - first + np.pi) % (2 * np.pi) - np.pi
-
-
-def _trunk_coordinates(corners: np.ndarray, trunk: Trunk) -> np.ndarray:
-    step = 2 * np.pi / trunk.radius.shape[1]
-    arc = 0.5 * (trunk.radius + np.roll(trunk.radius, -1, axis=1)) * step
-    front = np.concatenate([np.zeros((len(arc), 1)), np.cumsum(arc, axis=1)], axis=1)
-    around, half = front[:, -1:], arc.shape[1] // 2
-    middle = front[:, half : half + 1]
-    flat = corners.reshape(-1, 3)
-    angles, distance = trunk.polar(flat)
-    angles = _unwrapped(angles.reshape(-1, 3))
-    behind = np.abs((angles.mean(1) + np.pi) % (2 * np.pi) - np.pi) > np.pi / 2
-    turn = np.where(behind, np.pi, 0)[:, None]
-    local = (angles - turn + np.pi) % (2 * np.pi) - np.pi
-    grids = [np.concatenate([front - around, front[:, 1:]], axis=1)]
-    shifted = front - middle
-    grids.append(
-        np.concatenate([shifted[:, half:-1] - around, shifted, shifted[:, 1 : half + 1] + around], axis=1)
-    )
-    # Both grids begin a full turn (front) or a half turn and a half (back) before their middles.
-    place = [(local + 2 * np.pi) / step, (local + 2 * np.pi) / step]
-    rows = np.interp(flat[:, 1], trunk.heights, np.arange(len(trunk.heights))).reshape(-1, 3)
-    u = np.where(behind[:, None], _read(grids[1], rows, place[1]), _read(grids[0], rows, place[0]))
-    near = trunk.at(flat[:, 1], angles.reshape(-1)).reshape(-1, 3)
-    u = u * np.maximum(distance.reshape(-1, 3) / np.maximum(near, 0.1), 0.2) ** 0.5
-    return np.stack([u, corners[..., 1]], axis=-1)
-
-
-def _read(grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    r0 = np.clip(rows.astype(int), 0, grid.shape[0] - 2)
-    c0 = np.clip(columns.astype(int), 0, grid.shape[1] - 2)
-    fr, fc = rows - r0, columns - c0
-    upper = grid[r0, c0] * (1 - fc) + grid[r0, c0 + 1] * fc
-    lower = grid[r0 + 1, c0] * (1 - fc) + grid[r0 + 1, c0 + 1] * fc
-    return upper * (1 - fr) + lower * fr
-
-
-def _sleeve_coordinates(shape: np.ndarray, person: Person, side: str, mine: np.ndarray) -> np.ndarray:
-    shell = tights()
-    triangles = shell.triangles[mine]
-    used = np.unique(triangles)
-    along = shell.along[used]
-    shoulder, elbow, wrist = (
-        head_of(f"{bone}.{side}", person.heads) for bone in ("upperarm01", "lowerarm01", "wrist")
-    )
-    axis = (wrist - shoulder) / np.linalg.norm(wrist - shoulder)
-    up = np.array([0, 1, 0]) - axis * axis[1]
-    up /= np.linalg.norm(up)
-    across = np.cross(axis, up)
-    away = shape[used] - _arm_axis(person, side, along)
-    angle = np.arctan2(away @ across, away @ up)
-    radius = np.hypot(away @ across, away @ up)
-    bins = np.clip(((along + 0.4) * 8).astype(int), 0, 23)
-    mean = np.bincount(bins, radius, 24) / np.maximum(np.bincount(bins, minlength=24), 1)
-    known = np.flatnonzero(mean > 0)
-    width = np.interp((along + 0.4) * 8 - 0.5, known, mean[known])
-    upper, lower = np.linalg.norm(elbow - shoulder), np.linalg.norm(wrist - elbow)
-    length = upper * np.minimum(along, 1) + lower * np.maximum(along - 1, 0)
-    place = np.zeros((len(shape), 3))
-    place[used] = np.stack([angle, width, shoulder[1] - length], axis=1)
-    corners = place[triangles]
-    return np.stack([_unwrapped(corners[..., 0]) * corners[..., 1], corners[..., 2]], axis=-1)
-
-
-def _leg_coordinates(corners: np.ndarray, person: Person, side: str) -> np.ndarray:
-    hip, knee, ankle = (head_of(f"{b}.{side}", person.heads) for b in ("upperleg01", "lowerleg01", "foot"))
-    flat = corners.reshape(-1, 3)
-    axis = _leg_axis(hip, knee, ankle, flat[:, 1])
-    away = flat - axis
-    angles = _unwrapped(np.arctan2(away[:, 0], away[:, 2]).reshape(-1, 3))
-    behind = np.abs((angles.mean(1) + np.pi) % (2 * np.pi) - np.pi) > np.pi / 2
-    turn = np.where(behind, np.pi, 0)[:, None]
-    local = (angles - turn + np.pi) % (2 * np.pi) - np.pi
-    radius = np.hypot(away[:, 0], away[:, 2])
-    rows = np.clip(((flat[:, 1] - ankle[1]) / 0.3).astype(int), 0, 40)
-    mean = np.bincount(rows, radius, 41) / np.maximum(np.bincount(rows, minlength=41), 1)
-    known = np.flatnonzero(mean > 0)
-    width = np.interp((flat[:, 1] - ankle[1]) / 0.3 - 0.5, known, mean[known]).reshape(-1, 3)
-    u = np.where(behind, -hip[0], hip[0])[:, None] + local * width
-    return np.stack([u, corners[..., 1]], axis=-1)
-
-
 def cut_mesh(
-    name: str, part: str, shape: np.ndarray, cut: np.ndarray, uv: np.ndarray, material: Material
+    name: str,
+    part: str,
+    shape: np.ndarray,
+    cut: np.ndarray,
+    uv: np.ndarray,
+    material: Material,
+    seam: np.ndarray | None = None,
 ) -> SkinnedMesh:
     """The piece of the tights that a garment is, without what is cut off."""
     shell = tights()
@@ -396,6 +347,7 @@ def cut_mesh(
         material=material,
         parts=np.full(len(triangles), PARTS[part], np.uint8),
         cut=np.ascontiguousarray(cut[used], np.float32),
+        seam=None if seam is None else seam[kept],
         blended=bool((material.texture[..., 3] < 0.99).any()),
         rest=np.ascontiguousarray(shape[used], np.float32),
         bones=shell.bones[used],

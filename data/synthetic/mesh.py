@@ -42,7 +42,8 @@ class Material:
         glitter: how many of the surface's flakes mirror the light, 0 to 1 (sequins).
         wrinkles: strength of fine folds that are drawn into the normals, 0 for none.
         wrinkle_scale: (across, along) folds a decimetre.
-        hem: how dark the stitches along an edge of the cloth are, 0 for no hem.
+        hem: how dark the stitches along edges and seams of the cloth are, 0 for none.
+        topstitch: how much of a pale thread shows there, 0 to 1 (denim).
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Material:
     wrinkles: float = 0.0
     wrinkle_scale: tuple[float, float] = (1.0, 1.0)
     hem: float = 0.0
+    topstitch: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +74,7 @@ class Mesh:
         cut: (V,) float32 or None. The surface is where the interpolated value is above 0: necklines and hems
             are cut pixel by pixel, whatever the triangles.
         edge: (V,) float32 or None, distance from the nearest edge of the cloth in dm; `cut` where it is None.
+        seam: (T, 3) float32 or None, signed distance of the corners from the nearest seam in dm.
         blended: drawn after the opaque surfaces, sorted by depth, by the texture's opacity (hair, lace).
         two_sided: whether triangles seen from behind are drawn.
     """
@@ -83,6 +86,7 @@ class Mesh:
     parts: np.ndarray
     cut: np.ndarray | None = None
     edge: np.ndarray | None = None
+    seam: np.ndarray | None = None
     blended: bool = False
     two_sided: bool = True
 

@@ -114,6 +114,38 @@ def rasterize(points, triangles, first, cut, has_cut, cull, depth, ids, weights)
 
 
 @njit
+def mark_in_front(points, triangles, depth, marked):
+    """Mark in `marked` (H, W) the pixels at whose middle a triangle seen from in front lies before `depth`.
+
+    `points` (N, 3) are x and y in pixels and the depth.
+    """
+    height, width = depth.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0 = float(points[a, 0]), float(points[a, 1])
+        x1, y1 = float(points[b, 0]), float(points[b, 1])
+        x2, y2 = float(points[c, 0]), float(points[c, 1])
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if area >= 0.0:
+            continue
+        left = max(0, math.ceil(min(x0, x1, x2) - 0.5))
+        right = min(width - 1, math.floor(max(x0, x1, x2) - 0.5))
+        top = max(0, math.ceil(min(y0, y1, y2) - 0.5))
+        bottom = min(height - 1, math.floor(max(y0, y1, y2) - 0.5))
+        inverse = 1.0 / area
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                px, py = x + 0.5, y + 0.5
+                u = ((x2 - px) * (y0 - py) - (x0 - px) * (y2 - py)) * inverse
+                v = ((x0 - px) * (y1 - py) - (x1 - px) * (y0 - py)) * inverse
+                w = 1.0 - u - v
+                if u < 0.0 or v < 0.0 or w < 0.0:
+                    continue
+                if w * points[a, 2] + u * points[b, 2] + v * points[c, 2] < depth[y, x]:
+                    marked[y, x] = True
+
+
+@njit
 def cast(points, triangles, cut, has_cut, shadow):
     """Put triangles into the shadow map."""
     height, width = shadow.shape

@@ -59,11 +59,6 @@ class Picture:
     depth: np.ndarray
     surface: Seen
 
-    @property
-    def body_triangles(self) -> np.ndarray:
-        """(n,) int32, triangle of the first mesh that is seen at each pixel which shows that mesh."""
-        return self.surface.triangle[self.surface.mesh == 0]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scene:
@@ -80,6 +75,7 @@ class Scene:
     owner: np.ndarray
     cut: np.ndarray
     edge: np.ndarray
+    seam: np.ndarray
     materials: Materials
     blended: np.ndarray
     """Triangles that are drawn by opacity."""
@@ -114,10 +110,16 @@ def prepare(meshes: tuple[Mesh, ...]) -> Scene:
         owner=np.repeat(np.arange(len(meshes)), np.diff(firsts)).astype(np.int16),
         cut=cut,
         edge=edge,
+        seam=np.concatenate([_seam(mesh) for mesh in meshes]),
         materials=pack_materials([mesh.material for mesh in meshes]),
         blended=np.concatenate([np.zeros(0, np.int64), *blended]).astype(np.int32),
         strands=tuple(i for i, m in enumerate(meshes) if m.blended and m.material.kind == "strands"),
     )
+
+
+def _seam(mesh: Mesh) -> np.ndarray:
+    """(T, 3) float32 distances from seams, far away where there are none."""
+    return np.full(mesh.triangles.shape, 9, np.float32) if mesh.seam is None else mesh.seam
 
 
 class Buffers:
@@ -130,6 +132,20 @@ class Buffers:
         # Hair and lace in front of the rest: light so far, how much passes through, what is seen of it.
         self.veil = np.zeros((height, width, 3), np.float32)
         self.through = np.ones((height, width), np.float32)
+
+
+def in_front(picture: Picture, vertices: np.ndarray, triangles: np.ndarray, camera: Camera) -> np.ndarray:
+    """(H, W) bool: pixels where a surface that was not drawn lies nearer than what was.
+
+    Args:
+        picture: what was drawn.
+        vertices: (V, 3) of the surface in the world, decimetres.
+        triangles: (T, 3) of it, counter-clockwise seen from outside; their inside does not count.
+        camera: that the picture was taken with.
+    """
+    marked = np.zeros(picture.parts.shape, bool)
+    passes.mark_in_front(camera.project(vertices), triangles, picture.depth, marked)
+    return marked
 
 
 def _light_view(studio: Studio, middle: np.ndarray) -> np.ndarray:
@@ -204,7 +220,7 @@ def draw(meshes: list[Mesh], vertices: list[np.ndarray], camera: Camera, studio:
     background = np.array(backdrop(studio, camera))
     _shade_floor(background, scene, world, camera, studio)
     linear = np.empty((camera.height, camera.width, 3), np.float32)
-    compose.resolve(box, seen, world, normals, scene.triangles, scene.uv, scene.edge, scene.owner,
+    compose.resolve(box, seen, world, normals, scene.triangles, scene.uv, scene.edge, scene.seam, scene.owner,
                     materials.texels, materials.places, materials.values, light, occlusion, step,
                     buffers.depth, buffers.ids, buffers.weights, buffers.veil, buffers.through,
                     background, linear)  # fmt: skip

@@ -19,7 +19,7 @@ from data.synthetic.mesh import PARTS, Mesh, SkinnedMesh
 from data.synthetic.motion import Motion, perform, sample_motions
 from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.person import Person, sample_person
-from data.synthetic.raster import draw
+from data.synthetic.raster import Picture, draw, in_front
 from data.synthetic.rig import skin
 from data.synthetic.studio import Camera, Studio, fit_camera, sample_studio
 from data.synthetic.surface import SurfaceWriter
@@ -165,27 +165,28 @@ def _find_keypoints(clip: Clip, transforms: np.ndarray) -> np.ndarray:
     return np.round(keypoints, 2)
 
 
-class _Scene:
+class Scene:
     """The surfaces of a clip, and where they are in each frame."""
 
     def __init__(self, clip: Clip):
         self.clip = clip
         body = clip.person.meshes[0]
-        self.body_triangles = np.flatnonzero(~clip.outfit.hidden)
+        drawn = ~clip.outfit.hidden
+        self.hidden = body.triangles[clip.outfit.hidden]
         self.skinned: list[SkinnedMesh] = [
             dataclasses.replace(
                 body,
                 rest=clip.outfit.body_rest,
-                triangles=body.triangles[self.body_triangles],
-                uv=body.uv[self.body_triangles],
-                parts=body.parts[self.body_triangles],
+                triangles=body.triangles[drawn],
+                uv=body.uv[drawn],
+                parts=body.parts[drawn],
             ),
             *clip.person.meshes[1:],
             *clip.outfit.meshes,
         ]
         self.skirts = clip.outfit.skirts
         self.meshes: list[Mesh] = [*self.skinned, *(skirt.mesh for skirt in self.skirts)]
-        self.covered = clip.outfit.covered[self.body_triangles]
+        self.covered = clip.outfit.covered[drawn]
         self.first_edges: list[float] = []
 
     def vertices(self, frame: int) -> list[np.ndarray]:
@@ -203,6 +204,12 @@ class _Scene:
             check_cloth(mesh, place, edge, frame)
         return places
 
+    def skin_through(self, places: list[np.ndarray], picture: Picture) -> np.ndarray:
+        """(H, W) bool: where skin lies in front of the cloth over it, though most of it is never drawn."""
+        shown = picture.surface
+        seen = (shown.mesh == 0) & self.covered[np.where(shown.mesh == 0, shown.triangle, 0)]
+        return seen | in_front(picture, places[0], self.hidden, self.clip.camera)
+
 
 def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Frame]:
     """Draw the frames of a clip one after another.
@@ -214,7 +221,7 @@ def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Fr
     Raises:
         RejectedError: cloth, joints or body are not where they belong.
     """
-    scene = _Scene(clip)
+    scene = Scene(clip)
     for number in range(clip.num_frames):
         places = scene.vertices(number)
         picture = draw(scene.meshes, places, clip.camera, clip.studio)
@@ -222,7 +229,7 @@ def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Fr
             surface.add(scene.meshes, places, clip.camera, picture)
         keypoints = _find_keypoints(clip, clip.motion.transforms[number])
         check_joints(keypoints, picture.parts, number)
-        check_through(share_through(picture.body_triangles, scene.covered, picture.parts), number)
+        check_through(share_through(scene.skin_through(places, picture), picture.parts), number)
         yield Frame(picture.picture, draw_pose(keypoints, clip.height, clip.width), picture.parts, keypoints)
 
 

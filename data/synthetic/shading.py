@@ -22,8 +22,8 @@ class Materials:
     Attributes:
         texels: (N, 5) float32, all textures at all sizes, row by row.
         places: (M, `LEVELS`, 3) int32: first texel, height, width.
-        values: (M, 13) float32: kind, tiled, scale, relief, roughness, specular, sheen, glitter, wrinkles,
-            folds a decimetre across and along, texels a unit of uv, hem.
+        values: (M, 14) float32: kind, tiled, scale, relief, roughness, specular, sheen, glitter, wrinkles,
+            folds a decimetre across and along, texels a unit of uv, hem, topstitch.
         means: (M, 3) float32, mean colour.
     """
 
@@ -37,7 +37,7 @@ def pack_materials(materials: list[Material]) -> Materials:
     """Put textures and their smaller copies into one array."""
     texels, means = [], []
     places = np.zeros((len(materials), LEVELS, 3), np.int32)
-    values = np.zeros((len(materials), 13), np.float32)
+    values = np.zeros((len(materials), 14), np.float32)
     start = 0
     for number, material in enumerate(materials):
         texture = np.asarray(material.texture, np.float32)
@@ -45,7 +45,7 @@ def pack_materials(materials: list[Material]) -> Materials:
         values[number] = (
             KINDS[material.kind], material.tiled, material.scale, material.relief, material.roughness,
             material.specular, material.sheen, material.glitter, material.wrinkles, *material.wrinkle_scale,
-            material.scale * math.sqrt(texture.shape[0] * texture.shape[1]), material.hem,
+            material.scale * math.sqrt(texture.shape[0] * texture.shape[1]), material.hem, material.topstitch,
         )  # fmt: skip
         for level in range(LEVELS):
             height, width = texture.shape[:2]
@@ -354,18 +354,6 @@ def paint(texels, places, values, number, u, v, size, normal, view, frame, shade
         flash *= 0.35 + 0.65 * shade
         for k in range(3):
             out[k] += flash * (0.25 + 0.75 * color[k])
-
-
-@njit
-def hem_light(distance, size, strength):
-    """Share of the light that is left near a garment's edge: stitches along it, and its turned rim.
-
-    `distance` is that from the edge and `size` that between pixels, both in dm.
-    """
-    wide = max(0.02, 0.55 * size)
-    stitches = math.exp(-(((distance - 0.13) / wide) ** 2)) * min(1.0, 1.6 * 0.02 / wide)
-    rim = math.exp(-max(distance, 0.0) / max(0.02, 0.5 * size))
-    return 1.0 - strength * (stitches + 0.6 * rim)
 
 
 @njit

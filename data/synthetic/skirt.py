@@ -1,26 +1,21 @@
-"""Skirts as cloth: a grid of points held at the waist, simulated over the legs.
-
-Extended position-based dynamics with many small steps (Macklin et al., "Small Steps in
-Physics Simulation", 2019).
-"""
+"""Skirts: a grid of points held at the waist, cut to a shape, that hangs over the legs as cloth."""
 
 import numpy as np
 
 from data.synthetic.accessories import ring_weights
-from data.synthetic.compiled import njit
+from data.synthetic.cloth import THICKNESS, simulate
 from data.synthetic.mesh import PARTS, Material, Mesh
 from data.synthetic.person import Person
 from data.synthetic.rig import BONE, skin
+from data.synthetic.seams import nearest_seam
 from data.synthetic.tights import Trunk, head_of, tights
 
 NUM_COLUMNS = 96
 ROW_HEIGHT = 0.2
 SUBSTEPS = 14
 SETTLE_SECONDS = 1.2
-THICKNESS = 0.06
-GRAVITY = 98.0
-STRIDE = 0.15
-"""How far a point of the cloth moves in one small step at most, in dm."""
+WAISTBAND = 0.36
+"""Height of a skirt's waistband, in dm."""
 LEG_PLACES = (0.12, 0.5, 1.0, 1.35, 2.0)
 """Where the colliders of a leg are measured: 0 is the hip, 1 the knee, 2 the ankle."""
 
@@ -30,7 +25,7 @@ class Skirt:
 
     Attributes:
         mesh: the surface; `settle` and `step` give its vertices.
-        base_hem: rest height of the hem in dm.
+        hem: rest height of the hem in dm.
     """
 
     mesh: Mesh
@@ -72,6 +67,8 @@ class Skirt:
         self.person = person
         self.hem = hem
         self.stiffness = stiffness
+        # How far it twists at most, dm a dm that it hangs: narrow skirts are held by the legs.
+        self.lag = 0.08 + 0.35 * flare + 0.3 * (fullness - 1)
         hips = float(head_of("upperleg01.L", person.heads)[1]) - 0.25
         count = max(8, round((waist - hem) / ROW_HEIGHT) + 1)
         heights = np.linspace(waist, hem, count)
@@ -136,11 +133,7 @@ class Skirt:
     def _surface(self, name: str, part: str, material: Material, waist: float) -> Mesh:
         count = len(self.rest)
         index = np.arange(count * NUM_COLUMNS).reshape(count, NUM_COLUMNS)
-        a, b = index[:-1], np.roll(index, -1, axis=1)[:-1]
-        c, d = index[1:], np.roll(index, -1, axis=1)[1:]
-        triangles = np.concatenate(
-            [np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]
-        )
+        triangles = _corners(index, np.roll(index, -1, axis=1))
         along = np.concatenate([np.zeros((count, 1)), np.cumsum(self.weft, axis=1)], axis=1)
         quarter, half = NUM_COLUMNS // 4, NUM_COLUMNS // 2
         down = np.repeat(waist - self.hang.mean(1)[:, None], NUM_COLUMNS, 1)
@@ -150,11 +143,14 @@ class Skirt:
         # Front and back are two panels, each measured from its middle; side seams join them.
         zero = np.where(back, along[:, half, None], np.where(right, along[:, -1, None], 0))
         start, end = along[:, :-1] - zero, along[:, 1:] - zero
-        ua, ub, uc, ud = start[:-1], end[:-1], start[1:], end[1:]
-        va, vc = down[:-1], down[1:]
-        first = np.stack([np.stack([ua, va], -1), np.stack([uc, vc], -1), np.stack([ub, va], -1)], axis=2)
-        second = np.stack([np.stack([ub, va], -1), np.stack([uc, vc], -1), np.stack([ud, vc], -1)], axis=2)
-        uv = np.concatenate([first.reshape(-1, 3, 2), second.reshape(-1, 3, 2)])
+        uv = np.stack([_corners(start, end), _corners(down, down)], axis=-1)
+        # Sewn at both sides, and to a waistband or a bodice.
+        band = np.repeat(self.hang.mean(1)[:, None], NUM_COLUMNS, 1) - (
+            WAISTBAND if part == "lower" else 0.02
+        )
+        seams = [_corners(band, band)]
+        for seam in (quarter, NUM_COLUMNS - quarter):
+            seams.append(_corners(along[:, :-1] - along[:, [seam]], along[:, 1:] - along[:, [seam]]))
         return Mesh(
             name=name,
             triangles=triangles.astype(np.int32),
@@ -162,6 +158,7 @@ class Skirt:
             material=material,
             parts=np.full(len(triangles), PARTS[part], np.uint8),
             edge=(self.hang[-1] - self.hang).reshape(-1).astype(np.float32),
+            seam=nearest_seam(seams),
             blended=bool((material.texture[..., 3] < 0.99).any()),
         )
 
@@ -237,12 +234,20 @@ class Skirt:
 
     def _advance(self, after: tuple[np.ndarray, ...], seconds: float, drag: float) -> None:
         steps = max(4, round(SUBSTEPS * seconds * 15))
-        _simulate(
+        simulate(
             self.places, self.velocities, self.before[0], after[0], self.before[1], after[1],
             self.before[2], after[2],
-            self.weft, self.warp, self.shear, self.hang, self.stiffness, drag, steps, seconds / steps,
+            self.weft, self.warp, self.shear, self.hang, self.stiffness, self.lag, drag,
+            steps, seconds / steps,
         )  # fmt: skip
         self.before = after
+
+
+def _corners(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(T, 3) values at the triangles' corners, from (R, C) values at the left and right of each column."""
+    a, b, c, d = start[:-1], end[:-1], start[1:], end[1:]
+    pairs = (np.stack([a, c, b], -1), np.stack([b, c, d], -1))
+    return np.concatenate([pair.reshape(-1, 3) for pair in pairs])
 
 
 def _leg_colliders(person: Person) -> list[tuple[list[int], list[np.ndarray], list[float]]]:
@@ -265,142 +270,7 @@ def _leg_colliders(person: Person) -> list[tuple[list[int], list[np.ndarray], li
             middle = (low + high) / 2
             bones.append(BONE[f"upperleg01.{side}"] if place <= 1 else BONE[f"lowerleg01.{side}"])
             middles.append(np.array([middle[0], axis[1], middle[1]]))
-            radius = float(np.percentile(np.hypot(*(slab - middle).T), 80))
+            radius = float(np.percentile(np.hypot(*(slab - middle).T), 88))
             radii.append(min(radius, (high[0] - low[0]) / 2) if place < 1 else radius)
         chains.append((bones, middles, radii))
     return chains
-
-
-@njit()
-def _simulate(
-    x, v, pins0, pins1, legs0, legs1, floor0, floor1, weft, warp, shear, hang, stiffness, drag, steps, dt
-):  # fmt: skip
-    rows, columns = x.shape[0], x.shape[1]
-    before = np.empty_like(x)
-    legs, floor = legs0.copy(), floor0.copy()
-    keep = np.exp(-drag * dt)
-    for step in range(steps):
-        share = (step + 1) / steps
-        for i in range(legs.shape[0]):
-            for k in range(8):
-                legs[i, k] = legs0[i, k] * (1 - share) + legs1[i, k] * share
-        for i in range(floor.shape[0]):
-            for j in range(columns):
-                for k in range(3):
-                    floor[i, j, k] = floor0[i, j, k] * (1 - share) + floor1[i, j, k] * share
-        for i in range(rows):
-            for j in range(columns):
-                for k in range(3):
-                    before[i, j, k] = x[i, j, k]
-                if i < 2:
-                    for k in range(3):
-                        x[i, j, k] = pins0[i, j, k] * (1 - share) + pins1[i, j, k] * share
-                else:
-                    v[i, j, 1] -= GRAVITY * dt
-                    for k in range(3):
-                        # The air around moves half as fast as the body.
-                        air = 0.5 * (pins1[i, j, k] - pins0[i, j, k]) / (steps * dt)
-                        v[i, j, k] = air + (v[i, j, k] - air) * keep
-                        x[i, j, k] += v[i, j, k] * dt
-        _threads(x, weft, warp, shear, stiffness)
-        # No thread pulls a point through a leg in one go.
-        for i in range(2, rows):
-            for j in range(columns):
-                dx, dy, dz = (
-                    x[i, j, 0] - before[i, j, 0],
-                    x[i, j, 1] - before[i, j, 1],
-                    x[i, j, 2] - before[i, j, 2],
-                )
-                f = STRIDE / (np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9)
-                if f < 1:
-                    x[i, j, 0] = before[i, j, 0] + dx * f
-                    x[i, j, 1] = before[i, j, 1] + dy * f
-                    x[i, j, 2] = before[i, j, 2] + dz * f
-        _keep_off(x, legs, floor)
-        for i in range(2, rows):
-            for j in range(columns):
-                # Never farther from the waist than the cloth is long.
-                dx, dy, dz = x[i, j, 0] - x[1, j, 0], x[i, j, 1] - x[1, j, 1], x[i, j, 2] - x[1, j, 2]
-                reach = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
-                longest = 1.03 * (hang[i, j] - hang[1, j])
-                if reach > longest:
-                    f = longest / reach
-                    x[i, j, 0], x[i, j, 1], x[i, j, 2] = (
-                        x[1, j, 0] + dx * f,
-                        x[1, j, 1] + dy * f,
-                        x[1, j, 2] + dz * f,
-                    )
-                for k in range(3):
-                    v[i, j, k] = min(25.0, max(-25.0, (x[i, j, k] - before[i, j, k]) / dt))
-
-
-@njit()
-def _pull(x, i, j, m, n, rest, strength, push):
-    dx, dy, dz = x[i, j, 0] - x[m, n, 0], x[i, j, 1] - x[m, n, 1], x[i, j, 2] - x[m, n, 2]
-    length = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
-    if length < rest:
-        strength *= push
-    wi, wm = (0.0 if i < 2 else 1.0), (0.0 if m < 2 else 1.0)
-    if wi + wm == 0:
-        return
-    f = strength * (length - rest) / (length * (wi + wm))
-    x[i, j, 0] -= wi * f * dx
-    x[i, j, 1] -= wi * f * dy
-    x[i, j, 2] -= wi * f * dz
-    x[m, n, 0] += wm * f * dx
-    x[m, n, 1] += wm * f * dy
-    x[m, n, 2] += wm * f * dz
-
-
-@njit()
-def _threads(x, weft, warp, shear, stiffness):
-    rows, columns = x.shape[0], x.shape[1]
-    for i in range(1, rows):
-        for j in range(columns):
-            _pull(x, i - 1, j, i, j, warp[i - 1, j], 1.0, 1.0)
-        for j in range(columns):
-            n = (j + 1) % columns
-            if i > 1:
-                _pull(x, i, j, i, n, weft[i, j], 0.9, 0.8)
-            _pull(x, i - 1, j, i, n, shear[i - 1, j], 0.25, 1.0)
-            _pull(x, i - 1, n, i, j, shear[i - 1, j], 0.25, 1.0)
-        if i > 2:
-            for j in range(columns):
-                _pull(x, i - 2, j, i, j, warp[i - 1, j] + warp[i - 2, j], 0.25 + 0.35 * stiffness, 1.0)
-                n = (j + 3) % columns
-                three = weft[i, j] + weft[i, (j + 1) % columns] + weft[i, (j + 2) % columns]
-                _pull(x, i, j, i, n, three, 0.02 + 0.15 * stiffness, 1.0)
-
-
-@njit()
-def _keep_off(x, legs, floor):
-    rows, columns = x.shape[0], x.shape[1]
-    for i in range(2, rows):
-        for j in range(columns):
-            for c in range(legs.shape[0]):
-                ax, ay, az = legs[c, 3] - legs[c, 0], legs[c, 4] - legs[c, 1], legs[c, 5] - legs[c, 2]
-                qx, qy, qz = x[i, j, 0] - legs[c, 0], x[i, j, 1] - legs[c, 1], x[i, j, 2] - legs[c, 2]
-                t = min(1.0, max(0.0, (qx * ax + qy * ay + qz * az) / (ax * ax + ay * ay + az * az)))
-                qx, qy, qz = qx - t * ax, qy - t * ay, qz - t * az
-                length = np.sqrt(qx * qx + qy * qy + qz * qz) + 1e-9
-                needed = legs[c, 6] + (legs[c, 7] - legs[c, 6]) * t + THICKNESS
-                if length < needed:
-                    f = (needed - length) / length
-                    x[i, j, 0] += qx * f
-                    x[i, j, 1] += qy * f
-                    x[i, j, 2] += qz * f
-    # Around the hips no point comes nearer to the axis than the trunk's outline.
-    for i in range(2, floor.shape[0]):
-        cx, cy, cz = 0.0, 0.0, 0.0
-        for j in range(columns):
-            cx, cy, cz = cx + floor[i, j, 0], cy + floor[i, j, 1], cz + floor[i, j, 2]
-        cx, cy, cz = cx / columns, cy / columns, cz / columns
-        for j in range(columns):
-            nx, ny, nz = floor[i, j, 0] - cx, floor[i, j, 1] - cy, floor[i, j, 2] - cz
-            length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-            nx, ny, nz = nx / length, ny / length, nz / length
-            gap = length - ((x[i, j, 0] - cx) * nx + (x[i, j, 1] - cy) * ny + (x[i, j, 2] - cz) * nz)
-            if gap > 0:
-                x[i, j, 0] += nx * gap
-                x[i, j, 1] += ny * gap
-                x[i, j, 2] += nz * gap

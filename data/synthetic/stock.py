@@ -81,8 +81,8 @@ STOCK = {
 """Outfit of the pack -> what it is."""
 ABOVE_WAIST = 2.2
 """Height on the base mesh, in dm, that only pieces of the upper half reach."""
-TROUSERS_TOP = 1.1
-"""Height on the base mesh, in dm, below which trousers surely lie."""
+OVERLAP = 0.3
+"""How far skin reaches under halves of outfits that are not worn with their other half, in dm."""
 NUM_JACKET = 2000
 """Triangles that a jacket has more of than the shirt below."""
 
@@ -199,8 +199,16 @@ def hidden_vertices(name: str, count: int) -> np.ndarray:
     deleted = assets.proxy(name).delete_verts
     hidden[deleted[deleted < count]] = True
     below = STOCK[name].trousers_of
-    if below:
+    if below:  # of each of the two outfits a half is worn
+        heights = assets.base().vertices[:count, 1]
+        hidden &= heights > _worn_heights(name, "top").min() + OVERLAP
         deleted = assets.proxy(below).delete_verts
         deleted = deleted[deleted < count]
-        hidden[deleted[assets.base().vertices[deleted, 1] < TROUSERS_TOP]] = True
+        hidden[deleted[heights[deleted] < _worn_heights(below, "lower").max() - OVERLAP]] = True
     return hidden
+
+
+def _worn_heights(name: str, part: str) -> np.ndarray:
+    """Heights on the base mesh of one part of an outfit, in dm."""
+    proxy = assets.proxy(name)
+    return proxy.fit(assets.base().vertices)[proxy.triangles[worn_parts(name) == PARTS[part]]][..., 1]

@@ -1,5 +1,6 @@
 """The synthetic dataset's renderer: its files, its determinism, its people and their motions."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from data.synthetic.checks import RejectedError, check_joints, check_through, ch
 from data.synthetic.layout import Output
 from data.synthetic.mesh import PARTS
 from data.synthetic.render import describe, render_clip, sample_clip, track_clip
+from data.synthetic.tights import vertex_normals
 from data.synthetic.wordings import MOTIONS, WORDINGS, sample_wording
 from data.synthetic.write import write_sampled_clip
 from utils.errors import UserError
@@ -207,10 +209,30 @@ def test_the_checks_refuse_what_is_broken():
     keypoints[JOINT["left_knee"]] = (5, 90, 1)
     with pytest.raises(RejectedError, match="beside the body"):
         check_joints(keypoints, mask, 0)
-    covered = np.array([True, False])
-    assert share_through(np.array([0, 1, 1]), covered, mask) == 1 / 200
+    skin = np.zeros(mask.shape, bool)
+    skin[40, 20] = True
+    assert share_through(skin, mask) == 1 / 200
     with pytest.raises(RejectedError, match="body through cloth"):
         check_through(0.01, 0)
+
+
+def test_a_body_that_comes_through_its_clothes_is_refused():
+    clip = sample_clip(3, "train", 0, 4, 128)
+    next(render_clip(clip))
+    body = clip.person.meshes[0]
+    stout = body.rest + 0.6 * vertex_normals(np.ascontiguousarray(body.rest), body.triangles)
+    outfit = dataclasses.replace(clip.outfit, body_rest=stout.astype(np.float32))
+    with pytest.raises(RejectedError, match="body through cloth"):
+        next(render_clip(dataclasses.replace(clip, outfit=outfit)))
+
+
+def test_skin_through_cloth_is_measured():
+    command = [sys.executable, "-m", "benchmarks.skin_through_cloth", "--num_clips", "2", "--num_frames", "4"]
+    result = subprocess.run([*command, "--height", "128"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "2 clips, 0 more" in result.stdout
+    assert "above 0.5% of the person's pixels: 0" in result.stdout
+    assert result.stdout.count("  clip ") == 2
 
 
 def test_photos_as_jpeg_are_smaller(dataset, tmp_path):

@@ -5,14 +5,25 @@ import pytest
 
 from data.synthetic.accessories import necklace, placket
 from data.synthetic.fabrics import FABRICS, Cloth, sample_cloth
-from data.synthetic.garments import SHOULDER_TIP, SLEEVES, Neckline, cut_top
+from data.synthetic.garments import (
+    SHOULDER_TIP,
+    SLEEVES,
+    Fit,
+    Neckline,
+    clear_of,
+    cut_top,
+    top_shape,
+    trousers_shape,
+)
 from data.synthetic.mesh import PARTS
 from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.patterns import PATTERNS
 from data.synthetic.person import Person, sample_person
 from data.synthetic.rig import BONES, bone_transforms, skin
+from data.synthetic.seams import distances, top_seams, trouser_seams
 from data.synthetic.stock import STOCK, hidden_vertices, stock_mesh, worn_parts
-from data.synthetic.tights import head_of, tights
+from data.synthetic.tights import head_of, on_skin, tights, vertex_normals
+from data.synthetic.wardrobe import Wardrobe
 
 
 def _still(person: Person, height: float = 8.3) -> np.ndarray:
@@ -177,3 +188,68 @@ def test_buttons_and_necklaces_lie_on_the_front() -> None:
         assert np.allclose(mesh.weights.sum(1), 1, atol=1e-4)
     assert np.ptp(strip.rest[:, 0]) < 0.6
     assert chain.rest[:, 1].min() > strip.rest[:, 1].min()
+
+
+def test_seams_run_along_the_sides_and_around_the_armholes() -> None:
+    person = sample_person(np.random.default_rng(4), "woman")
+    wardrobe = Wardrobe(np.random.default_rng(4), person)
+    shell = tights()
+    shape = top_shape(person, wardrobe.trunk, Fit())
+    seam = top_seams(shape, wardrobe.trunk, sleeved=True, shirt=False, darts=False)
+    middle = shell.base[shell.triangles].mean(1)
+    sewn = np.abs(seam).min(1) < 0.1
+    waist = (np.abs(middle[:, 1] - 2.2) < 0.1) & (shell.arm[shell.triangles].mean(1) < 0.1)
+    assert 2 < (sewn & waist).sum() < 0.2 * waist.sum()
+    assert (np.abs(middle[sewn & waist][:, 0]) > 0.8).all()
+    upper_arm = (shell.arm[shell.triangles].mean(1) > 0.9) & (middle[:, 1] > 3.6)
+    assert not (sewn & upper_arm).any()
+    legs = trousers_shape(person, wardrobe.trunk, "straight", -0.02)
+    plain = trouser_seams(legs, person, wardrobe.trunk, 1.5, jeans=False)
+    jeans = trouser_seams(legs, person, wardrobe.trunk, 1.5, jeans=True)
+    assert (np.abs(jeans) < 0.1).sum() > 1.05 * (np.abs(plain) < 0.1).sum()
+
+
+def test_distances_are_those_from_the_zero_line() -> None:
+    corners = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+    field = 3 * (corners[..., 0] - 0.25)
+    assert np.allclose(distances(field, corners), corners[..., 0] - 0.25)
+
+
+def test_lace_is_lined_up_to_the_bust() -> None:
+    lace = Cloth(fabric="lace", color=(120, 60, 90), seed=1)
+    assert (lace.material().texture[..., 3] == 1).all()
+    assert lace.material(lined=False).texture[..., 3].min() < 0.5
+    person = sample_person(np.random.default_rng(4), "woman")
+    wardrobe = Wardrobe(np.random.default_rng(4), person)
+    neck = Neckline(shape="round", depth=0.2, width=0.8)
+    shape = top_shape(person, wardrobe.trunk, Fit())
+    seam = top_seams(shape, wardrobe.trunk, sleeved=True, shirt=False, darts=False)
+    wardrobe.shell("dress", shape, lambda on: cut_top(on, neck, neck, SLEEVES["long"], 1.3, 2.0), lace, seam)
+    sheer, lined = wardrobe.meshes
+    assert sheer.blended and not lined.blended
+    assert lined.rest[lined.cut > 0][:, 1].max() < sheer.rest[sheer.cut > 0][:, 1].max() - 0.5
+    assert (wardrobe.under[np.abs(on_skin().base[:, 1] - 3) < 0.3] > 0).any()
+
+
+def test_one_garment_keeps_off_another() -> None:
+    person = sample_person(np.random.default_rng(4), "woman")
+    legs = trousers_shape(person, Wardrobe(np.random.default_rng(4), person).trunk, "wide", -0.02)
+    shell = tights()
+    where, normals = shell.base[:, 1] < 1, vertex_normals(legs, shell.triangles)
+    for gap in (0.05, -0.05):
+        moved = clear_of(legs - 0.02 * np.sign(gap) * normals, legs, where, gap)
+        out = ((moved - legs) * normals).sum(1)
+        assert np.allclose(out[where], gap, atol=1e-3)
+        assert np.allclose(out[~where], -0.02 * np.sign(gap), atol=1e-3)
+
+
+def test_a_jacket_has_lapels_that_a_cardigan_has_not() -> None:
+    person = sample_person(np.random.default_rng(4), "woman")
+    found = {}
+    for seed in range(40):
+        wardrobe = Wardrobe(np.random.default_rng(seed), person)
+        wardrobe._jacket()
+        names = {mesh.name for mesh in wardrobe.meshes}
+        found[wardrobe.parts["jacket"]["fabric"]] = "lapels" in names
+        assert ("lapels" in names) == (wardrobe.parts["jacket"]["collar"] == "lapels")
+    assert found["wool"] and not found["knit"]

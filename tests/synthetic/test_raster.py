@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from data.synthetic.mesh import PARTS, Material, Mesh
-from data.synthetic.raster import Picture, draw
-from data.synthetic.shading import hem_light
+from data.synthetic.raster import Picture, draw, in_front
+from data.synthetic.stitches import sew
 from data.synthetic.studio import BACKDROPS, Camera, Studio, fit_camera, sample_studio, tone_curve
 from data.synthetic.surface import SurfaceWriter, read_surface
 from utils.errors import UserError
@@ -62,7 +62,7 @@ def test_nearest_surface_is_seen(camera: Camera, studio: Studio) -> None:
     assert np.isinf(drawn.depth[0, 0])
     assert drawn.picture[row, column, 2] > drawn.picture[row, column, 0]
     np.testing.assert_array_equal(drawn.surface.mesh >= 0, drawn.parts > 0)
-    assert len(drawn.body_triangles) == np.count_nonzero(drawn.parts == PARTS["dress"])
+    np.testing.assert_array_equal(drawn.surface.mesh == 0, drawn.parts == PARTS["dress"])
 
 
 def test_cut_is_where_the_value_is_zero(camera: Camera, studio: Studio) -> None:
@@ -227,6 +227,38 @@ class TestSurface:
             read_surface(written)
 
 
-def test_hems_are_darker_along_their_stitches() -> None:
-    at_stitches, beside, far = (hem_light(distance, 0.02, 0.3) for distance in (0.13, 0.2, 0.29))
+def _sewn(edge: float, seam: float, topstitch: float = 0.0) -> np.ndarray:
+    color, out = np.full(5, 0.05, np.float32), np.ones(3, np.float32)
+    sew(edge, seam, 0.02, 0.3, topstitch, color, out)
+    return out
+
+
+def test_hems_and_seams_are_darker_than_the_cloth() -> None:
+    at_stitches, beside, far = (_sewn(distance, 9)[0] for distance in (0.13, 0.2, 0.29))
     assert 0.6 < at_stitches < beside <= far <= 1.0
+    for side in (1, -1):
+        assert _sewn(9, side * 0.001)[0] < 0.8 < _sewn(9, side * 0.19)[0]
+    red, _, blue = _sewn(9, 0.055, topstitch=0.5)
+    assert red > blue > 1
+
+
+def test_a_seam_is_drawn_where_it_runs(camera: Camera, studio: Studio) -> None:
+    sewn = dataclasses.replace(plain((0.5, 0.5, 0.5)), hem=0.3)
+    whole = board("whole", sewn, "dress")
+    across = (whole.triangles % 9 - 4).astype(np.float32) * 0.25 - 1 / 12  # dm, 0 in the middle of a pixel
+    pictures = [
+        draw([mesh], [at(0, 10, 0)], camera, studio).picture.astype(int)
+        for mesh in (whole, dataclasses.replace(whole, seam=across))
+    ]
+    darker = (pictures[0] - pictures[1]).sum(2)
+    row, column = HEIGHT // 2, WIDTH // 2
+    assert darker[row, column] > 10
+    assert darker[row, column + 4] == 0
+
+
+def test_what_was_left_out_is_found_where_it_lies_in_front(camera: Camera, studio: Studio) -> None:
+    cloth = board("cloth", plain((0.5, 0.1, 0.1)), "dress")
+    drawn = draw([cloth], [at(0, 10, 0, 4, 4)], camera, studio)
+    before, behind = (in_front(drawn, at(0, 10, z), cloth.triangles, camera) for z in (0.5, -0.5))
+    assert 100 < before.sum() < 200 and not behind.any()
+    assert not in_front(drawn, at(0, 10, 0.5), cloth.triangles[:, ::-1].copy(), camera).any()
