@@ -32,6 +32,7 @@ from diffusion.latents import (
     mix_noise,
     spatial_factor,
 )
+from diffusion.lora import LoraLoaderMixin
 from diffusion.parts import check_parts_fit
 from diffusion.sampling import Sampling
 from diffusion.schedule import check_scheduler, make_scheduler, step_options
@@ -64,7 +65,7 @@ class X2FashionPipelineOutput(BaseOutput):
     frames: np.ndarray | torch.Tensor | list[list[PIL.Image.Image]]
 
 
-class X2FashionPipeline(DiffusionPipeline):
+class X2FashionPipeline(DiffusionPipeline, LoraLoaderMixin):
     """One photo, a sequence of poses and a sentence become a short video.
 
     Example:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor
@@ -34,7 +35,7 @@ class DenoiserOutput(BaseOutput):
     sample: Tensor
 
 
-class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
+class Denoiser(ModelMixin, ConfigMixin, PeftAdapterMixin, Recomputing):  # type: ignore[misc]
     """Predict a clip's noise, velocity or clean latents from its noisy latents and its conditions.
 
     The defaults are the sizes of the published model. After `enable_gradient_checkpointing()` the blocks of
