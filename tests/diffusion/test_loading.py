@@ -13,7 +13,7 @@ from diffusion.latents import load_tiny_decoder, load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import load_text_encoder
 from models import load_denoiser
-from models.loading import ALIGNMENT
+from models.folder import ALIGNMENT
 from tests.toys import tiny_decoder
 from utils.errors import UserError
 
