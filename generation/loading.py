@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from diffusion.latents import load_tiny_decoder, load_vae
+from diffusion.motion import load_text_to_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
-from generation.motion import load_text_to_poses
 from generation.settings import SHIPPED_MODEL, ModelSettings, VideoSettings
 from models import load_denoiser
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
@@ -92,6 +92,8 @@ def _load_folder(settings: ModelSettings, path: Path) -> X2FashionPipeline:
         "vae": load_vae(settings.vae or base / "vae"),
         "tokenizer": tokenizer,
         "text_encoder": text_encoder,
+        "text_to_poses": None,  # loaded where they are needed, see `load_motion_tools`
+        "pose_finder": None,
     }
     if alone:
         components["scheduler"] = make_scheduler(DEFAULT_SAMPLER, denoiser.config.prediction_type)
