@@ -198,16 +198,16 @@ class X2FashionPipeline(DiffusionPipeline, LoraLoaderMixin):
         """Number of steps of the current or the last call; 0 before the first."""
         return self._num_timesteps
 
-    def encode_prompt(self, prompts: list[str]) -> torch.Tensor:
-        """Encode sentences as (b, n, d): the text encoder's last hidden state of all n tokens.
+    def encode_prompt(self, prompt: str | list[str]) -> torch.Tensor:
+        """Encode one sentence or b as (b, n, d): the text encoder's last hidden state of all n tokens.
 
         What exceeds the tokenizer's length is cut off, with a warning.
         """
-        length = self.tokenizer.model_max_length
-        for prompt in prompts:
-            if len(self.tokenizer(prompt).input_ids) > length:
+        prompts, length = [prompt] if isinstance(prompt, str) else prompt, self.tokenizer.model_max_length
+        for sentence in prompts:
+            if len(self.tokenizer(sentence).input_ids) > length:
                 logger.warning(
-                    f"the text encoder reads {length} tokens; the end of this sentence is ignored: {prompt}"
+                    f"the text encoder reads {length} tokens; the end of this sentence is ignored: {sentence}"
                 )
         return encode_prompts(self.tokenizer, self.text_encoder, prompts, self._execution_device)
 

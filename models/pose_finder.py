@@ -170,6 +170,9 @@ class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and lo
             )
         return cls(weights, num_threads)
 
+    def __repr__(self) -> str:  # the base class would copy the interpreter
+        return f"{type(self).__name__}()"
+
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write the weights into a folder, for `from_pretrained`."""
         with atomic_path(Path(save_directory) / WEIGHTS_NAME) as temporary:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.callbacks import PipelineCallback
+from diffusers.utils import dynamic_modules_utils
 
 from diffusion.inputs import fit_pictures
 from diffusion.pipeline import X2FashionPipeline
@@ -56,7 +57,7 @@ def test_from_pipe_takes_every_vae_of_ours(make_tiny_pipeline: MakePipeline) -> 
 def test_without_a_text_encoder_it_takes_embeddings(make_tiny_pipeline: MakePipeline, tmp_path: Path) -> None:
     pipeline = make_tiny_pipeline()
     expected, without = sample(pipeline), sample(pipeline, prompt=None)
-    embeds = pipeline.encode_prompt([SENTENCES[0]])
+    embeds = pipeline.encode_prompt(SENTENCES[0])
     bare = X2FashionPipeline(**pipeline.components | {"text_encoder": None, "tokenizer": None})
     bare.save_pretrained(tmp_path)
     loaded = X2FashionPipeline.from_pretrained(tmp_path)
@@ -105,7 +106,10 @@ def test_pictures_that_fit_are_left_alone(pipeline: X2FashionPipeline) -> None:
     assert torch.equal(sample(pipeline, height=HEIGHT, width=WIDTH), sample(pipeline))
 
 
-def test_it_is_found_by_its_code(tiny_pipeline_dir: Path, pipeline: X2FashionPipeline) -> None:
+def test_it_is_found_by_its_code(
+    tiny_pipeline_dir: Path, pipeline: X2FashionPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamic_modules_utils, "HF_MODULES_CACHE", str(tmp_path))
     code = str(ROOT / "diffusion" / "pipeline.py")
     loaded = DiffusionPipeline.from_pretrained(
         tiny_pipeline_dir, custom_pipeline=code, trust_remote_code=True

@@ -85,6 +85,7 @@ def test_the_photos_pose_is_found_and_both_parts_are_kept(
     assert pipeline.pose_finder is None
     moved = sample(pipeline, photo)
     assert isinstance(pipeline.pose_finder, PoseFinder)  # the one that ships
+    assert repr(pipeline.pose_finder) == "PoseFinder()"
     pose = pipeline.pose_finder.find(photo).keypoints
     assert torch.equal(sample(pipeline, photo, image_joints=pose), moved)
 
