@@ -58,6 +58,9 @@ class CallInputs:
 
     def fitted(self, height: int, width: int) -> "CallInputs":
         """Photo and poses scaled to fit into `height` x `width`, and their joints with them."""
+        given = [self.photo] if self.poses is None else [self.photo, self.poses]
+        if all(pictures.shape[-2:] == (height, width) for pictures in given):
+            return self
         photo, place = fit_pictures(self.photo, height, width)
         fitted: dict[str, Any] = {"photo": photo}
         if self.image_joints is not None:
