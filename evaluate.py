@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from evaluation import controls
 from evaluation.bootstrap import estimate_mean
-from evaluation.clips import Clip, ClipSource, list_clips, load_clip, read_estimated, read_generated
+from evaluation.clips import ClipSource, MeasuredClip, list_clips, load_clip, read_estimated, read_generated
 from evaluation.measure import MEASURES, Values, measure_video, motion_read
 from evaluation.report import (
     VIDEOS,
@@ -90,7 +90,7 @@ class Row:
     reason: str | None = None
 
     def add(
-        self, tools: Tools, clip: Clip, video: np.ndarray | str, external: np.ndarray | None = None
+        self, tools: Tools, clip: MeasuredClip, video: np.ndarray | str, external: np.ndarray | None = None
     ) -> None:
         """Measure one video of a clip; a string says why there is none."""
         if isinstance(video, str):

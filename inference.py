@@ -24,12 +24,12 @@ import numpy as np
 from tqdm import tqdm
 
 from diffusion.inputs import check_multiple
+from diffusion.motion import write_poses
 from diffusion.pipeline import X2FashionPipeline
 from generation.findings import Report
 from generation.inputs import Clip, Inputs, dataset_clips
 from generation.loading import load_motion_tools, load_pipeline
 from generation.look import mend_inputs, was_fitted
-from generation.motion import write_poses
 from generation.outputs import check_outputs, keeps_poses, poses_folder
 from generation.pose_findings import Fit
 from generation.sentence_findings import look_at_sentence

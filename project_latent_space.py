@@ -74,8 +74,8 @@ class Config:
     """Pictures that are encoded at once."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the encoder. auto takes bfloat16 if the machine has units for it."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute: cpu or cuda. auto takes a GPU if there is one."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda or cuda:1. auto takes a GPU if there is one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss
 from models import PRESETS, Denoiser
 from models.loading import model_sha256
+from models.lora import add_lora
 from training.data import held_out_segments, make_batches, prepare_batch
 from training.denoiser import load_fitting_denoiser
 from training.interrupts import Interrupts
@@ -57,6 +58,9 @@ class ModelSettings:
     the original."""
     init_from: Path | None = None
     """Start from the weights of this model (a folder or a published .pth file) instead of random ones."""
+    lora_rank: int = 0
+    """Train an adapter of this rank (LoRA) for the model of --init_from, whose own weights stay as they are.
+    Start with 8. 0 trains the whole model."""
     prediction_type: Literal["preset", "epsilon", "v_prediction", "sample"] = "preset"
     """What the network predicts: noise (epsilon), v, or the clean latents (sample). By default what the
     preset says."""
@@ -103,6 +107,16 @@ def check_config(config: Config, world: World) -> None:
     check_minimum(config, 1, "timestep_shift")
     if config.shared_noise is not None and not 0 <= config.shared_noise <= 1:
         raise UserError(f"--shared_noise {config.shared_noise} is a share; give 0 to 1")
+    check_minimum(config, 0, "lora_rank")
+    if not config.lora_rank:
+        return
+    if config.init_from is None:
+        raise UserError(
+            f"--lora_rank {config.lora_rank} needs the model that it adapts: add --init_from "
+            "pretrained_model/x2fashion-small"
+        )
+    if config.shared_noise is not None:
+        raise UserError("--shared_noise is the model's own with --lora_rank; leave it out")
 
 
 def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: int) -> Denoiser:
@@ -164,6 +178,7 @@ def describe(config: Config, dataset: ClipDataset, denoiser: Denoiser, world: Wo
         width=width,
         dtype=resolve_dtype(config.dtype, world.device),
         gradient_checkpointing=config.gradient_checkpointing,
+        lora_rank=config.lora_rank,
     )
     settings = "\n".join(f"  {name}: {value}" for name, value in settings_as_json(config).items())
     steps_an_epoch = len(dataset) / config.train_batch_size
@@ -195,6 +210,10 @@ def main(config: Config, world: World) -> None:
     tokenizer, text_encoder = load_text_encoder(config.text_encoder, config.tokenizer)
     prompts = PromptCache(tokenizer, text_encoder.to(device))
     denoiser = build_denoiser(config, dataset.latent_channels, text_encoder.config.hidden_size)
+    adapter = {}
+    if config.lora_rank:
+        adapter = {"lora_rank": config.lora_rank, "model": model_sha256(denoiser)}
+        add_lora(denoiser, config.lora_rank, config.seed)
     dataset.use_warps = denoiser.config.warp_input
     prediction_type, shared_noise = denoiser.config.prediction_type, denoiser.config.shared_noise
     validation = make_validation(config, held_out, dataset.use_warps, world)
@@ -208,7 +227,7 @@ def main(config: Config, world: World) -> None:
         denoiser.enable_gradient_checkpointing()
     optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
     state = TrainingState(denoiser, optimizer, world)
-    settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256)
+    settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256) | adapter
     if checkpoints := list_checkpoints(checkpoint_dir):
         state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
         state.save_average(checkpoint_dir)
@@ -281,7 +300,8 @@ def main(config: Config, world: World) -> None:
             if stop:
                 interrupts.stop()
     if world.is_main:
-        print(f"trained {state.step} steps; the averaged model is in {checkpoint_dir / 'denoiser'}")
+        made = "adapter is in {0}/lora" if state.trains_adapter else "model is in {0}/denoiser"
+        print(f"trained {state.step} steps; the averaged {made.format(checkpoint_dir)}")
 
 
 def sample(

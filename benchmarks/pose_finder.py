@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.clips import Clip, list_clips, load_clip
+from evaluation.clips import MeasuredClip, list_clips, load_clip
 from evaluation.keypoints import PCK_TORSOS
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from utils.config import run_script
@@ -76,7 +76,7 @@ def find_clip(finder: PoseFinder, frames: np.ndarray, config: Config) -> Found:
     return Found(track.keypoints, found, track.masks)
 
 
-def compare(result: Found, clip: Clip) -> dict[str, np.ndarray]:
+def compare(result: Found, clip: MeasuredClip) -> dict[str, np.ndarray]:
     """Per-frame figures of one clip; NaN where there is nothing to compare."""
     truth, keypoints = clip.joints, result.keypoints
     assert truth is not None

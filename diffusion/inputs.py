@@ -1,8 +1,9 @@
 """What a caller may hand to the pipeline, brought into one form."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -11,10 +12,93 @@ import torch
 from utils.errors import UserError
 from utils.image import Placement, fit_image, fit_size, to_signed, to_uint8
 
+if TYPE_CHECKING:
+    from diffusion.pipeline import X2FashionPipeline
+
 OVERSHOOT = 0.1
 """How far resized floats may be out of their range."""
 
 Pictures = PIL.Image.Image | np.ndarray | torch.Tensor | Sequence[Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CallInputs:
+    """What one call is given, in the pipeline's form.
+
+    One photo, clip of poses or sentence stands for as many as there are of the others.
+    """
+
+    photo: torch.Tensor
+    """(b, 3, H, W) in [-1, 1]."""
+    poses: torch.Tensor | None = None
+    """(b, 3, F, H, W) in [-1, 1], or None: no poses."""
+    prompts: list[str] | None = None
+    """b sentences, or None: no sentence, or `prompt_embeds`."""
+    prompt_embeds: torch.Tensor | None = None
+    """(b, n, d), or None."""
+    joints: np.ndarray | None = None
+    """(F, 18, 3) or (b, F, 18, 3): x, y in pixels and visibility of the poses' joints."""
+    image_joints: np.ndarray | None = None
+    """(18, 3) or (b, 18, 3), the same of the photo."""
+    num_frames: int | None = None
+    """Frames of a clip; None takes all poses."""
+
+    @classmethod
+    def read(
+        cls, image: Pictures, poses: Pictures | None, prompt: str | Sequence[str] | None, **others: Any
+    ) -> "CallInputs":
+        """Bring what a caller gave into the pipeline's form (UserError where it cannot be)."""
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+        return cls(
+            photo=photo_tensor(image),
+            poses=None if poses is None else clip_tensor(poses),
+            prompts=prompts if any(prompts) else None,
+            **others,
+        )
+
+    def fitted(self, height: int, width: int) -> "CallInputs":
+        """Photo and poses scaled to fit into `height` x `width`, and their joints with them."""
+        given = [self.photo] if self.poses is None else [self.photo, self.poses]
+        if all(pictures.shape[-2:] == (height, width) for pictures in given):
+            return self
+        photo, place = fit_pictures(self.photo, height, width)
+        fitted: dict[str, Any] = {"photo": photo}
+        if self.image_joints is not None:
+            fitted["image_joints"] = place.to_fitted(self.image_joints)
+        if self.poses is not None:
+            poses, place = fit_pictures(self.poses.transpose(1, 2), height, width)
+            fitted["poses"] = poses.transpose(1, 2)
+            if self.joints is not None:
+                fitted["joints"] = place.to_fitted(self.joints)
+        return dataclasses.replace(self, **fitted)
+
+    def expanded(self, batch: int, num_frames: int) -> "CallInputs":
+        """As many photos, poses and joints as clips, of as many frames."""
+        poses, embeds = self.poses, self.prompt_embeds
+        return dataclasses.replace(
+            self,
+            photo=self.photo.expand(batch, -1, -1, -1),
+            poses=None if poses is None else poses[:, :, :num_frames].expand(batch, -1, -1, -1, -1),
+            prompt_embeds=None if embeds is None else embeds.expand(batch, -1, -1),
+            joints=joints_array(self.joints, (batch, num_frames), "joints"),
+            image_joints=joints_array(self.image_joints, (batch,), "image_joints"),
+            num_frames=num_frames,
+        )
+
+
+def fit_inputs(
+    pipeline: "X2FashionPipeline", inputs: CallInputs, height: int | None, width: int | None
+) -> CallInputs:
+    """Fit photo, poses and joints to the size asked for, or to the one that the model was made for.
+
+    Where nobody has said what it was made for, pictures of a size that it takes stay as they are.
+    """
+    size, multiple = inputs.photo.shape[-2:], pipeline.size_multiple
+    fits = not any(side % multiple for side in size)
+    alike = inputs.poses is None or inputs.poses.shape[-2:] == size
+    if height is None and width is None and pipeline.denoiser.picture_size is None and fits and alike:
+        return inputs
+    return inputs.fitted(height or pipeline.config.height, width or pipeline.config.width)
 
 
 def photo_tensor(image: Pictures) -> torch.Tensor:

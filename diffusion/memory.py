@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from diffusion.schedule import make_scheduler
 from diffusion.training import StepRandomness, diffusion_loss
 from models import Denoiser
+from models.lora import add_lora
 
 NUM_TOKENS = 77
 """Length of CLIP's sentences; it hardly matters."""
@@ -119,11 +120,13 @@ def make_batch(
 
 @contextlib.contextmanager
 def _fake_step(
-    denoiser_config: dict[str, Any], **sizes: int
+    denoiser_config: dict[str, Any], lora_rank: int = 0, **sizes: int
 ) -> Iterator[tuple[Denoiser, Callable[[], torch.Tensor]]]:
     """A denoiser and a function that computes the mean loss of a batch, of tensors that have only a shape."""
     with torch.device("meta"):
         denoiser = Denoiser(**denoiser_config).train()
+        if lora_rank:
+            add_lora(denoiser, lora_rank, seed=0)
     with FakeTensorMode(allow_non_fake_inputs=True):
         denoiser.to_empty(device="cpu")
         batch, randomness = make_batch(denoiser.config, pose_scale=denoiser.pose_scale, **sizes)
@@ -144,6 +147,7 @@ def estimate_training_memory(
     width: int,
     dtype: torch.dtype,
     gradient_checkpointing: bool = False,
+    lora_rank: int = 0,
 ) -> MemoryEstimate:
     """Estimate the memory of training with AdamW and a moving average of the weights.
 
@@ -157,6 +161,7 @@ def estimate_training_memory(
         width: width of the latents.
         dtype: bfloat16 for autocast, or float32.
         gradient_checkpointing: as after `Denoiser.enable_gradient_checkpointing`.
+        lora_rank: of an adapter that is trained in place of the model; 0 for none.
 
     Raises:
         UserError: sizes that the model does not take.
@@ -172,7 +177,7 @@ def estimate_training_memory(
         largest_block = max(largest_block, inside.total)
         return checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False)
 
-    with _fake_step(denoiser_config, **sizes) as (denoiser, compute_loss):
+    with _fake_step(denoiser_config, lora_rank, **sizes) as (denoiser, compute_loss):
         if gradient_checkpointing:
             denoiser.enable_gradient_checkpointing(recompute)
         saved = SavedBytes(denoiser)
@@ -180,9 +185,10 @@ def estimate_training_memory(
             loss = compute_loss()
         activations = saved.total + largest_block
         del loss
-        parameters = sum(p.numel() for p in denoiser.parameters())
-        gradients = sum(p.nbytes for p in denoiser.parameters())
-        weights = gradients + sum(b.nbytes for b in denoiser.buffers())
+        trained = [p for p in denoiser.parameters() if p.requires_grad]
+        parameters = sum(p.numel() for p in trained)
+        gradients = sum(p.nbytes for p in trained)
+        weights = sum(t.nbytes for t in (*denoiser.parameters(), *denoiser.buffers()))
     return MemoryEstimate(
         parameters=parameters,
         weights=weights,

@@ -37,7 +37,7 @@ class ClipSource:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clip:
+class MeasuredClip:
     """One clip in memory. `photo` (H, W, 3), `frames` and `poses` (F, H, W, 3), all uint8 RGB."""
 
     source: ClipSource
@@ -119,7 +119,7 @@ def list_clips(
     return sources[:max_clips]
 
 
-def load_clip(dataset_dir: Path, source: ClipSource, size: tuple[int, int] | None = None) -> Clip:
+def load_clip(dataset_dir: Path, source: ClipSource, size: tuple[int, int] | None = None) -> MeasuredClip:
     """Read a clip, fitted into `size` (height, width) without distortion; None keeps the frames' own size.
 
     Raises:
@@ -140,7 +140,7 @@ def load_clip(dataset_dir: Path, source: ClipSource, size: tuple[int, int] | Non
         dataset_dir / "fashion_masks" / name, indices, pictures.shape[1:3], placement, (height, width)
     )
     fitted_poses = np.stack([fit_image(pose, height, width)[0] for pose in poses])
-    return Clip(
+    return MeasuredClip(
         source=source,
         photo=frames[0],
         frames=frames[1:],
@@ -217,7 +217,7 @@ def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
         raise UserError(f"{path} cannot be read as a mask ({error}); render the dataset again") from error
 
 
-def read_generated(videos_dir: Path, clip: Clip) -> np.ndarray:
+def read_generated(videos_dir: Path, clip: MeasuredClip) -> np.ndarray:
     """Read the video that was made for a clip, at the clip's size.
 
     Args:
@@ -256,7 +256,7 @@ def read_generated(videos_dir: Path, clip: Clip) -> np.ndarray:
     return np.stack([cv2.resize(frame, (width, height), interpolation=interpolation) for frame in video])
 
 
-def read_estimated(folder: Path, clip: Clip) -> np.ndarray:
+def read_estimated(folder: Path, clip: MeasuredClip) -> np.ndarray:
     """Joints of a clip's video by an estimator of the user's, (F, 18, 3) in the clip's pixels.
 
     Args:

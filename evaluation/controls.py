@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from diffusion.latents import decode_latents, encode_images, spatial_factor
-from evaluation.clips import Clip, ClipSource
+from evaluation.clips import ClipSource, MeasuredClip
 from utils.image import to_signed, to_uint8
 from warping.warp import warp_to_poses
 
@@ -21,12 +21,12 @@ CONTROLS = {
 }
 
 
-def photo_copied(clip: Clip) -> np.ndarray:
+def photo_copied(clip: MeasuredClip) -> np.ndarray:
     """The photo, standing still; like all controls (F, H, W, 3) uint8."""
     return np.repeat(clip.photo[None], len(clip.frames), axis=0)
 
 
-def photo_warped(clip: Clip) -> tuple[np.ndarray, np.ndarray] | None:
+def photo_warped(clip: MeasuredClip) -> tuple[np.ndarray, np.ndarray] | None:
     """The photo's pixels moved to the poses, and their validity (F, H, W); None without joints."""
     if clip.joints is None or clip.photo_joints is None:
         return None
@@ -73,7 +73,9 @@ def vae_reconstruction(
     return to_uint8(decoded)[:, :height, :width]
 
 
-def control_videos(vae: AutoencoderKL | None, clip: Clip, wrong: Clip | None) -> dict[str, np.ndarray | str]:
+def control_videos(
+    vae: AutoencoderKL | None, clip: MeasuredClip, wrong: MeasuredClip | None
+) -> dict[str, np.ndarray | str]:
     """The video of each of `CONTROLS` for a clip, or why there is none."""
     warped = photo_warped(clip)
     return {

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from evaluation.appearance import color_errors, texture
-from evaluation.clips import Clip
+from evaluation.clips import MeasuredClip
 from evaluation.fidelity import l1, psnr, ssim
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
@@ -86,7 +86,7 @@ DISTANCES = ("fid", "fvd")
 
 
 def measure_video(
-    clip: Clip,
+    clip: MeasuredClip,
     video: np.ndarray,
     finder: PoseFinder,
     learned: LearnedMetrics,
@@ -122,7 +122,7 @@ def measure_video(
     return values | learned.measure(scored, truth, clip.source.segment.text)
 
 
-def _with_masks(clip: Clip, video: np.ndarray, truth: np.ndarray) -> Values:
+def _with_masks(clip: MeasuredClip, video: np.ndarray, truth: np.ndarray) -> Values:
     names = (
         "silhouette_iou", "silhouette_psnr", "garment_color_error", "garment_delta_e", "shoe_color_error",
         "skin_color_error", "skin_delta_e", "pattern_correlation", "texture_energy",
@@ -172,7 +172,7 @@ def find_joints(finder: PoseFinder, video: np.ndarray) -> np.ndarray:
     return joints
 
 
-def _joints(clip: Clip, found: np.ndarray | None, suffix: str) -> Values:
+def _joints(clip: MeasuredClip, found: np.ndarray | None, suffix: str) -> Values:
     names = f"joint_error{suffix}", f"pck{suffix}"
     if found is None:
         return dict.fromkeys(names, "no joints by another estimator; give --estimated_joints DIR")

@@ -7,12 +7,11 @@ from diffusers import AutoencoderKL
 
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
-from evaluation.clips import Clip, ClipSource, read_generated
+from evaluation.clips import ClipSource, MeasuredClip, read_generated
 from evaluation.learned import LearnedMetrics
 from evaluation.measure import FPS, Values, find_joints, motion_read, why_unread
 from evaluation.settings import FOLDERS, EvaluationSettings
-from generation.inputs import Clip as GeneratedClip
-from generation.inputs import Inputs
+from generation.inputs import Clip, Inputs
 from generation.loading import load_matching_text_to_poses, load_pipeline, load_pose_finder
 from generation.video import make_video, move_by_sentence
 from models.pose_finder import PoseFinder
@@ -62,7 +61,7 @@ def load_tools(config: EvaluationSettings) -> Tools:
 def sample_video(
     config: EvaluationSettings,
     pipeline: X2FashionPipeline,
-    clip: Clip,
+    clip: MeasuredClip,
     prompt: str,
     text_to_poses: TextToPoses | None = None,
 ) -> np.ndarray:
@@ -81,7 +80,7 @@ def sample_video(
     lead, count = int(not clip.photo_is_first), len(clip.frames)
     multiple = pipeline.denoiser.frame_multiple
     sampled = -(-(lead + count) // multiple) * multiple
-    place = GeneratedClip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
+    place = Clip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
     inputs = Inputs(photo=clip.photo, poses=None, joints=None, image_joints=clip.photo_joints)
     if text_to_poses is None:
         order = np.minimum(np.arange(sampled), lead + count - 1)
@@ -98,7 +97,7 @@ def sample_video(
 
 
 def video_of(
-    config: EvaluationSettings, tools: Tools, clip: Clip, condition: str, prompt: str
+    config: EvaluationSettings, tools: Tools, clip: MeasuredClip, condition: str, prompt: str
 ) -> np.ndarray | str:
     """The video of a clip under a condition, read or made (and then written), or why there is none."""
     folder = FOLDERS[condition]
@@ -123,7 +122,7 @@ def video_of(
 
 
 def measure_sentence(
-    config: EvaluationSettings, tools: Tools, clip: Clip, wrong: ClipSource | None
+    config: EvaluationSettings, tools: Tools, clip: MeasuredClip, wrong: ClipSource | None
 ) -> Values:
     """Whether the sentence alone moves the person, and who wins where sentence and poses conflict."""
     motions = clip.source.motions

@@ -1,17 +1,18 @@
 """Loading what makes a video: the pipeline, and what finds or makes the poses."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from diffusion.latents import load_tiny_decoder, load_vae
+from diffusion.motion import load_text_to_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
-from generation.motion import load_text_to_poses
 from generation.settings import SHIPPED_MODEL, ModelSettings, VideoSettings
 from models import load_denoiser
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
@@ -40,6 +41,10 @@ def load_pipeline(settings: ModelSettings, device: torch.device) -> X2FashionPip
         )
     else:
         pipeline = _load_folder(settings, path)
+    if settings.lora is not None:
+        add_lora(pipeline, settings.lora, settings.lora_scale)
+    elif settings.lora_scale != 1:
+        raise UserError(f"--lora_scale {settings.lora_scale} weighs an adapter; give --lora FILE as well")
     prediction_type = pipeline.denoiser.config.prediction_type
     scheduler: str = settings.scheduler
     if scheduler == "default" and settings.quality is not None:
@@ -54,6 +59,21 @@ def load_pipeline(settings: ModelSettings, device: torch.device) -> X2FashionPip
     pipeline.to(device, torch.float32)
     pipeline.cast_networks(resolve_dtype(settings.dtype, device))
     return pipeline
+
+
+def add_lora(pipeline: X2FashionPipeline, path: Path, scale: float) -> None:
+    """Add an adapter, times `scale`, to the denoiser's weights, so that it costs no time.
+
+    Raises:
+        UserError: there is no adapter, or it was made for another model.
+    """
+    if not path.exists():
+        raise UserError(f"there is no --lora {path}; give the file or folder that train.py --lora_rank wrote")
+    if not math.isfinite(scale):
+        raise UserError(f"--lora_scale {scale} is no number; 0 leaves the model as it is, 1 is neutral")
+    pipeline.load_lora_weights(path)
+    pipeline.fuse_lora(lora_scale=scale)
+    pipeline.unload_lora_weights()
 
 
 def _load_folder(settings: ModelSettings, path: Path) -> X2FashionPipeline:
@@ -72,6 +92,8 @@ def _load_folder(settings: ModelSettings, path: Path) -> X2FashionPipeline:
         "vae": load_vae(settings.vae or base / "vae"),
         "tokenizer": tokenizer,
         "text_encoder": text_encoder,
+        "text_to_poses": None,  # loaded where they are needed, see `load_motion_tools`
+        "pose_finder": None,
     }
     if alone:
         components["scheduler"] = make_scheduler(DEFAULT_SAMPLER, denoiser.config.prediction_type)

@@ -24,6 +24,11 @@ class ModelSettings:
     """Folder of a small decoder (diffusers' AutoencoderTiny, such as taesd) that replaces the VAE's: much
     faster if the VAE is large, and a little softer."""
 
+    lora: Path | None = None
+    """Adapter to add to the model, from train.py --lora_rank: the file or its folder."""
+    lora_scale: float = 1.0
+    """How much the adapter counts: 0 leaves the model as it is."""
+
     quality: Literal["fast", "balanced", "best"] | None = None
     """Scheduler and number of steps in one word: 1, 4 or 50 steps for a model that predicts clean latents,
     such as the shipped one; 6, 12 or 50 for others. --scheduler and --num_inference_steps override it."""

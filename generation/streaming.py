@@ -1,12 +1,13 @@
 """A video of any length, in memory that does not grow with it."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from diffusion.inputs import Pictures, clip_tensor, joints_array, photo_tensor
+from diffusion.inputs import CallInputs, Pictures, clip_tensor
 from diffusion.latents import frames_at_once
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.sampling import Sampling
@@ -63,8 +64,7 @@ def stream_frames(
     """
     if sampling is None:
         sampling = Sampling(num_inference_steps=pipeline.default_num_inference_steps)
-    photo = photo_tensor(image)
-    prompts = [prompt] if prompt else None
+    inputs = CallInputs.read(image, None, prompt)
     if poses is None:
         count = window_frames if num_frames is None else num_frames
         window_frames = max(window_frames, count)
@@ -76,32 +76,35 @@ def stream_frames(
             )
     windows = plan_windows(count, window_frames, overlap)
     if decode_chunk_size is None:
-        decode_chunk_size = frames_at_once(pipeline.decoder, *photo.shape[-2:])
+        size = inputs.photo.shape[-2:]
+        decode_chunk_size = frames_at_once(pipeline.decoder, *size, pipeline._execution_device)
     if image_joints is None and joints is not None:
         image_joints = joints[0]
-    image_joints = joints_array(image_joints, (1,), "image_joints")
     tail: torch.Tensor | None = None
     encoded: tuple[torch.Tensor, torch.Tensor | None] | None = None
     for index, window in enumerate(windows):
         frames = window.frames
-        pose_images = None if poses is None else clip_tensor(poses[frames])
-        pipeline.check_inputs(
-            photo, pose_images, prompts, len(frames), sampling.num_inference_steps, "np", ()
+        own = dataclasses.replace(
+            inputs,
+            poses=None if poses is None else clip_tensor(poses[frames]),
+            joints=None if joints is None else joints[frames],
+            image_joints=image_joints,
+            num_frames=len(frames),
         )
-        own_joints = None if joints is None else joints_array(joints[frames], (1, len(frames)), "joints")
-        warped = pipeline.warp_photo(photo, pose_images, own_joints, image_joints)
+        own = own.expanded(*pipeline.check_inputs(own, sampling.num_inference_steps))
+        warped = pipeline.warp_photo(own)
         latents = None if store is None else store.load(index)
         if latents is None:
             if encoded is None:
-                encoded = pipeline.encode_inputs(photo, prompts)
+                encoded = pipeline.encode_inputs(own)
             latents = pipeline.generate_latents(
                 *encoded,
-                pose_images,
+                own.poses,
                 warped,
                 len(frames),
                 sampling,
                 torch.Generator().manual_seed(seed + index),
-                pipeline.frame_noise(seed, frames, *photo.shape[-2:]),
+                pipeline.frame_noise(seed, frames, *own.photo.shape[-2:]),
             )
             if store is not None:
                 store.save(index, latents)

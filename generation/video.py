@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from diffusion.motion import poses_from_text
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES
 from diffusion.sampling import Sampling
 from generation.inputs import Clip, Inputs, read_inputs
 from generation.loading import MotionTools
-from generation.motion import poses_from_text
 from generation.photo_pose import find_photo_pose
 from generation.settings import ModelSettings, VideoSettings
 from generation.streaming import stream_frames

@@ -173,18 +173,11 @@ def state_dict_to_published(
             hold it.
     """
     table = _table(_key(config))
-    check_state_dict(state_dict, _our_shapes(_key(config)), "the denoiser")
+    _refuse_differences(_our_shapes(_key(config)), state_dict, "the denoiser")
     groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS.values()}
     for key, (group, name, shape) in table.items():
         groups[group][name] = _to_published(key, state_dict[key].detach(), shape)
     return groups
-
-
-def check_state_dict(
-    state_dict: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]], source: str
-) -> None:
-    """Refuse a state dict whose names or shapes are not the expected ones, naming each that differs."""
-    _refuse_differences(expected, state_dict, source)
 
 
 def _refuse_differences(

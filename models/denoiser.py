@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor
@@ -17,7 +18,7 @@ from models.conditions import Conditions
 from models.layers import Recomputing, zero_
 from models.offloading import fires_hooks
 from models.pose_encoder import PoseEncoder
-from models.unet import UNet
+from models.unet import UNet, UNetParams
 from utils.errors import UserError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
@@ -34,7 +35,7 @@ class DenoiserOutput(BaseOutput):
     sample: Tensor
 
 
-class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
+class Denoiser(ModelMixin, ConfigMixin, PeftAdapterMixin, Recomputing):  # type: ignore[misc]
     """Predict a clip's noise, velocity or clean latents from its noisy latents and its conditions.
 
     The defaults are the sizes of the published model. After `enable_gradient_checkpointing()` the blocks of
@@ -99,7 +100,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
         super().__init__()
         _check_config(self.config)
         self.has_output_skip = warp_input and prediction_type == "sample"
-        self.unet = UNet(
+        params = UNetParams(
             in_channels=latent_channels * (1 + reference_input + warp_input) + reference_input + warp_input,
             out_channels=latent_channels + self.has_output_skip,
             block_out_channels=block_out_channels,
@@ -111,6 +112,7 @@ class Denoiser(ModelMixin, ConfigMixin, Recomputing):  # type: ignore[misc]
             cross_attention_dim=cross_attention_dim,
             keep_unused=keep_unused_tensors,
         )
+        self.unet = UNet(params)
         self.appearance_encoder = AppearanceEncoder(latent_channels, block_out_channels, keep_unused_tensors)
         self.pose_encoder = PoseEncoder(pose_channels, block_out_channels[0])
         if self.has_output_skip:

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
-from models.conversion import check_state_dict, published_to_state_dict, state_dict_to_published
+from models.conversion import published_to_state_dict, state_dict_to_published
 from models.denoiser import Denoiser
+from models.folder import STEM, load_part
 from utils.errors import UserError
-from utils.files import atomic_path, read_json
-
-WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-ALIGNMENT = 64  # bytes
+from utils.files import atomic_path
 
 
 def load_denoiser(path: str | Path) -> Denoiser:
@@ -36,33 +31,22 @@ def load_denoiser(path: str | Path) -> Denoiser:
     """
     path = Path(path)
     if path.is_dir():
-        config, state_dict = _read_folder(path)
-    elif path.is_file():
-        config, state_dict = {}, published_to_state_dict(_read_pickle(path), source=str(path))
-    else:
+        folder = path / "denoiser" if (path / "denoiser").is_dir() else path
+        return load_part(folder, "denoiser", {"Denoiser": Denoiser}).requires_grad_(True)
+    if not path.is_file():
         raise UserError(
-            f"no denoiser at {path}: give a folder with config.json and {WEIGHTS_NAME}, "
-            "or a published .pth file"
+            f"no denoiser at {path}: give a folder with config.json and {STEM}.safetensors, or a published "
+            ".pth file"
         )
+    state_dict = published_to_state_dict(_read_pickle(path), source=str(path))
     with torch.device("meta"):
-        denoiser = Denoiser(**config)
+        denoiser = Denoiser()
     # The tensors are still views of the file; copied one by one, there is never a second copy of the whole in
     # memory.
     for key in list(state_dict):
         state_dict[key] = state_dict[key].to(torch.float32, copy=True).contiguous()
     denoiser.load_state_dict(state_dict, assign=True)
     return denoiser.eval()
-
-
-def align_weights(module: nn.Module) -> None:
-    """Give each weight on the CPU memory that begins at a multiple of 64 bytes, as torch allocates it.
-
-    Weights of a safetensors file begin where they stand in the file. Some processors then take other kernels,
-    whose results differ in the last bits from those of the same weights before they were saved.
-    """
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
 
 
 def save_published(denoiser: Denoiser, path: str | Path) -> None:
@@ -98,34 +82,6 @@ def model_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Configuration and checked tensors of a folder."""
-    folder = path / "denoiser" if (path / "denoiser").is_dir() else path
-    for name in ("config.json", WEIGHTS_NAME):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} is not a denoiser's folder: {name} is missing; give one that has both")
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("_class_name", "Denoiser") != "Denoiser":
-        kind = config.get("_class_name") if isinstance(config, dict) else type(config).__name__
-        raise UserError(f"{folder / 'config.json'} describes a {kind}, not a Denoiser")
-    config = {key: value for key, value in config.items() if not key.startswith("_")}
-    try:
-        with torch.device("meta"):
-            denoiser = Denoiser(**config)
-    except (TypeError, UserError) as error:
-        reason = str(error).removeprefix("Denoiser.__init__() ")
-        raise UserError(f"{folder / 'config.json'}: {reason}") from error
-    try:
-        state_dict = load_file(folder / WEIGHTS_NAME)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{folder / WEIGHTS_NAME} is damaged ({_first_line(error)}); copy or download it again"
-        ) from error
-    shapes = {key: tuple(tensor.shape) for key, tensor in denoiser.state_dict().items()}
-    check_state_dict(state_dict, shapes, str(folder / WEIGHTS_NAME))
-    return config, state_dict
-
-
 def _read_pickle(path: Path) -> dict[str, Any]:
     """Read a ``torch.save``d dict of tensors without running anything that is in it."""
     try:
@@ -154,7 +110,3 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]

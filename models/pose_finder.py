@@ -14,9 +14,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from transformers import ImageProcessingMixin
 
 from models.pose_tracking import PoseTrack, make_track, seen_joints
 from utils.errors import UserError
+from utils.files import atomic_path
 from utils.pose_drawing import NUM_JOINTS
 
 SHIPPED_FINDER = Path(__file__).resolve().parents[1] / "pretrained_model/pose_finder"
@@ -109,7 +111,7 @@ class _Sight:
         return _Crop(int(left), int(top), side)
 
 
-class PoseFinder:
+class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and load it
     """Finds one person's joints; make it by `from_pretrained`.
 
     It is not to be shared by threads.
@@ -132,6 +134,7 @@ class PoseFinder:
                 f"finding poses in pictures needs the package ai-edge-litert ({error}); "
                 f"type: pip install {PACKAGE}"
             ) from error
+        self._weights = weights
         with _stderr_closed():  # it greets there
             self._interpreter = Interpreter(model_content=weights, num_threads=num_threads)
             self._interpreter.allocate_tensors()
@@ -140,7 +143,9 @@ class PoseFinder:
         self._outputs = tuple(outputs[name] for name in ("Identity", "Identity_1", "Identity_2"))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path = SHIPPED_FINDER, num_threads: int = 1) -> "PoseFinder":
+    def from_pretrained(  # type: ignore[override]
+        cls, folder: str | Path = SHIPPED_FINDER, num_threads: int = 1
+    ) -> "PoseFinder":
         """Read the weights that ship.
 
         Args:
@@ -164,6 +169,14 @@ class PoseFinder:
                 "pretrained_model/pose_finder/README.md says how to get it again"
             )
         return cls(weights, num_threads)
+
+    def __repr__(self) -> str:  # the base class would copy the interpreter
+        return f"{type(self).__name__}()"
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write the weights into a folder, for `from_pretrained`."""
+        with atomic_path(Path(save_directory) / WEIGHTS_NAME) as temporary:
+            temporary.write_bytes(self._weights)
 
     def find(self, picture: np.ndarray, with_mask: bool = True) -> Pose:
         """Find the one person in a picture; of several, one.

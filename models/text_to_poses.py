@@ -3,14 +3,16 @@
 A conditional variational autoencoder (Sohn et al., "Learning Structured Output Representation using Deep
 Conditional Generative Models", 2015). Every coordinate is a sum of cosines over the clip's duration, so that
 tracks are smooth and as long as one likes. Places are in torso lengths from the middle of the hips of the
-first pose (see `generation.motion.body_frame`), so that size and place of the person do not matter.
+first pose (see `diffusion.motion.body_frame`), so that size and place of the person do not matter.
 """
 
+import dataclasses
 import math
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,6 +67,19 @@ class _Residual(nn.Module):
         return x + functional.silu(self.linear(self.norm(x)))
 
 
+@dataclasses.dataclass
+class TextToPosesOutput(BaseOutput):
+    """What `TextToPoses.forward` returns where a dict is asked for.
+
+    Attributes:
+        places: (b, F, 18, 2) in torso lengths.
+        visibility_logits: (b, F, 18).
+    """
+
+    places: Tensor
+    visibility_logits: Tensor
+
+
 class TextToPoses(ModelMixin, ConfigMixin):
     """The decoder: sentence, first pose and a latent to a track.
 
@@ -110,8 +125,13 @@ class TextToPoses(ModelMixin, ConfigMixin):
         return functional.silu(self.text((weights.transpose(1, 2) @ prompt_embeds).flatten(1)))
 
     def forward(
-        self, prompt_embeds: Tensor, first: Tensor, latents: Tensor, num_frames: int
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        prompt_embeds: Tensor,
+        first: Tensor,
+        latents: Tensor,
+        num_frames: int,
+        return_dict: bool = False,
+    ) -> "tuple[Tensor, Tensor] | TextToPosesOutput":
         """Make tracks.
 
         Args:
@@ -120,6 +140,7 @@ class TextToPoses(ModelMixin, ConfigMixin):
                 are seen.
             latents: (b, latent_dim), standard normal.
             num_frames: F, at least 1.
+            return_dict: whether to return a `TextToPosesOutput` in place of a tuple.
 
         Returns:
             Places (b, F, 18, 2) in torso lengths, those of frame 0 the given ones, and logits of being seen
@@ -142,7 +163,8 @@ class TextToPoses(ModelMixin, ConfigMixin):
         track = torch.einsum("ij,bfjc->bfic", self.chain, known + moved)
         places = first[:, None, :, :2] * (1 - later) + track * later
         wave = cosines(num_frames, self.config.num_visibility_cosines).to(x)
-        return places, torch.einsum("fk,bjk->bfj", wave, visibility)
+        logits = torch.einsum("fk,bjk->bfj", wave, visibility)
+        return TextToPosesOutput(places, logits) if return_dict else (places, logits)
 
 
 class TrackEncoder(nn.Module):

@@ -1,5 +1,6 @@
 """The pseudo-3D UNet: noisy latents of a clip to what the model predicts of it."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -13,52 +14,55 @@ from models.layers import PseudoConv3d, Recomputing, TimestepEmbedding
 SKIP_SCALE = 1 / math.sqrt(2)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UNetParams:
+    """Sizes of a UNet."""
+
+    in_channels: int
+    """Channels of the input; more than the latent's where conditions are given as input."""
+    out_channels: int
+    """Channels of the output."""
+    block_out_channels: Sequence[int]
+    """Width of each level, from the largest pictures down."""
+    text_attention_heads: Sequence[int]
+    """Heads of the attention to the text of each level."""
+    spatio_temporal_attention: Sequence[bool]
+    """For each level, whether it has attention in space and over frames; the middle has."""
+    temporal_downsample: Sequence[bool]
+    """For each level, whether it halves the number of frames too."""
+    attention_heads: int
+    """Heads of the attention in space and over frames."""
+    attention_head_dim: int
+    """Channels of each of these heads."""
+    cross_attention_dim: int
+    """Width of the text's embeddings."""
+    keep_unused: bool
+    """Hold what a published file holds and nothing computes with."""
+
+    def attention(self, channels: int) -> SpatioTemporalAttention:
+        """Attention in space and over frames at a level of this width."""
+        return SpatioTemporalAttention(
+            channels, self.attention_heads, self.attention_head_dim, self.keep_unused
+        )
+
+
 class UNet(nn.Module, Recomputing):
-    """A UNet over clips that adds poses to its first features and appearance to its skips and middle.
+    """A UNet over clips that adds poses to its first features and appearance to its skips and middle."""
 
-    Args:
-        in_channels: channels of the input; more than the latent's where conditions are given as input.
-        out_channels: channels of the output.
-        block_out_channels: width of each level, from the largest pictures down.
-        text_attention_heads: heads of the attention to the text of each level.
-        spatio_temporal_attention: for each level, whether it has attention in space and over frames; the
-            middle does.
-        temporal_downsample: for each level, whether it halves the number of frames too.
-        attention_heads: heads of the attention in space and over frames.
-        attention_head_dim: channels of each of these heads.
-        cross_attention_dim: width of the text's embeddings.
-        keep_unused: hold what a published file holds and nothing computes with.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        block_out_channels: Sequence[int],
-        text_attention_heads: Sequence[int],
-        spatio_temporal_attention: Sequence[bool],
-        temporal_downsample: Sequence[bool],
-        attention_heads: int,
-        attention_head_dim: int,
-        cross_attention_dim: int,
-        keep_unused: bool,
-    ):
+    def __init__(self, params: UNetParams):
         super().__init__()
-        base, deepest = block_out_channels[0], block_out_channels[-1]
+        base, deepest = params.block_out_channels[0], params.block_out_channels[-1]
         timestep_channels = 4 * base
 
-        def attention(channels: int) -> SpatioTemporalAttention:
-            return SpatioTemporalAttention(channels, attention_heads, attention_head_dim, keep_unused)
-
         self.timestep_embedding = TimestepEmbedding(base, timestep_channels)
-        self.conv_in = PseudoConv3d(in_channels, base, kernel_size=7)
+        self.conv_in = PseudoConv3d(params.in_channels, base, kernel_size=7)
         self.down_levels, self.up_levels = nn.ModuleList(), nn.ModuleList()
         in_width = base
         for out_width, heads, has_attention, temporal in zip(
-            block_out_channels,
-            text_attention_heads,
-            spatio_temporal_attention,
-            temporal_downsample,
+            params.block_out_channels,
+            params.text_attention_heads,
+            params.spatio_temporal_attention,
+            params.temporal_downsample,
             strict=True,
         ):
             for level_class, levels, width in (
@@ -70,16 +74,16 @@ class UNet(nn.Module, Recomputing):
                         in_width,
                         out_width,
                         timestep_channels,
-                        attention(width) if has_attention else None,
-                        TextAttention(width, cross_attention_dim, heads),
+                        params.attention(width) if has_attention else None,
+                        TextAttention(width, params.cross_attention_dim, heads),
                         temporal,
                     )
                 )
             in_width = out_width
         self.mid_resnet1 = ResidualBlock(deepest, deepest, timestep_channels)
-        self.mid_attention = attention(deepest)
+        self.mid_attention = params.attention(deepest)
         self.mid_resnet2 = ResidualBlock(deepest, deepest, timestep_channels)
-        self.conv_out = PseudoConv3d(base, out_channels)
+        self.conv_out = PseudoConv3d(base, params.out_channels)
 
     def encode_text(self, prompt_embeds: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Embeddings (b, n, d) to the keys and the values of every level: those down, then those up."""

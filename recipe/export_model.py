@@ -13,12 +13,12 @@ from typing import Literal
 
 import torch
 
+from diffusion.checks import check_parts_fit
 from diffusion.latents import load_vae
-from diffusion.parts import check_parts_fit
+from diffusion.motion import load_text_to_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from diffusion.text import load_text_encoder
-from generation.motion import FOLDER, load_text_to_poses
 from models import load_denoiser
 from utils.config import run_script
 from utils.errors import UserError
@@ -60,7 +60,7 @@ def main(config: Config) -> None:
     text_to_poses = None
     if config.text_to_poses is not None:
         text_to_poses = load_text_to_poses(config.text_to_poses, text_encoder.config.hidden_size)
-    check_parts_fit(denoiser, vae, text_encoder)
+    check_parts_fit(denoiser, vae, text_encoder, text_to_poses=text_to_poses)
     pipeline = X2FashionPipeline(
         denoiser=denoiser,
         vae=vae,
@@ -69,11 +69,10 @@ def main(config: Config) -> None:
         scheduler=make_scheduler(config.scheduler, denoiser.config.prediction_type),
         height=config.height,
         width=config.width,
+        text_to_poses=text_to_poses,
     )
     with atomic_folder(config.output_dir) as folder:
         pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(folder)
-        if text_to_poses is not None:
-            text_to_poses.to(getattr(torch, config.dtype)).save_pretrained(folder / FOLDER)
         for path in folder.rglob("*.json"):
             forget_origin(path)
     size = sum(path.stat().st_size for path in config.output_dir.rglob("*") if path.is_file())

@@ -69,6 +69,8 @@ def sample_segment(
         joints=None if joints is None else joints[segment.start :],
         **dataclasses.asdict(choose_sampling(config, pipeline)),
         generator=torch.Generator().manual_seed(seed),
+        height=photo.shape[0],
+        width=photo.shape[1],
         latents=pipeline.frame_noise(seed, range(len(indices)), *photo.shape[:2]),
         output_type="latent",
         return_dict=False,

@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from data.annotations import load_annotations
 from data.synthetic.wordings import MOTIONS, sample_wording
+from diffusion.motion import FOLDER, normalise_joints, poses_from_text
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.motion_rules import read_motions
-from generation.motion import FOLDER, normalise_joints, poses_from_text
 from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chain_matrix, to_bones
 from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint

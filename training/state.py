@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from diffusion.pipeline import X2FashionPipeline
 from models import Denoiser
+from models.lora import ADAPTER, lora_tensors
 from training.averaging import averaged_copy
 from utils.checkpoint import check_settings, load_checkpoint, save_checkpoint
 from utils.distributed import World
@@ -56,9 +58,15 @@ class TrainingState:
         self.model: nn.Module = (
             DistributedDataParallel(self.denoiser) if world.world_size > 1 else self.denoiser
         )
+        self._trained = {name: p for name, p in self.denoiser.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(), betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+            self._trained.values(), betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
+
+    @property
+    def trains_adapter(self) -> bool:
+        """Whether the weights are frozen, and only those of an adapter are trained and kept."""
+        return ADAPTER in getattr(self.denoiser, "peft_config", {})
 
     @contextlib.contextmanager
     def accumulating(self, is_last: bool) -> Iterator[None]:
@@ -70,7 +78,7 @@ class TrainingState:
 
     def clip_gradients(self, max_norm: float) -> float:
         """Scale all gradients down to this norm together; returns what it was."""
-        return float(torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), max_norm))
+        return float(torch.nn.utils.clip_grad_norm_(self._trained.values(), max_norm))
 
     def update(self, learning_rate: float, loss: float) -> None:
         """Take the optimizer's step, move the average, remember the loss."""
@@ -83,7 +91,7 @@ class TrainingState:
         self.step += 1
 
     def save(self, folder: Path, settings: dict[str, Any], keep: int) -> None:
-        """Write a checkpoint into `folder`, and the averaged model into `folder`/denoiser.
+        """Write a checkpoint into `folder`, and beside it what `save_average` does.
 
         Raises:
             UserError: the folder cannot be written (SystemExit in the other processes).
@@ -94,13 +102,20 @@ class TrainingState:
         self.save_average(folder)
 
     def save_average(self, folder: Path) -> None:
-        """Write the averaged model into `folder`/denoiser, where inference.py finds it."""
+        """Write the averaged model into `folder`/denoiser, or its adapter into `folder`/lora."""
+        name = "lora" if self.trains_adapter else "denoiser"
 
         def write() -> None:
-            for stale in folder.glob(".denoiser-*"):  # of a run that was killed
+            for stale in folder.glob(f".{name}-*"):  # of a run that was killed
                 shutil.rmtree(stale, ignore_errors=True)
-            with atomic_folder(folder / "denoiser") as new:
-                self.averaged.save_pretrained(new)
+            with atomic_folder(folder / name) as new:
+                if self.trains_adapter:
+                    tensors, adapter_settings = lora_tensors(self.averaged)
+                    X2FashionPipeline.save_lora_weights(
+                        new, tensors, denoiser_lora_adapter_metadata=adapter_settings
+                    )
+                else:
+                    self.averaged.save_pretrained(new)
 
         self.world.on_main(write)
 
@@ -118,7 +133,7 @@ class TrainingState:
         if settings is not None:
             advice = "give the old settings, another --output_dir, or --allow_changed_settings"
             check_settings(path, stored_settings, settings, advice)
-        for parameter in self.denoiser.parameters():
+        for parameter in self._trained.values():
             moments = {name: torch.zeros_like(parameter) for name in MOMENTS}
             self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device)} | moments
         try:
@@ -135,14 +150,13 @@ class TrainingState:
         """All that a checkpoint holds: trained weights, their average, the optimizer's moments by name."""
         moments = {
             f"{name}.{key}": value
-            for name, parameter in self.denoiser.named_parameters()
+            for name, parameter in self._trained.items()
             for key, value in self.optimizer.state[parameter].items()
         }
-        return {
-            "raw": self.denoiser.state_dict(),
-            "ema": self.averaged.state_dict(),
-            "optimizer": moments,
-        }
+        raw, average = self.denoiser.state_dict(), self.averaged.state_dict()
+        if self.trains_adapter:
+            raw, average = ({name: tensors[name] for name in self._trained} for tensors in (raw, average))
+        return {"raw": raw, "ema": average, "optimizer": moments}
 
 
 def _fill(targets: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
-    "torch", "numpy", "diffusers", "transformers", "tokenizers", "safetensors",
+    "torch", "numpy", "diffusers", "transformers", "tokenizers", "safetensors", "peft",
     "opencv-python-headless", "pillow", "av",
 )  # fmt: skip
 

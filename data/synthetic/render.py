@@ -37,7 +37,7 @@ SPARE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Clip:
+class SyntheticClip:
     """All that is drawn at random for one clip, and the motion that follows from it."""
 
     name: str
@@ -77,7 +77,7 @@ def sample_clip(
     height: int,
     motions: list[str] | None = None,
     draw: int = 0,
-) -> Clip:
+) -> SyntheticClip:
     """Draw a clip; what comes out depends on nothing but the arguments.
 
     Args:
@@ -116,7 +116,7 @@ def sample_clip(
         motion = move(amplitude)
         if _stays_inside(camera.project(_outline(person, motion.transforms)), height, width):
             break
-    return Clip(
+    return SyntheticClip(
         name=f"{split}_{index:05d}",
         person=person,
         outfit=outfit,
@@ -149,12 +149,12 @@ def _stays_inside(points: np.ndarray, height: int, width: int) -> bool:
     )
 
 
-def track_clip(clip: Clip) -> list[np.ndarray]:
+def track_clip(clip: SyntheticClip) -> list[np.ndarray]:
     """The keypoints that `render_clip` gives, (18, 3) a frame, without drawing anything."""
     return [_find_keypoints(clip, transforms) for transforms in clip.motion.transforms]
 
 
-def _find_keypoints(clip: Clip, transforms: np.ndarray) -> np.ndarray:
+def _find_keypoints(clip: SyntheticClip, transforms: np.ndarray) -> np.ndarray:
     """(18, 3): x, y in the picture's pixels, to hundredths, and visibility."""
     joints = clip.person.joints(transforms)
     keypoints = np.empty((NUM_JOINTS, 3))
@@ -168,7 +168,7 @@ def _find_keypoints(clip: Clip, transforms: np.ndarray) -> np.ndarray:
 class Scene:
     """The surfaces of a clip, and where they are in each frame."""
 
-    def __init__(self, clip: Clip):
+    def __init__(self, clip: SyntheticClip):
         self.clip = clip
         body = clip.person.meshes[0]
         drawn = ~clip.outfit.hidden
@@ -211,7 +211,7 @@ class Scene:
         return seen | in_front(picture, places[0], self.hidden, self.clip.camera)
 
 
-def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Frame]:
+def render_clip(clip: SyntheticClip, surface: SurfaceWriter | None = None) -> Iterator[Frame]:
     """Draw the frames of a clip one after another.
 
     Args:
@@ -233,7 +233,7 @@ def render_clip(clip: Clip, surface: SurfaceWriter | None = None) -> Iterator[Fr
         yield Frame(picture.picture, draw_pose(keypoints, clip.height, clip.width), picture.parts, keypoints)
 
 
-def describe(clip: Clip, keypoints: list[np.ndarray]) -> dict[str, Any]:
+def describe(clip: SyntheticClip, keypoints: list[np.ndarray]) -> dict[str, Any]:
     """The clip's JSON."""
     return {
         "height": clip.height,

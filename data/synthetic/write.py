@@ -11,7 +11,7 @@ from PIL import Image
 from data.synthetic.checks import RejectedError
 from data.synthetic.layout import FOLDERS, SURFACE_FOLDER, Output
 from data.synthetic.mesh import PART_COLORS
-from data.synthetic.render import Clip, Frame, describe, render_clip, sample_clip, track_clip
+from data.synthetic.render import Frame, SyntheticClip, describe, render_clip, sample_clip, track_clip
 from data.synthetic.surface import SurfaceWriter
 from utils.errors import UserError
 from utils.files import write_json, write_text
@@ -47,7 +47,7 @@ def write_sampled_clip(
     raise RuntimeError("no draw passed the checks: " + "; ".join(rejected))
 
 
-def write_clip(output_dir: Path, split: str, clip: Clip, output: Output | None = None) -> None:
+def write_clip(output_dir: Path, split: str, clip: SyntheticClip, output: Output | None = None) -> None:
     """Render a clip and write its frames, skeletons, masks, JSON and, last, its annotation.
 
     Each folder is filled under a temporary name and then renamed, so that an interrupted run leaves no part
@@ -68,7 +68,7 @@ def write_clip(output_dir: Path, split: str, clip: Clip, output: Output | None =
     write_text(output_dir / split / f"{clip.name}.txt", f"0 {clip.num_frames} {clip.text}\n")
 
 
-def _write_folders(output_dir: Path, clip: Clip, output: Output) -> list[np.ndarray]:
+def _write_folders(output_dir: Path, clip: SyntheticClip, output: Output) -> list[np.ndarray]:
     final = {kind: output_dir / folder / clip.name for kind, folder in FOLDERS.items()}
     temporary = {kind: path.with_name(f".{clip.name}.partial") for kind, path in final.items()}
     for path in (*final.values(), *temporary.values()):

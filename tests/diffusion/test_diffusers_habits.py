@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.callbacks import PipelineCallback
+from diffusers.utils import dynamic_modules_utils
 
 from diffusion.inputs import fit_pictures
 from diffusion.pipeline import X2FashionPipeline
 from models.autoencoder import TINY_VAE_CONFIG, ReferenceAutoencoderKL
+from models.text_to_poses import TextToPoses
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
 from utils.errors import UserError
 from utils.image import fit_image
 
 FRAMES, POSES, JOINTS = figure_clip(4)
+ROOT = Path(__file__).resolve().parents[2]
 MakePipeline = Callable[..., X2FashionPipeline]
 
 
@@ -54,7 +57,7 @@ def test_from_pipe_takes_every_vae_of_ours(make_tiny_pipeline: MakePipeline) -> 
 def test_without_a_text_encoder_it_takes_embeddings(make_tiny_pipeline: MakePipeline, tmp_path: Path) -> None:
     pipeline = make_tiny_pipeline()
     expected, without = sample(pipeline), sample(pipeline, prompt=None)
-    embeds = pipeline.encode_prompt([SENTENCES[0]])
+    embeds = pipeline.encode_prompt(SENTENCES[0])
     bare = X2FashionPipeline(**pipeline.components | {"text_encoder": None, "tokenizer": None})
     bare.save_pretrained(tmp_path)
     loaded = X2FashionPipeline.from_pretrained(tmp_path)
@@ -101,6 +104,39 @@ def test_pictures_that_fit_are_left_alone(pipeline: X2FashionPipeline) -> None:
     pixels = torch.rand(2, 4, 3, HEIGHT, WIDTH)
     assert fit_pictures(pixels, HEIGHT, WIDTH)[0] is pixels
     assert torch.equal(sample(pipeline, height=HEIGHT, width=WIDTH), sample(pipeline))
+
+
+def test_it_is_found_by_its_code(
+    tiny_pipeline_dir: Path, pipeline: X2FashionPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamic_modules_utils, "HF_MODULES_CACHE", str(tmp_path))
+    code = str(ROOT / "diffusion" / "pipeline.py")
+    loaded = DiffusionPipeline.from_pretrained(
+        tiny_pipeline_dir, custom_pipeline=code, trust_remote_code=True
+    )
+    loaded.set_progress_bar_config(disable=True)
+    assert type(loaded).__name__ == "X2FashionPipeline"
+    assert torch.equal(
+        loaded.denoiser.state_dict()["unet.conv_in.spatial.bias"],
+        pipeline.denoiser.state_dict()["unet.conv_in.spatial.bias"],
+    )
+    assert sample(loaded).shape == sample(pipeline).shape
+
+
+def test_every_model_returns_what_diffusers_models_do(pipeline: X2FashionPipeline) -> None:
+    model = TextToPoses(cross_attention_dim=8, width=16, num_components=8)
+    inputs = torch.randn(1, 5, 8), torch.from_numpy(JOINTS[:1]), torch.randn(1, 16)
+    with torch.no_grad():
+        places, logits = model(*inputs, 4)
+        output = model(*inputs, 4, return_dict=True)
+        assert torch.equal(output.places, places) and torch.equal(output.visibility_logits, logits)
+        latents = torch.zeros(1, 8, 8, 4)
+        decoded = pipeline.vae.decode(latents, return_dict=False)
+        assert isinstance(decoded, tuple) and torch.equal(pipeline.vae.decode(latents).sample, decoded[0])
+        photo = torch.zeros(1, 3, HEIGHT, WIDTH)
+        (posterior,) = pipeline.vae.encode(photo, return_dict=False)
+        assert torch.equal(pipeline.vae.encode(photo).latent_dist.mean, posterior.mean)
+        assert torch.equal(pipeline.vae(photo, return_dict=False)[0], pipeline.vae(photo).sample)
 
 
 def test_as_many_generators_as_clips(pipeline: X2FashionPipeline) -> None:

@@ -13,7 +13,7 @@ from diffusion.latents import load_tiny_decoder, load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import load_text_encoder
 from models import load_denoiser
-from models.loading import ALIGNMENT
+from models.folder import ALIGNMENT
 from tests.toys import tiny_decoder
 from utils.errors import UserError
 
@@ -72,6 +72,28 @@ def test_weights_may_be_a_variant_shards_or_pickled(
     assert all((tmp_path / "vae" / name).is_file() for name in names)
     loaded = load_vae(tmp_path / "vae").state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in expected.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"variant": "fp16"}, {"max_shard_size": "30KB"}, {"max_shard_size": "30KB", "variant": "fp16"}],
+)
+def test_denoiser_and_text_encoder_are_loaded_likewise(
+    tiny_pipeline_dir: Path, tmp_path: Path, settings: dict
+) -> None:
+    tokenizer, text_encoder = load_text_encoder(tiny_pipeline_dir / "text_encoder")
+    denoiser = load_denoiser(tiny_pipeline_dir)
+    denoiser.save_pretrained(tmp_path / "denoiser", **settings)
+    text_encoder.save_pretrained(tmp_path / "text_encoder", **settings)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    assert not (tmp_path / "text_encoder" / "model.safetensors").exists()
+    loaded = {
+        denoiser: load_denoiser(tmp_path),
+        text_encoder: load_text_encoder(tmp_path / "text_encoder")[1],
+    }
+    for expected, given in loaded.items():
+        given_tensors = given.state_dict()
+        assert all(torch.equal(value, given_tensors[name]) for name, value in expected.state_dict().items())
 
 
 def test_a_tiny_decoder_is_an_autoencoder_tiny_whose_weights_fit(tmp_path: Path, model_dir: Path) -> None:

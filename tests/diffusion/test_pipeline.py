@@ -139,7 +139,7 @@ def test_frame_0_is_the_photo(pipeline: X2FashionPipeline) -> None:
         ({"image_guidance_scale": 2.0, "pose_guidance_scale": 3.0, "text_guidance_scale": 4.0}, 4),
         ({"text_guidance_scale": 3.0, "prompt": None}, 1),
         ({"text_guidance_scale": 3.0, "prompt": ""}, 1),
-        ({"pose_guidance_scale": 3.0, "poses": None, "joints": None, "num_frames": 4}, 1),
+        ({"pose_guidance_scale": 3.0, "poses": None, "prompt": None, "joints": None, "num_frames": 4}, 1),
         ({"pose_guidance_scale": 2.0, "text_guidance_scale": 2.0}, 2),
     ],
 )

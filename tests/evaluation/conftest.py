@@ -6,7 +6,7 @@ import pytest
 
 from data.synthetic.render import sample_clip
 from data.synthetic.write import write_clip
-from evaluation.clips import Clip, list_clips, load_clip
+from evaluation.clips import MeasuredClip, list_clips, load_clip
 from tests.toys import HEIGHT as TOY_HEIGHT
 from tests.toys import WIDTH as TOY_WIDTH
 from tests.toys import figure_clip
@@ -29,7 +29,7 @@ def rendered_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rendered_clips(rendered_dir: Path) -> list[Clip]:
+def rendered_clips(rendered_dir: Path) -> list[MeasuredClip]:
     """The test clips, in memory."""
     return [load_clip(rendered_dir, s) for s in list_clips(rendered_dir, "test", "x2fashion", NUM_FRAMES)]
 

@@ -9,7 +9,7 @@ import pytest
 from data.frames import read_frames
 from diffusion.latents import load_vae
 from evaluation.bootstrap import estimate_mean
-from evaluation.clips import Clip, list_clips
+from evaluation.clips import MeasuredClip, list_clips
 from evaluation.controls import (
     CONTROLS,
     choose_wrong,
@@ -58,7 +58,7 @@ def compressed(frames: np.ndarray, path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scores(
-    rendered_clips: list[Clip], tmp_path_factory: pytest.TempPathFactory
+    rendered_clips: list[MeasuredClip], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, float]]:
     """Control -> measure -> its mean over clips."""
     path, finder = tmp_path_factory.mktemp("compressed") / "video.mp4", PoseFinder.from_pretrained()

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.clips import Clip, list_clips, load_clip
+from evaluation.clips import MeasuredClip, list_clips, load_clip
 from evaluation.controls import control_videos
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
@@ -25,24 +25,26 @@ def finder() -> PoseFinder:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[Clip]:
+def clips() -> list[MeasuredClip]:
     dataset = ROOT / "fashion_dataset"
     return [load_clip(dataset, source) for source in list_clips(dataset, "test", "x2fashion", 24)]
 
 
 @pytest.fixture(scope="module")
-def found(finder: PoseFinder, clips: list[Clip]) -> list[np.ndarray]:
+def found(finder: PoseFinder, clips: list[MeasuredClip]) -> list[np.ndarray]:
     """The joints of the true frames, for each clip (24, 18, 3)."""
     return [find_joints(finder, clip.frames) for clip in clips]
 
 
-def test_joints_are_found(clips: list[Clip], found: list[np.ndarray]) -> None:
+def test_joints_are_found(clips: list[MeasuredClip], found: list[np.ndarray]) -> None:
     for clip, joints in zip(clips, found, strict=True):
         error, pck = joint_errors(joints, clip.joints, clip.frames.shape[1])
         assert pck > 0.95 and error < 2, (clip.name, error, pck)
 
 
-def test_left_is_told_from_right_and_front_from_back(clips: list[Clip], found: list[np.ndarray]) -> None:
+def test_left_is_told_from_right_and_front_from_back(
+    clips: list[MeasuredClip], found: list[np.ndarray]
+) -> None:
     for clip, joints in zip(clips, found, strict=True):
         for joint in ("shoulder", "hip"):
             ours, theirs = (
@@ -53,7 +55,7 @@ def test_left_is_told_from_right_and_front_from_back(clips: list[Clip], found: l
             np.testing.assert_array_equal(np.sign(ours)[clear], np.sign(theirs)[clear])
 
 
-def test_motions_are_read_from_frames(clips: list[Clip], found: list[np.ndarray]) -> None:
+def test_motions_are_read_from_frames(clips: list[MeasuredClip], found: list[np.ndarray]) -> None:
     labelled = [
         (c.source.motions, joints) for c, joints in zip(clips, found, strict=True) if c.source.motions
     ]
@@ -62,7 +64,9 @@ def test_motions_are_read_from_frames(clips: list[Clip], found: list[np.ndarray]
 
 
 @pytest.mark.parametrize("change", ["blurred", "noisy", "moved", "another background"])
-def test_joints_are_found_in_worse_pictures(change: str, finder: PoseFinder, clips: list[Clip]) -> None:
+def test_joints_are_found_in_worse_pictures(
+    change: str, finder: PoseFinder, clips: list[MeasuredClip]
+) -> None:
     rng = np.random.default_rng(0)
     pcks = []
     for clip in clips:
@@ -85,7 +89,7 @@ def test_joints_are_found_in_worse_pictures(change: str, finder: PoseFinder, cli
     assert np.mean(pcks) > 0.9, pcks
 
 
-def test_frames_without_a_person_are_not_filled_in(finder: PoseFinder, clips: list[Clip]) -> None:
+def test_frames_without_a_person_are_not_filled_in(finder: PoseFinder, clips: list[MeasuredClip]) -> None:
     clip, video = clips[0], clips[0].frames.copy()
     video[5:7] = 200
     joints = find_joints(finder, video)
@@ -96,7 +100,7 @@ def test_frames_without_a_person_are_not_filled_in(finder: PoseFinder, clips: li
     assert values["motion_accuracy_with_poses"] == 0
 
 
-def test_the_joints_order_the_controls(finder: PoseFinder, clips: list[Clip]) -> None:
+def test_the_joints_order_the_controls(finder: PoseFinder, clips: list[MeasuredClip]) -> None:
     rows: dict[str, list[tuple[float, float, float | str]]] = {}
     for index, clip in enumerate(clips):
         wrong = clips[(index + 1) % len(clips)]

@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 
-from evaluation.clips import Clip
+from evaluation.clips import MeasuredClip
 from evaluation.silhouette import estimate_background, iou, segment
 
 
-def test_true_frames_are_segmented_as_their_masks(rendered_clips: list[Clip]) -> None:
+def test_true_frames_are_segmented_as_their_masks(rendered_clips: list[MeasuredClip]) -> None:
     ious = []
     for clip in rendered_clips:
         assert clip.masks is not None
@@ -15,7 +15,7 @@ def test_true_frames_are_segmented_as_their_masks(rendered_clips: list[Clip]) ->
     assert min(ious) > 0.90
 
 
-def test_the_background_is_known_behind_the_person(rendered_clips: list[Clip]) -> None:
+def test_the_background_is_known_behind_the_person(rendered_clips: list[MeasuredClip]) -> None:
     for clip in rendered_clips:
         assert clip.masks is not None
         empty = cv2.dilate((clip.masks[0] > 0).astype(np.uint8), np.ones((25, 25), np.uint8)) == 0

@@ -209,7 +209,7 @@ def test_missing_paths_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no denoiser at .*nowhere.*published \.pth file"):
         load_denoiser(tmp_path / "nowhere")
     (folder / WEIGHTS).unlink()
-    with pytest.raises(UserError, match=f"{WEIGHTS} is missing"):
+    with pytest.raises(UserError, match=f"{WEIGHTS} or .* is missing"):
         load_denoiser(folder)
 
 
@@ -220,21 +220,21 @@ def test_folder_whose_tensors_do_not_fit_is_refused(folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS)
     with pytest.raises(UserError, match="2 tensor") as error:
         load_denoiser(folder)
-    assert "missing: pose_encoder.scale 1" in str(error.value)
+    assert "missing: pose_encoder.scale" in str(error.value)
     assert "shape: unet.conv_in.spatial.bias is 3, must be 16" in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not valid JSON"),
-        ('{"_class_name": "UNet2DModel"}', "describes a UNet2DModel, not a Denoiser"),
-        ('{"blocks": 3}', "unexpected keyword argument 'blocks'"),
-        ('{"block_out_channels": [7]}', r"block_out_channels \[7\]"),
+        ("{", "needs a config.json"),
+        ('{"_class_name": "UNet2DModel"}', "holds a UNet2DModel; a denoiser here is one of Denoiser"),
+        ('{"_class_name": "Denoiser", "blocks": 3}', "settings that a Denoiser does not have: blocks"),
+        ('{"_class_name": "Denoiser", "block_out_channels": [7]}', r"block_out_channels \[7\]"),
     ],
 )
 def test_folder_with_a_wrong_config_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=message) as error:
         load_denoiser(folder)
-    assert "config.json" in str(error.value)
+    assert str(folder) in str(error.value)

@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from data.synthetic.__main__ import Config as SyntheticConfig
 from data.synthetic.__main__ import main as render
-from generation.motion import load_text_to_poses
+from diffusion.motion import load_text_to_poses
 from recipe import train_text_to_poses as script
 from tests.toys import figure_joints, tiny_tokenizer
 from utils.errors import UserError

@@ -1,16 +1,25 @@
 """A sentence moves the person: joints over time from a text-to-poses model, and skeletons of them."""
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 
+from diffusion.denoising import Generators
+from diffusion.inputs import CallInputs
 from models.folder import load_part
+from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.errors import UserError
 from utils.files import atomic_folder, write_json
-from utils.image import write_png
+from utils.image import to_signed, to_uint8, write_png
 from utils.pose_drawing import HIPS, JOINT, draw_pose, joint_indices
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import X2FashionPipeline
 
 FOLDER = "text_to_poses"
 """Of the text-to-poses model in a pipeline's folder."""
@@ -82,7 +91,7 @@ def poses_from_text(
     height: int,
     width: int,
     num_frames: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
 ) -> np.ndarray:
     """Draw one track of joints that does what a sentence says.
 
@@ -93,7 +102,7 @@ def poses_from_text(
         height: height of the picture in pixels. Joints that leave the picture are not seen.
         width: width of the picture. Somebody who would walk out of its side walks less far.
         num_frames: F, at least 1; the whole motion takes place in them.
-        generator: on the CPU; another state gives another way of doing it.
+        generator: another state gives another way of doing it.
 
     Returns:
         (F, 18, 3) float32: x, y in pixels, visibility 0 or 1; frame 0 is `image_joints`.
@@ -105,12 +114,12 @@ def poses_from_text(
     origin, torso = body_frame(pose)
     first = normalise_joints(pose, pose)
     first[:, 2] = first[:, 2] > 0
-    latents = torch.randn((1, model.config.latent_dim), generator=generator)
-    inputs = (prompt_embeds.float(), torch.from_numpy(first)[None], latents)
+    latents = randn_tensor((1, model.config.latent_dim), generator, model.device)
+    inputs = (prompt_embeds, torch.from_numpy(first)[None], latents)
     with torch.no_grad():
-        places, logits = model(*(value.to(model.device) for value in inputs), num_frames)
+        places, logits = model(*(value.to(model.device, model.dtype) for value in inputs), num_frames)
     joints = np.empty((num_frames, *pose.shape), np.float32)
-    joints[..., :2] = places[0].cpu().numpy() * torso + origin
+    joints[..., :2] = places[0].float().cpu().numpy() * torso + origin
     joints[..., 2] = logits[0].cpu().numpy() > 0
     joints[0] = pose
     joints = _stay_inside(joints, width)
@@ -136,6 +145,61 @@ def _stay_inside(joints: np.ndarray, width: int) -> np.ndarray:
     moved = joints.copy()
     moved[1:, :, 0] = shortened(float(share))[1:]
     return moved
+
+
+def moves_by_sentence(inputs: CallInputs) -> bool:
+    """Whether poses are to be made from a sentence: there is one, and there are no poses."""
+    has_text = inputs.prompts is not None or inputs.prompt_embeds is not None
+    return has_text and inputs.poses is None
+
+
+def find_photo_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> CallInputs:
+    """Find the photos' joints with the pipeline's pose finder, where they are not given.
+
+    Where the pipeline has no finder, the one that ships is loaded, and kept.
+
+    Raises:
+        UserError: nobody is found, or there is no finder, or no text-to-poses model to move anybody.
+    """
+    if pipeline.text_to_poses is None:
+        raise UserError(
+            "this pipeline has no text_to_poses, which makes poses from a sentence; give poses, or load a "
+            "model with one"
+        )
+    if inputs.image_joints is not None:
+        return inputs
+    if pipeline.pose_finder is None:
+        pipeline.register_modules(pose_finder=PoseFinder.from_pretrained())
+    found = [pipeline.pose_finder.find(photo, with_mask=False) for photo in to_uint8(inputs.photo)]
+    for number, pose in enumerate(found):
+        if not pose.found:
+            raise UserError(f"no person was found in photo {number}; give image_joints, or another photo")
+    return dataclasses.replace(inputs, image_joints=np.stack([pose.keypoints for pose in found]))
+
+
+def move_by_sentences(
+    model: TextToPoses, prompt_embeds: torch.Tensor, inputs: CallInputs, generator: Generators
+) -> CallInputs:
+    """Give clips the poses that do what their sentences say.
+
+    Args:
+        model: trained.
+        prompt_embeds: (b, n, d).
+        inputs: of b clips, with `image_joints` and `num_frames`.
+        generator: see `poses_from_text`.
+
+    Returns:
+        The inputs with poses and joints.
+    """
+    assert inputs.image_joints is not None and inputs.num_frames is not None
+    height, width = inputs.photo.shape[-2:]
+    generators = generator if isinstance(generator, list) else [generator] * len(inputs.photo)
+    clips = zip(prompt_embeds.split(1), inputs.image_joints, generators, strict=True)
+    joints = np.stack(
+        [poses_from_text(model, *clip[:2], height, width, inputs.num_frames, clip[2]) for clip in clips]
+    )
+    pictures = np.stack([[draw_pose(frame, height, width) for frame in clip] for clip in joints])
+    return dataclasses.replace(inputs, joints=joints, poses=to_signed(pictures).transpose(1, 2))
 
 
 def write_poses(folder: str | Path, joints: np.ndarray, height: int, width: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.frames import read_poses
-from generation.motion import load_text_to_poses, poses_from_text, write_poses
+from diffusion.motion import load_text_to_poses, poses_from_text, write_poses
 from models.text_to_poses import TextToPoses
 from tests.toys import figure_joints, randomise
 from utils.errors import UserError

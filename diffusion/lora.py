@@ -1,0 +1,106 @@
+"""The pipeline's side of adapters: load, weigh, fuse and unload them, as diffusers' pipelines do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE, LoraBaseMixin
+from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
+from safetensors import SafetensorError
+from torch import Tensor
+
+from models.lora import check_lora
+from utils.errors import UserError
+
+COMPONENT = "denoiser"
+"""What adapters are added to; their tensors' names begin with it in a file."""
+
+
+class LoraLoaderMixin(LoraBaseMixin):
+    """What a pipeline with adapters of its denoiser has beyond diffusers' `LoraBaseMixin`."""
+
+    _lora_loadable_modules = [COMPONENT]  # noqa: RUF012
+    denoiser: Any
+
+    def load_lora_weights(
+        self,
+        pretrained_model_name_or_path_or_dict: str | Path | Mapping[str, Tensor],
+        adapter_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add an adapter, which then counts in full; `set_adapters` weighs it, `unload_lora_weights` ends it.
+
+        Args:
+            pretrained_model_name_or_path_or_dict: a safetensors file, a folder that holds
+                pytorch_lora_weights.safetensors, a model on the hub, or the tensors by name.
+            adapter_name: to tell several from each other.
+            kwargs: of diffusers' loaders, such as `weight_name`.
+
+        Raises:
+            UserError: there is no adapter, or it was made for another model.
+        """
+        given = pretrained_model_name_or_path_or_dict
+        source = "what was given" if isinstance(given, Mapping) else str(given)
+        try:
+            tensors, metadata = self.lora_state_dict(given, return_lora_metadata=True, **kwargs)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise UserError(
+                f"cannot read a LoRA from {source}: {' '.join(str(error).split())[:200]}; give a folder that "
+                f"holds {LORA_WEIGHT_NAME_SAFE}, or the file"
+            ) from error
+        own = {name.removeprefix(f"{COMPONENT}."): tensor for name, tensor in tensors.items()}
+        check_lora(self.denoiser, own, source)
+        packed = {f"{COMPONENT}.{name}": tensor for name, tensor in own.items()}
+        self.denoiser.load_lora_adapter(
+            packed, prefix=COMPONENT, adapter_name=adapter_name, metadata=metadata, _pipeline=self
+        )
+
+    @classmethod
+    def lora_state_dict(cls, source: str | Path | Mapping[str, Tensor], **kwargs: Any) -> Any:
+        """Read an adapter's tensors by name; pickled files are not read."""
+        if isinstance(source, Mapping):
+            source = dict(source)
+        elif Path(source).is_file():
+            source, kwargs["weight_name"] = Path(source).parent, Path(source).name
+        elif Path(source).is_dir():
+            kwargs.setdefault("weight_name", LORA_WEIGHT_NAME_SAFE)
+        if not isinstance(source, dict):
+            source = str(source)
+        return CogVideoXLoraLoaderMixin.lora_state_dict(source, use_safetensors=True, **kwargs)
+
+    @classmethod
+    def save_lora_weights(
+        cls,
+        save_directory: str | Path,
+        denoiser_lora_layers: Mapping[str, Tensor],
+        weight_name: str | None = None,
+        denoiser_lora_adapter_metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Write an adapter as diffusers' pipelines do, by default as pytorch_lora_weights.safetensors.
+
+        Args:
+            save_directory: gets the file.
+            denoiser_lora_layers: tensors by name, such as of `models.lora.lora_tensors`.
+            weight_name: of the file.
+            denoiser_lora_adapter_metadata: the adapter's settings.
+        """
+        cls._save_lora_weights(
+            save_directory=save_directory,
+            lora_layers={COMPONENT: dict(denoiser_lora_layers)},
+            lora_metadata={COMPONENT: denoiser_lora_adapter_metadata},
+            weight_name=weight_name,
+        )
+
+    def fuse_lora(
+        self,
+        components: list[str] | None = None,
+        lora_scale: float = 1.0,
+        safe_fusing: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> None:
+        """Add the adapters, times `lora_scale`, to the weights themselves: no step costs more than before."""
+        super().fuse_lora(components or [COMPONENT], lora_scale, safe_fusing, adapter_names)
+
+    def unfuse_lora(self, components: list[str] | None = None) -> None:
+        """Take back what `fuse_lora` added."""
+        super().unfuse_lora(components or [COMPONENT])

@@ -1,0 +1,167 @@
+"""Adapters of the denoiser in the pipeline, as diffusers' pipelines have them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from diffusion.pipeline import X2FashionPipeline
+from models import Denoiser
+from models.lora import add_lora, lora_tensors
+from tests.toys import SENTENCES, figure_clip
+from utils.errors import UserError
+
+FRAMES, POSES, JOINTS = figure_clip(4)
+NAME = "pytorch_lora_weights.safetensors"
+
+
+@pytest.fixture
+def pipeline(make_tiny_pipeline: Callable[..., X2FashionPipeline]) -> X2FashionPipeline:
+    return make_tiny_pipeline()
+
+
+@pytest.fixture
+def lora_dir(make_tiny_pipeline: Callable[..., X2FashionPipeline], tmp_path: Path) -> Path:
+    """An adapter of rank 3 that changes every layer it adapts."""
+    return write_lora(make_tiny_pipeline().denoiser, tmp_path / "lora", seed=1)
+
+
+def write_lora(denoiser: Denoiser, folder: Path, seed: int) -> Path:
+    add_lora(denoiser, rank=3, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in denoiser.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    tensors, settings = lora_tensors(denoiser)
+    X2FashionPipeline.save_lora_weights(folder, tensors, denoiser_lora_adapter_metadata=settings)
+    return folder
+
+
+def sample(pipeline: X2FashionPipeline) -> torch.Tensor:
+    return pipeline(
+        FRAMES[0],
+        POSES,
+        SENTENCES[0],
+        joints=JOINTS,
+        num_inference_steps=2,
+        generator=torch.Generator().manual_seed(0),
+        output_type="latent",
+    ).frames
+
+
+def test_a_new_adapter_changes_nothing_and_is_all_that_is_trained(pipeline: X2FashionPipeline) -> None:
+    before, denoiser = sample(pipeline), pipeline.denoiser
+    add_lora(denoiser, rank=3, seed=0)
+    assert torch.equal(sample(pipeline), before)
+    trained = {name for name, p in denoiser.named_parameters() if p.requires_grad}
+    assert trained and all(".lora_" in name for name in trained)
+    with torch.no_grad():
+        for name, p in denoiser.named_parameters():
+            if "lora_B" in name:
+                p.fill_(0.01)
+    text = torch.randn(1, 5, 32)
+    denoiser(torch.randn(1, 8, 2, 8, 4), 500, prompt_embeds=text).square().mean().backward()
+    gradients = {name for name, p in denoiser.named_parameters() if p.grad is not None and p.grad.any()}
+    assert gradients == trained
+
+
+def test_loaded_weighed_fused_and_unloaded(pipeline: X2FashionPipeline, lora_dir: Path) -> None:
+    base = sample(pipeline)
+    pipeline.load_lora_weights(lora_dir, adapter_name="outfit")
+    adapted = sample(pipeline)
+    assert (adapted - base).abs().max() > 0.01
+    assert pipeline.get_active_adapters() == ["outfit"]
+
+    pipeline.set_adapters("outfit", 0.0)
+    assert torch.equal(sample(pipeline), base)
+    pipeline.set_adapters("outfit", 0.5)
+    half = sample(pipeline)
+    assert not torch.equal(half, base) and not torch.equal(half, adapted)
+    pipeline.set_adapters("outfit", 1.0)
+    pipeline.disable_lora()
+    assert torch.equal(sample(pipeline), base)
+    pipeline.enable_lora()
+    assert torch.equal(sample(pipeline), adapted)
+
+    pipeline.fuse_lora()
+    torch.testing.assert_close(sample(pipeline), adapted, atol=1e-4, rtol=1e-4)
+    pipeline.unfuse_lora()
+    torch.testing.assert_close(sample(pipeline), adapted, atol=1e-4, rtol=1e-4)
+    pipeline.unload_lora_weights()
+    torch.testing.assert_close(sample(pipeline), base, atol=1e-4, rtol=1e-4)
+    assert pipeline.get_list_adapters() == {}
+
+
+def test_fused_at_scale_0_the_weights_are_the_models_own(pipeline: X2FashionPipeline, lora_dir: Path) -> None:
+    before = {name: value.clone() for name, value in pipeline.denoiser.state_dict().items()}
+    pipeline.load_lora_weights(lora_dir)
+    pipeline.fuse_lora(lora_scale=0)
+    pipeline.unload_lora_weights()
+    after = pipeline.denoiser.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+def test_two_adapters_add_up(
+    make_tiny_pipeline: Callable[..., X2FashionPipeline],
+    pipeline: X2FashionPipeline,
+    lora_dir: Path,
+    tmp_path,
+) -> None:
+    other = write_lora(make_tiny_pipeline().denoiser, tmp_path / "other", seed=2)
+    pipeline.load_lora_weights(lora_dir, adapter_name="one")
+    one = sample(pipeline)
+    pipeline.load_lora_weights(other / NAME, adapter_name="two")
+    pipeline.set_adapters(["one", "two"], [1.0, 1.0])
+    both = sample(pipeline)
+    pipeline.delete_adapters("two")
+    pipeline.set_adapters("one")
+    assert torch.equal(sample(pipeline), one) and not torch.equal(both, one)
+
+
+def test_a_file_without_settings_and_tensors_in_memory_load_alike(
+    pipeline: X2FashionPipeline, lora_dir: Path, tmp_path: Path
+) -> None:
+    pipeline.load_lora_weights(lora_dir)
+    expected = sample(pipeline)
+    pipeline.unload_lora_weights()
+    tensors = load_file(lora_dir / NAME)
+    assert all(name.startswith("denoiser.unet.") for name in tensors)
+    save_file(tensors, tmp_path / "bare.safetensors")
+    for given in (tmp_path / "bare.safetensors", tensors):
+        pipeline.load_lora_weights(given)
+        assert torch.equal(sample(pipeline), expected)
+        pipeline.unload_lora_weights()
+
+
+def test_what_does_not_fit_is_refused_in_words(
+    make_tiny_pipeline: Callable[..., X2FashionPipeline],
+    pipeline: X2FashionPipeline,
+    lora_dir: Path,
+    tmp_path,
+) -> None:
+    before = sample(pipeline)
+    tensors = load_file(lora_dir / NAME)
+    one = next(name for name in tensors if name.endswith("lora_A.weight"))
+
+    def refused(given: object, *words: str) -> None:
+        with pytest.raises(UserError) as error:
+            pipeline.load_lora_weights(given)
+        assert all(word in str(error.value) for word in words), error.value
+        assert "\n" not in str(error.value)
+        assert torch.equal(sample(pipeline), before)
+
+    wider = make_tiny_pipeline(block_out_channels=(32, 64))
+    refused(write_lora(wider.denoiser, tmp_path / "wider", seed=1), "another model", "whose weight is")
+    deeper = make_tiny_pipeline(spatio_temporal_attention=(True, True))
+    refused(write_lora(deeper.denoiser, tmp_path / "deeper", seed=1), "does not have")
+    refused({name: tensor for name, tensor in tensors.items() if name != one}, "incomplete")
+    refused({}, "not a LoRA")
+    pipeline.denoiser.save_pretrained(tmp_path / "denoiser")
+    refused(tmp_path / "denoiser" / "diffusion_pytorch_model.safetensors", "not a LoRA", "--lora_rank")
+    refused(tmp_path, NAME)
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    refused(tmp_path / "broken.safetensors", "cannot read")
