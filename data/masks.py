@@ -30,7 +30,7 @@ def read_person(
     Raises:
         UserError: a mask is missing, damaged, or not of one channel.
     """
-    masks = (torch.from_numpy(_read_mask(path)).float()[None] for path in paths)
+    masks = (torch.from_numpy(read_mask(path) > 0).float()[None] for path in paths)
     if place is not None:
         right, bottom = factor * width - place.left - place.width, factor * height - place.top - place.height
         padding = place.left, right, place.top, bottom
@@ -40,12 +40,20 @@ def read_person(
     return functional.max_pool2d(torch.stack(grids), 3, stride=1, padding=1) > 0
 
 
-def _read_mask(path: Path) -> np.ndarray:
+def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a palette or grey PNG of part indices as (H, W) uint8.
+
+    Raises:
+        UserError: it is damaged, of another kind, or its size is not `shape`.
+    """
     try:
-        with Image.open(path) as image:
-            mask = np.asarray(image) > 0
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode not in ("P", "L"):
+                raise UserError(f"{path} is a {image.mode} picture; a mask is a palette PNG of part indices")
+            if shape is not None and (image.height, image.width) != tuple(shape):
+                raise UserError(
+                    f"{path} is {image.width} x {image.height} pixels, its frame {shape[1]} x {shape[0]}"
+                )
+            return np.array(image)
     except OSError as error:
-        raise UserError(f"{path} is no mask that can be read ({error}); save or copy it again") from error
-    if mask.ndim != 2:
-        raise UserError(f"{path} has {mask.shape[2]} channels; a mask is a palette or grey PNG")
-    return mask
+        raise UserError(f"{path} cannot be read as a mask ({error}); save or copy it again") from error

@@ -8,9 +8,17 @@ from diffusers import AutoencoderKL
 from torch.nn import functional
 
 from diffusion.latents import encode_images, spatial_factor
+from models.warper import WarpConditions, Warper
 from utils.image import to_signed, to_uint8
+from warping.body import Body, read_body, with_head_like
 from warping.joints import read_joints
+from warping.limbs import limb_maps
 from warping.warp import warp_to_poses
+
+GRID = 32
+"""Pixels of which a warper takes multiples."""
+FRAMES_AT_ONCE = 8
+"""Frames that a warper moves the photo to at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +43,7 @@ def warp_photo(
     poses: torch.Tensor,
     joints: np.ndarray | None = None,
     image_joints: np.ndarray | None = None,
+    warper: Warper | None = None,
 ) -> WarpedPhoto:
     """Move the photo's pixels to each frame's pose.
 
@@ -43,17 +52,77 @@ def warp_photo(
         poses: (b, 3, f, H, W) in [-1, 1].
         joints: (b, f, 18, 3) x, y in pixels and visibility; read back from the pose pictures if None.
         image_joints: (b, 18, 3) of the photo; those of pose 0 if None, since a clip begins at its photo.
+        warper: network that moves them; `warping.warp` if None.
     """
     if joints is None:
         pictures = to_uint8(poses.transpose(1, 2))
         joints = np.stack([np.stack([read_joints(picture) for picture in clip]) for clip in pictures])
     if image_joints is None:
         image_joints = joints[:, 0]
+    if warper is not None:
+        clips = [warp_with(warper, *clip) for clip in zip(photo, image_joints, joints, strict=True)]
+        return WarpedPhoto(*(torch.stack(parts) for parts in zip(*clips, strict=True)))
     clips = zip(to_uint8(photo), image_joints, joints, strict=True)
     warped, validity = zip(*(warp_to_poses(*clip) for clip in clips), strict=True)
     return WarpedPhoto(
         torch.stack([to_signed(pictures) for pictures in warped]),
         torch.from_numpy(np.stack(validity)).unsqueeze(2),
+    )
+
+
+@torch.no_grad()
+def warp_with(
+    warper: Warper, photo: torch.Tensor, source: np.ndarray, targets: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move one photo's pixels to several poses with a network.
+
+    The network sees the photo at the height it was trained on; what it finds is applied to the photo itself.
+
+    Args:
+        warper: the network.
+        photo: (3, H, W) in [-1, 1].
+        source: (18, 3) the photo's joints: x and y in pixels, visibility.
+        targets: (f, 18, 3) the frames' joints.
+
+    Returns:
+        Pictures (f, 3, H, W) float32 in [-1, 1], and (f, 1, H, W) in 0..1 how far the photo shows what is
+        there. A frame or a photo without a body gives the photo itself and 0.
+    """
+    photo = photo.float()
+    height, width = photo.shape[-2:]
+    pictures, validity = photo.repeat(len(targets), 1, 1, 1), photo.new_zeros(len(targets), 1, height, width)
+    body = read_body(np.asarray(source, np.float64))
+    bodies = {
+        i: there for i, pose in enumerate(targets) if (there := read_body(np.asarray(pose, np.float64)))
+    }
+    if body is None or not bodies:
+        return pictures, validity
+    side = warper.config.height
+    size = side, max(GRID, round(side * width / height / GRID) * GRID)
+    large = photo[None].to(warper.device)
+    small = functional.interpolate(large, size, mode="bilinear", antialias=True).to(warper.dtype)
+    frames = list(bodies)
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        chosen = frames[start : start + FRAMES_AT_ONCE]
+        conditions = warp_conditions(body, [bodies[i] for i in chosen], height).to(warper.device)
+        picture, visible = warper(small, conditions).apply(large.expand(len(chosen), -1, -1, -1))
+        pictures[chosen], validity[chosen] = picture.to(photo), visible.to(photo)
+    return pictures, validity
+
+
+def warp_conditions(source: Body, targets: list[Body], height: int) -> WarpConditions:
+    """What a warper is told of one photo's pose and the frames' poses, in pixels of pictures of a height."""
+    limbs = limb_maps(source, [with_head_like(target, source) for target in targets])
+    scale = np.float32(1 / height)
+    maps = limbs.maps * np.array((1, 1, scale), np.float32)
+    numbers = maps, limbs.frame_lines * scale, limbs.photo_lines[None] * scale
+    lengths = limbs.lengths * scale
+    return WarpConditions(
+        *map(torch.from_numpy, numbers),
+        torch.from_numpy(lengths[:-1]),
+        torch.from_numpy(lengths[-1:]),
+        torch.from_numpy(limbs.state),
+        torch.zeros(len(targets), dtype=torch.long),
     )
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from data.annotations import Segment, load_annotations
 from data.frames import count_frames, frame_paths, read_frames, read_pictures
+from data.masks import read_mask
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import Placement, fit_image, read_image
@@ -200,21 +200,6 @@ def _read_masks(
             interpolation=cv2.INTER_NEAREST,
         )
     return masks
-
-
-def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Read a palette or grey PNG of part indices as (H, W) uint8; UserError unless its size is `shape`."""
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode not in ("P", "L"):
-                raise UserError(f"{path} is a {image.mode} picture; a mask is a palette PNG of part indices")
-            if (image.height, image.width) != tuple(shape):
-                raise UserError(
-                    f"{path} is {image.width} x {image.height} pixels, its frame {shape[1]} x {shape[0]}"
-                )
-            return np.array(image)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as a mask ({error}); render the dataset again") from error
 
 
 def read_generated(videos_dir: Path, clip: MeasuredClip) -> np.ndarray:

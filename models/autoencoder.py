@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,15 @@ SMALL_VAE_CONFIG: dict[str, Any] = {
     "scaling_factor": 1.0,
     "mid_block_add_attention": False,
 }
+LARGE_VAE_CONFIG: dict[str, Any] = {
+    **SMALL_VAE_CONFIG,
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "block_out_channels": [64, 96, 160],
+    "latent_channels": 16,
+}
+"""For 512 x 256 pixels: 16 times smaller, the grid that SMALL_VAE_CONFIG has at 256 x 128."""
+VAE_SIZES = {"f8": SMALL_VAE_CONFIG, "f16": LARGE_VAE_CONFIG}
 TILE_SIZE = 512
 """Side in pixels of what is encoded and decoded at once with tiling."""
 TINY_VAE_CONFIG: dict[str, Any] = {**SMALL_VAE_CONFIG, "block_out_channels": [8, 8], "layers_per_block": 1}
@@ -69,32 +79,44 @@ class SpaceToDepthAutoencoderKL(AutoencoderKL):
 
 
 class PhotoEncoder(nn.Module):
-    """What the decoder sees of the warped photo: features on its two finest grids.
+    """What the decoder sees of the warped photo: features on each of its grids.
 
     Args:
         in_channels: of the folded picture and its validity.
         channels: inside.
-        out_channels: of both grids.
+        out_channels: of each grid, the finest first; two or more.
         num_groups: of the normalisations.
     """
 
-    def __init__(self, in_channels: int, channels: int, out_channels: int, num_groups: int) -> None:
+    def __init__(self, in_channels: int, channels: int, out_channels: Sequence[int], num_groups: int) -> None:
         super().__init__()
-        block = {"in_channels": channels, "out_channels": channels, "temb_channels": None}
-        groups = {"groups": num_groups, "eps": 1e-6}
+
+        def block() -> ResnetBlock2D:
+            sizes = {"in_channels": channels, "out_channels": channels, "temb_channels": None}
+            return ResnetBlock2D(**sizes, groups=num_groups, eps=1e-6)
+
+        def down() -> nn.Conv2d:
+            return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
         self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1)
-        self.fine = ResnetBlock2D(**block, **groups)
-        self.down = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        self.coarse = ResnetBlock2D(**block, **groups)
-        self.fine_out = nn.Conv2d(channels, out_channels, 1)
-        self.coarse_out = nn.Conv2d(channels, out_channels, 1)
-        for conv in (self.fine_out, self.coarse_out):
+        self.fine = block()
+        self.down = down()
+        self.coarse = block()
+        self.fine_out, self.coarse_out, *others = (nn.Conv2d(channels, width, 1) for width in out_channels)
+        self.deeper = nn.ModuleList(nn.ModuleList([down(), block(), out]) for out in others)
+        for conv in (self.fine_out, self.coarse_out, *others):
             zero_(*conv.parameters())
 
-    def forward(self, folded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, in_channels, 2h, 2w) to (n, out_channels, 2h, 2w) and (n, out_channels, h, w)."""
-        fine = self.fine(self.conv_in(folded), None)
-        return self.fine_out(fine), self.coarse_out(self.coarse(self.down(fine), None))
+    def forward(self, folded: torch.Tensor) -> list[torch.Tensor]:
+        """(n, in_channels, h, w) to one of (n, out_channels[i], h / 2^i, w / 2^i) for each grid."""
+        x = self.fine(self.conv_in(folded), None)
+        features = [self.fine_out(x)]
+        x = self.coarse(self.down(x), None)
+        features.append(self.coarse_out(x))
+        for down, block, out in self.deeper:
+            x = block(down(x), None)
+            features.append(out(x))
+        return features
 
 
 class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
@@ -106,7 +128,8 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
     the decoder says for each pixel how much of that picture it takes as it is. The encoder, and so the
     latents, are those of the VAE that this one was made from.
 
-    Configured as `AutoencoderKL` is, with two levels and `in_channels` = `out_channels` = 3 x stem_factor^2.
+    Configured as `AutoencoderKL` is, with two levels or more and `in_channels` = `out_channels` =
+    3 x stem_factor^2.
     """
 
     # The decoder's layers are called one by one: it stays one group, which `decode` loads.
@@ -117,9 +140,9 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         config = self.config
-        fine, coarse = config.block_out_channels
+        fine, *coarser = config.block_out_channels
         self.photo_encoder = PhotoEncoder(
-            config.in_channels + self.stem_factor**2, fine, coarse, config.norm_num_groups
+            config.in_channels + self.stem_factor**2, fine, [*coarser, coarser[-1]], config.norm_num_groups
         )
         self.gate_out = nn.Conv2d(fine, self.stem_factor**2, 3, padding=1)
         zero_(*self.gate_out.parameters())
@@ -175,12 +198,12 @@ class ReferenceAutoencoderKL(SpaceToDepthAutoencoderKL):
     ) -> torch.Tensor:
         photo = functional.pixel_unshuffle(torch.cat([warped, validity], 1), self.stem_factor).to(z.dtype)
         has_photo = (validity.amax((1, 2, 3), keepdim=True) > 0).to(z.dtype)
-        fine, coarse = (feature * has_photo for feature in self.photo_encoder(photo))
+        features = [feature * has_photo for feature in self.photo_encoder(photo)]
         decoder = self.decoder
         x = decoder.conv_in(z if self.post_quant_conv is None else self.post_quant_conv(z))
-        x = decoder.mid_block(x + coarse)
-        x = decoder.up_blocks[0](x)
-        x = decoder.up_blocks[1](x + fine)
+        x = decoder.mid_block(x + features[-1])
+        for number, block in enumerate(decoder.up_blocks):
+            x = block(x + features[-1 - number] if number else x)
         x = decoder.conv_act(decoder.conv_norm_out(x))
         sample = functional.pixel_shuffle(decoder.conv_out(x), self.stem_factor).to(warped.dtype)
         gate = functional.pixel_shuffle(self.gate_out(x).sigmoid(), self.stem_factor) * (validity > 0)

@@ -27,8 +27,8 @@ from tqdm import tqdm
 from data.annotations import Segment, load_annotations
 from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
+from data.masks import read_mask
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
-from evaluation.clips import read_mask
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json

@@ -11,7 +11,7 @@ Run the same command again to continue from the last checkpoint. The VAE for inf
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.annotations import load_annotations
 from data.frames import frame_paths
+from data.masks import read_mask
 from diffusion.latents import decode_latents, encode_images, load_vae
-from evaluation.clips import read_mask
-from models.autoencoder import SMALL_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from models.autoencoder import VAE_SIZES, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
@@ -43,12 +43,18 @@ class Config:
     """Dataset folder: fashion_crop is read, and fashion_masks where there is one."""
     output_dir: Path = Path("runs/vae")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
+    size: Literal["f8", "f16"] = "f16"
+    """f16 makes pictures 16 times smaller, with 16 channels, for 512 x 256 pixels; f8 8 times, with 8
+    channels, for 256 x 128."""
     init_from: Path | None = None
     """Begin with this VAE's weights instead of random ones."""
     max_train_steps: int = 4000
     """Optimisation steps in all; the learning rate's cosine ends there."""
     train_batch_size: int = 8
     """Pictures a step."""
+    crop: int = 256
+    """Train on crops so many pixels high and half as wide, around places of the person; 0 takes whole
+    pictures."""
     learning_rate: float = 1e-3
     """Peak of AdamW's learning rate."""
     warmup_steps: int = 100
@@ -82,7 +88,12 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """
 
     def __init__(
-        self, dataset_dir: Path, split: str, person_weight: float, augmentation_seed: int | None
+        self,
+        dataset_dir: Path,
+        split: str,
+        person_weight: float,
+        augmentation_seed: int | None,
+        crop: int = 0,
     ) -> None:
         names = sorted({segment.name for segment in load_annotations(dataset_dir, split)})
         self.paths = [path for name in names for path in frame_paths(dataset_dir / "fashion_crop" / name)]
@@ -90,7 +101,7 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             raise UserError(
                 f"{dataset_dir} has no frames in its {split} split; see README for the dataset's layout"
             )
-        self.person_weight, self.seed = person_weight, augmentation_seed
+        self.person_weight, self.seed, self.crop = person_weight, augmentation_seed, crop
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -98,7 +109,7 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         path = self.paths[index % len(self.paths)]
         picture = read_image(path)
-        mask_path = path.parents[2] / "fashion_masks" / path.parent.name / path.name
+        mask_path = path.parents[2] / "fashion_masks" / path.parent.name / f"{path.stem}.png"
         weight = np.ones(picture.shape[:2], np.float32)
         if mask_path.is_file():
             person = (read_mask(mask_path, picture.shape[:2]) > 0).astype(np.uint8)
@@ -107,12 +118,29 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         image = picture.astype(np.float32) / 127.5 - 1
         if self.seed is not None:
             rng = np.random.default_rng([self.seed, index])
+            image, weight = random_crop(image, weight, self.crop, rng)
             if rng.random() < 0.5:
                 image, weight = image[:, ::-1], weight[:, ::-1]
             if rng.random() < 0.5:
                 image = (image[..., rng.permutation(3)] + 1) * rng.uniform(0.7, 1.1, 3).astype(np.float32) - 1
         image = np.clip(np.ascontiguousarray(image), -1, 1)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(np.ascontiguousarray(weight))[None]
+
+
+def random_crop(
+    image: np.ndarray, weight: np.ndarray, height: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of a picture (H, W, 3) and its weights, half as wide as high, around a pixel of the person."""
+    size = height, height // 2
+    if not height or any(side <= own for side, own in zip(weight.shape, size, strict=True)):
+        return image, weight
+    places = np.argwhere(weight >= weight.max())
+    place = places[rng.integers(len(places))]
+    rows, columns = (
+        slice(start := int(np.clip(middle - own // 2, 0, side - own)), start + own)
+        for middle, own, side in zip(place, size, weight.shape, strict=True)
+    )
+    return image[rows, columns], weight[rows, columns]
 
 
 @torch.no_grad()
@@ -161,18 +189,18 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            vae = SpaceToDepthAutoencoderKL(**SMALL_VAE_CONFIG)
+            vae = SpaceToDepthAutoencoderKL(**VAE_SIZES[config.size])
     return vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
 
 
 def main(config: Config) -> None:
     """Train until --max_train_steps, then measure on held-out frames."""
     check_minimum(config, 1, "max_train_steps", "train_batch_size", "checkpoint_steps", "num_test_frames")
-    check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate")
+    check_minimum(config, 0, "warmup_steps", "num_workers", "learning_rate", "crop")
     check_output_dir(config.output_dir)
     refuse_overwrites_by(config, [config.output_dir / name for name in OUTPUTS])
     device = choose_device(config.device)
-    train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed)
+    train_set = FrameDataset(config.dataset, "train", config.person_weight, config.seed, config.crop)
     test_set = FrameDataset(config.dataset, "test", config.person_weight, None)
     vae = build_vae(config).to(device)
     save_config(config, config.output_dir / "config.json")

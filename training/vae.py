@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import ModelMixin
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -16,7 +16,7 @@ from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, 
 from utils.errors import UserError
 from utils.precision import autocast
 
-VAE = TypeVar("VAE", bound=AutoencoderKL)
+VAE = TypeVar("VAE", bound=ModelMixin)
 
 
 class TrainingSettings(Protocol):

@@ -44,6 +44,8 @@ SLOPE = 1.5
 """plus this many times what depth changes between two neighbouring pixels at most."""
 NEAR_BLENDED = 0.25
 """The same as `NEAR` for hair and lace, which lie in layers."""
+EVERY_PIXEL = (slice(None), slice(None))
+"""All rows and columns."""
 GRAZING = 0.1
 """Share of its area that a triangle keeps at least where it still counts as seen."""
 
@@ -168,9 +170,9 @@ class Surface:
         """(H, W) float32, decimetres from the camera, infinite where there is only background."""
         return np.where(self.triangle[frame] >= 0, self._place(frame, frame)[..., 2], np.float32(np.inf))
 
-    def _place(self, source: int, target: int) -> np.ndarray:
+    def _place(self, source: int, target: int, pixels: tuple[slice, slice] = EVERY_PIXEL) -> np.ndarray:
         """(H, W, 3) float32: x, y, depth in the target frame of what the source frame's pixels show."""
-        shown, weights = self.triangle[source], self.weights[source]
+        shown, weights = self.triangle[source][pixels], self.weights[source][pixels]
         corners = self.vertices[target][self.corners[shown]]
         first = 1 - weights[..., :1] - weights[..., 1:]
         return (
@@ -184,7 +186,9 @@ class Surface:
         a, b, c = np.moveaxis(self.vertices[frame][self.corners[shown]][..., :2], -2, 0)
         return (c - a)[..., 0] * (b - a)[..., 1] - (b - a)[..., 0] * (c - a)[..., 1]
 
-    def correspondence(self, source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def correspondence(
+        self, source: int, target: int, pixels: tuple[slice, slice] = EVERY_PIXEL
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the points that one frame shows are in another, seen there or hidden.
 
         A point is seen in the target frame if the pixel that it lies in shows the same surface at its depth,
@@ -195,15 +199,16 @@ class Surface:
         Args:
             source: frame whose pixels are asked about.
             target: frame in which they are looked for.
+            pixels: rows and columns of the source frame that are asked about; H and W below are how many.
 
         Returns:
             (H, W, 2) float32, x and y in the target frame in pixels, whole numbers between pixels (a pixel's
             middle has .5), 0 where the source shows only background; (H, W) bool, seen in the target;
             (H, W) bool, the source shows the person.
         """
-        shown = self.triangle[source]
+        shown = self.triangle[source][pixels]
         person = shown >= 0
-        place = self._place(source, target)
+        place = self._place(source, target, pixels)
         surface, theirs = self.owner[shown], self.surface(target)
         depth = self.depth(target)
         slope = _slope(depth)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.clips import list_clips, load_clip, read_estimated, read_generated, read_mask
+from data.masks import read_mask
+from evaluation.clips import list_clips, load_clip, read_estimated, read_generated
 from tests.evaluation.conftest import write_long_video
 from tests.toys import HEIGHT, SENTENCES, WIDTH
 from utils.errors import UserError

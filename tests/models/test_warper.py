@@ -1,0 +1,123 @@
+"""The network that moves a photo's pixels, and the limbs' maps that it chooses from."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion.warped_photo import warp_conditions, warp_with
+from models.warper import Warper
+from tests.toys import randomise
+from utils.pose_drawing import JOINT
+from warping.body import read_body
+from warping.limbs import LIMBS, NUM_LIMBS, STATE_SIZE, limb_maps
+
+HEIGHT, WIDTH = 128, 64
+
+
+def standing(shift: float = 0.0, facing: float = 1.0) -> np.ndarray:
+    """(18, 3) joints of somebody who stands upright; `facing` -1 shows the back."""
+    places = {
+        "nose": (0, 20), "neck": (0, 32), "right_shoulder": (-9, 32), "left_shoulder": (9, 32),
+        "right_elbow": (-11, 46), "left_elbow": (11, 46), "right_wrist": (-12, 60), "left_wrist": (12, 60),
+        "right_hip": (-6, 62), "left_hip": (6, 62), "right_knee": (-6, 86), "left_knee": (6, 86),
+        "right_ankle": (-6, 110), "left_ankle": (6, 110), "right_eye": (-2, 18), "left_eye": (2, 18),
+        "right_ear": (-4, 19), "left_ear": (4, 19),
+    }  # fmt: skip
+    joints = np.ones((18, 3))
+    for name, (x, y) in places.items():
+        joints[JOINT[name], :2] = 32 + shift + facing * x, y
+    if facing < 0:
+        joints[[JOINT["nose"], JOINT["right_eye"], JOINT["left_eye"]], 2] = 0
+    return joints
+
+
+@pytest.fixture
+def tiny() -> Warper:
+    """A small warper as training begins it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Warper(HEIGHT, NUM_LIMBS, STATE_SIZE, channels=(8, 8, 16, 16), heads=2).eval()
+
+
+def carried(maps: np.ndarray, limb: str, place: tuple[float, float]) -> np.ndarray:
+    return maps[LIMBS.index(limb)] @ (*place, 1.0)
+
+
+def test_limbs_stay_where_the_pose_is_the_photos() -> None:
+    body = read_body(standing())
+    limbs = limb_maps(body, [body])
+    np.testing.assert_allclose(limbs.maps[0], np.tile(np.eye(3)[:2], (NUM_LIMBS, 1, 1)), atol=1e-5)
+    assert limbs.state.shape == (1, STATE_SIZE)
+
+
+def test_limbs_move_with_the_body_and_mirror_with_its_turn() -> None:
+    front, back = read_body(standing()), read_body(standing(shift=10, facing=-1))
+    maps = limb_maps(front, [read_body(standing(shift=10)), back]).maps
+    for limb in LIMBS[1:]:
+        np.testing.assert_allclose(carried(maps[0], limb, (30, 70)), (20, 70), atol=1e-4)
+    np.testing.assert_allclose(carried(maps[1], "turned trunk", (42 + 5, 50)), (32 - 5, 50), atol=1e-4)
+    np.testing.assert_allclose(carried(maps[1], "trunk", (42 + 5, 50)), (32 + 5, 50), atol=1e-4)
+    # Her left forearm, seen on the left from behind, comes from the right side of the photo.
+    np.testing.assert_allclose(carried(maps[1], "left forearm", (31, 46)), (43, 46), atol=1e-4)
+    np.testing.assert_allclose(carried(maps[1], "background", (5, 6)), (5, 6))
+
+
+def test_an_untrained_warper_moves_the_photo_as_its_limbs_do(tiny: Warper) -> None:
+    photo = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    conditions = warp_conditions(read_body(standing()), [read_body(standing())], HEIGHT)
+    warp = tiny(photo[None], conditions)
+    np.testing.assert_allclose(warp.moved.detach()[0], photo, atol=1e-3)
+    assert warp.parts.shape == (1, 12, HEIGHT // 4, WIDTH // 4)
+
+
+def test_every_parameter_is_trained(tiny: Warper) -> None:
+    randomise(tiny)
+    conditions = warp_conditions(
+        read_body(standing()), [read_body(standing(5)), read_body(standing(0, -1))], HEIGHT
+    )
+    warp = tiny(torch.rand(1, 3, HEIGHT, WIDTH), conditions)
+    sum(part.square().sum() for part in (warp.picture, warp.flow, warp.person, warp.parts)).backward()
+    missing = [name for name, p in tiny.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not missing
+
+
+def test_frames_do_not_depend_on_each_other(tiny: Warper) -> None:
+    randomise(tiny)
+    photo = torch.rand(3, HEIGHT, WIDTH) * 2 - 1
+    targets = np.stack([standing(shift) for shift in (0, 3, -4)])
+    together = warp_with(tiny, photo, standing(), targets)
+    alone = [warp_with(tiny, photo, standing(), pose[None]) for pose in targets]
+    for part, parts in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(part, torch.cat(parts), atol=2e-3, rtol=0)
+
+
+def test_a_photo_of_another_size_is_moved_at_its_own(tiny: Warper) -> None:
+    photo = torch.rand(3, 2 * HEIGHT, 2 * WIDTH) * 2 - 1
+    twice = standing() * (2, 2, 1)
+    pictures, validity = warp_with(tiny, photo, twice, twice[None])
+    assert pictures.shape == (1, *photo.shape)
+    assert validity.shape == (1, 1, 2 * HEIGHT, 2 * WIDTH)
+    assert torch.isfinite(pictures).all()
+
+
+def test_without_a_body_the_photo_stays(tiny: Warper) -> None:
+    photo = torch.rand(3, HEIGHT, WIDTH) * 2 - 1
+    nobody = np.zeros((18, 3))
+    pictures, validity = warp_with(tiny, photo, standing(), np.stack([standing(), nobody]))
+    assert torch.equal(pictures[1], photo) and not validity[1].any()
+    assert validity[0].any()
+    pictures, validity = warp_with(tiny, photo, nobody, standing()[None])
+    assert torch.equal(pictures[0], photo) and not validity.any()
+
+
+def test_saved_and_loaded_it_moves_alike(tiny: Warper, tmp_path) -> None:
+    randomise(tiny)
+    tiny.save_pretrained(tmp_path)
+    photo, pose = torch.rand(3, HEIGHT, WIDTH), standing()
+    loaded = Warper.from_pretrained(tmp_path)
+    torch.testing.assert_close(
+        warp_with(loaded, photo, pose, standing(3)[None])[0],
+        warp_with(tiny, photo, pose, standing(3)[None])[0],
+        atol=1e-3,
+        rtol=0,
+    )

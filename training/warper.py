@@ -1,0 +1,272 @@
+"""Pairs of a photo and a frame of the same clip with what connects them, and the warper's loss."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from data.annotations import Segment, load_annotations
+from data.frames import frame_paths
+from data.masks import read_mask
+from data.synthetic.surface import read_surface
+from diffusion.warped_photo import warp_conditions
+from models.warper import STEM, Warp, WarpConditions
+from utils.errors import UserError
+from utils.image import read_image
+from utils.pose_drawing import FACE, JOINT, NUM_JOINTS, joint_indices
+from warping.body import Body, read_body
+from warping.joints import load_joints
+
+MIRRORED = [JOINT[name.replace("left", "?").replace("right", "left").replace("?", "right")] for name in JOINT]
+"""Each joint's other side."""
+BODY_JOINTS = [i for i in range(NUM_JOINTS) if i not in joint_indices(FACE)]
+FACES_SEEN = 0.3
+"""How often all joints of the face are called seen, as some estimators do from behind."""
+SWAPPED = 0.04
+"""How often a frame's left and right are exchanged, as estimators do in turns."""
+JITTER = 0.015
+"""Standard deviation of the joints' errors at most, in lengths from neck to hips."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Photos (p) and frames (n) of one clip or several.
+
+    Attributes:
+        photos: (p, 3, H, W) in [-1, 1].
+        frames: (n, 3, H, W), the true ones.
+        conditions: that lead from one to the other.
+        phase: (n, 2) int64, row and column in 0..3 where in each square of 4 x 4 the next two were looked up.
+        flow: (n, 2, H / 4, W / 4) x, y in the photo, in heights of the picture.
+        shown: (n, H / 4, W / 4) uint8: 0 hidden background, 1 background, 2 hidden person, 3 person that the
+            photo shows.
+        parts: (n, H, W) int64 indices of the parts, 0 for the background.
+    """
+
+    photos: torch.Tensor
+    frames: torch.Tensor
+    conditions: WarpConditions
+    phase: torch.Tensor
+    flow: torch.Tensor
+    shown: torch.Tensor
+    parts: torch.Tensor
+
+    def to(self, device: torch.device) -> "Pairs":
+        """The same on a device."""
+        conditions = WarpConditions(
+            *(getattr(self.conditions, f.name).to(device) for f in dataclasses.fields(WarpConditions))
+        )
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        own = {name: value.to(device) for name, value in own.items() if name != "conditions"}
+        return Pairs(conditions=conditions, **own)
+
+
+class PairDataset(Dataset[Pairs]):
+    """A random photo and random frames of each clip of a split.
+
+    Args:
+        dataset_dir: rendered with --surface.
+        split: train or test.
+        frames_per_clip: to a photo.
+        seed: of what is drawn and varied; None takes the first frame as photo, later ones spread over the
+            clip, and varies nothing.
+
+    Raises:
+        UserError: no clip has a surface.
+    """
+
+    def __init__(self, dataset_dir: Path, split: str, frames_per_clip: int, seed: int | None) -> None:
+        self.dataset_dir, self.count, self.seed = dataset_dir, frames_per_clip, seed
+        self.segments = [
+            segment
+            for segment in load_annotations(dataset_dir, split)
+            if (dataset_dir / "fashion_surface" / f"{segment.name}.npz").is_file()
+            and segment.end - segment.start > frames_per_clip
+        ]
+        if not self.segments:
+            raise UserError(
+                f"{dataset_dir} has no {split} clip of more than {frames_per_clip} frames with a surface; "
+                "render it with python -m data.synthetic --surface"
+            )
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: int) -> Pairs:
+        segment = self.segments[index % len(self.segments)]
+        numbers = np.arange(segment.start, segment.end)
+        if self.seed is None:
+            later = np.unique(np.linspace(segment.start + 1, segment.end - 1, self.count).astype(int))
+            return self.pairs(segment, segment.start, later, None)
+        rng = np.random.default_rng([self.seed, index])
+        photo = segment.start if rng.random() < 0.6 else int(rng.choice(numbers))
+        others = numbers[numbers != photo]
+        chosen = rng.choice(others, self.count, replace=False)
+        near = others[np.abs(others - photo) == 1]  # one of them near the photo's own pose
+        if len(near) and not np.isin(near, chosen).any():
+            chosen[0] = rng.choice(near)
+        return self.pairs(segment, photo, np.sort(chosen), rng)
+
+    def pairs(
+        self, segment: Segment, photo: int, chosen: np.ndarray, rng: np.random.Generator | None
+    ) -> Pairs:
+        """A photo and frames of a segment, varied if there is an rng."""
+        root = self.dataset_dir
+        paths = frame_paths(root / "fashion_crop" / segment.name)
+        masks = frame_paths(root / "fashion_masks" / segment.name)
+        surface = read_surface(root / "fashion_surface" / f"{segment.name}.npz")
+        joints = load_joints(root / "fashion_poses" / segment.name, segment.end)
+        if joints is None:
+            raise UserError(f"{root / 'fashion_poses' / segment.name} shows no joints")
+        height, width = surface.height, surface.width
+        pictures = np.stack([read_image(paths[i]) for i in (photo, *chosen)])
+        parts = np.stack([read_mask(masks[i], (height, width)) for i in (photo, *chosen)])
+        phases, flows, shown = [], [], []
+        around = cv2.dilate((parts[0] > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
+        for frame in chosen:
+            phase = (STEM // 2, STEM // 2) if rng is None else tuple(rng.integers(STEM, size=2))
+            rows, columns = slice(phase[0], None, STEM), slice(phase[1], None, STEM)
+            place, visible, person = surface.correspondence(int(frame), photo, (rows, columns))
+            y, x = np.mgrid[:height, :width][:, rows, columns] + 0.5
+            flow = np.where(person[..., None], place, np.stack([x, y], -1))
+            seen = np.where(person, visible, around[rows, columns] == 0)
+            phases.append(phase)
+            flows.append(flow.transpose(2, 0, 1))
+            shown.append(2 * person + seen)
+        bodies, pictures, parts, flow, shown_, phase_ = self._varied(
+            joints[[photo, *chosen]],
+            pictures,
+            parts,
+            np.stack(flows),
+            np.stack(shown).astype(np.uint8),
+            np.array(phases),
+            rng,
+        )
+        images = torch.from_numpy(np.ascontiguousarray(pictures)).float().permute(0, 3, 1, 2) / 127.5 - 1
+        return Pairs(
+            images[:1],
+            images[1:],
+            warp_conditions(bodies[0], bodies[1:], height),
+            torch.from_numpy(phase_),
+            torch.from_numpy(np.ascontiguousarray(flow)).float() / height,
+            torch.from_numpy(np.ascontiguousarray(shown_)),
+            torch.from_numpy(np.ascontiguousarray(parts[1:])).long(),
+        )
+
+    def _varied(
+        self,
+        joints: np.ndarray,
+        pictures: np.ndarray,
+        parts: np.ndarray,
+        flow: np.ndarray,
+        shown: np.ndarray,
+        phase: np.ndarray,
+        rng: np.random.Generator | None,
+    ) -> tuple[list[Body], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The poses made whole; in training mirrored, recoloured, and with the errors estimators make."""
+        width = pictures.shape[2]
+        if rng is None:
+            return [_whole(pose) for pose in joints], pictures, parts, flow, shown, phase
+        if rng.random() < 0.5:
+            pictures, parts = pictures[:, :, ::-1], parts[:, :, ::-1]
+            flow, shown = flow[..., ::-1] * np.array((-1, 1))[:, None, None], shown[..., ::-1]
+            flow = flow + np.array((width, 0))[:, None, None]
+            phase = np.stack([phase[:, 0], STEM - 1 - phase[:, 1]], axis=1)
+            joints = joints[:, MIRRORED] * np.array((-1, 1, 1)) + np.array((width, 0, 0))
+        if rng.random() < 0.4:
+            scale = rng.uniform(0.7, 1.05, 3)
+            pictures = np.clip(pictures[..., rng.permutation(3)] * scale, 0, 255)
+        bodies = []
+        faces = rng.random() < FACES_SEEN
+        jitter = rng.uniform(0, JITTER)
+        for number, pose in enumerate(joints):
+            pose = pose.copy()
+            if faces:
+                pose[joint_indices(FACE), 2] = 1
+            if number and rng.random() < SWAPPED:
+                pose[BODY_JOINTS] = pose[MIRRORED][BODY_JOINTS]
+            length = np.hypot(
+                *(pose[[JOINT["right_hip"], JOINT["left_hip"]], :2].mean(0) - pose[JOINT["neck"], :2])
+            )
+            pose[:, :2] += rng.normal(0, jitter * length, (NUM_JOINTS, 2))
+            bodies.append(_whole(pose))
+        return bodies, pictures, parts, flow, shown, phase
+
+
+def _whole(pose: np.ndarray) -> Body:
+    body = read_body(pose)
+    if body is None:
+        pose = pose.copy()
+        pose[:, 2] = 1
+        body = read_body(pose)
+    assert body is not None
+    return body
+
+
+def collate_pairs(clips: list[Pairs]) -> Pairs:
+    """All photos and frames of several clips."""
+    own = {
+        f.name: torch.cat([getattr(clip, f.name) for clip in clips])
+        for f in dataclasses.fields(Pairs)
+        if f.name != "conditions"
+    }
+    conditions = {
+        f.name: torch.cat([getattr(clip.conditions, f.name) for clip in clips])
+        for f in dataclasses.fields(WarpConditions)
+    }
+    counts = torch.tensor([len(clip.frames) for clip in clips])
+    conditions["photo_index"] = torch.arange(len(clips)).repeat_interleave(counts)
+    return Pairs(conditions=WarpConditions(**conditions), **own)
+
+
+def warp_loss(warp: Warp, pairs: Pairs) -> torch.Tensor:
+    """Where it comes from, what the photo shows, who is where, and the picture that results."""
+    # The flow, where it was looked up.
+    rows, columns = (
+        (
+            pairs.phase[:, axis, None]
+            + STEM * torch.arange(pairs.flow.shape[2 + axis], device=pairs.flow.device)
+        )
+        for axis in range(2)
+    )
+    batch = torch.arange(len(rows), device=rows.device)[:, None, None]
+    places = batch, slice(None), rows[:, :, None], columns[:, None, :]
+    flow = warp.flow[places].permute(0, 3, 1, 2)
+    weight = pairs.flow.new_tensor([0.0, 0.1, 0.15, 1.0])[pairs.shown.long()]
+    distance = (100 * (flow - pairs.flow)).square().sum(1).add(1e-4).sqrt()
+    distance = torch.where(distance > 4, 4 * (1 + (distance.clamp(min=4) / 4).log()), distance)
+    flow_loss = (distance * weight).mean() / weight.mean().clamp(min=0.05)
+
+    # What the photo shows, and the person.
+    shown = (pairs.shown % 2).float()
+    visible = warp.visible[places][..., 0]
+    visible_loss = functional.binary_cross_entropy_with_logits(visible, shown)
+    person = (pairs.parts > 0).float()
+    person_loss = functional.binary_cross_entropy_with_logits(warp.person[:, 0], person)
+    middle = STEM // 2
+    part_loss = functional.cross_entropy(warp.parts, pairs.parts[:, middle::STEM, middle::STEM])
+
+    # The picture.
+    moved, frames = warp.moved[places], pairs.frames[places]
+    moved_loss = ((moved - frames).abs().mean(-1) * weight).mean() / weight.mean().clamp(min=0.05)
+    on_person = 1 + 3 * functional.max_pool2d(person[:, None], 5, 1, 2)
+    on_person = on_person / on_person.mean()
+    picture_loss = ((warp.picture - pairs.frames).abs() * on_person).mean()
+    small = functional.avg_pool2d(pairs.frames, STEM)
+    hidden = functional.avg_pool2d(on_person, STEM) * torch.where(
+        functional.interpolate(warp.visible.detach(), scale_factor=1 / STEM, mode="area") < 0, 3.0, 0.3
+    )
+    paint_loss = ((warp.paint - small).abs() * hidden).mean()
+    return (
+        0.3 * flow_loss
+        + 0.3 * visible_loss
+        + 0.3 * person_loss
+        + 0.2 * part_loss
+        + 2 * moved_loss
+        + 2 * picture_loss
+        + 0.5 * paint_loss
+    )
