@@ -49,11 +49,12 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if image.mode not in ("P", "L"):
-                raise UserError(f"{path} is a {image.mode} picture; a mask is a palette PNG of part indices")
+                channels = len(image.getbands())
+                raise UserError(f"{path} has {channels} channels; a mask is a palette PNG of part indices")
             if shape is not None and (image.height, image.width) != tuple(shape):
                 raise UserError(
                     f"{path} is {image.width} x {image.height} pixels, its frame {shape[1]} x {shape[0]}"
                 )
             return np.array(image)
     except OSError as error:
-        raise UserError(f"{path} cannot be read as a mask ({error}); save or copy it again") from error
+        raise UserError(f"{path} is no mask that can be read ({error}); save or copy it again") from error
