@@ -9,6 +9,7 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.utils.torch_utils import randn_tensor
 
 from diffusion.guidance import Branch, combine
+from diffusion.inputs import resize_clip
 from diffusion.latents import mix_noise
 from diffusion.schedule import step_options
 from diffusion.warped_photo import WarpedPhoto, encode_warped_photo
@@ -103,7 +104,8 @@ def encode_conditions(
     """What the denoiser is told in every step, encoded once; see `X2FashionPipeline.generate_latents`."""
     inputs = {"reference_latents": reference_latents}
     if pose_images is not None:
-        inputs["pose_images"] = pose_images
+        height, width = (pipeline.denoiser.pose_scale * side for side in reference_latents.shape[-2:])
+        inputs["pose_images"] = resize_clip(pose_images, height, width)
     if warped is not None and pipeline.denoiser.config.warp_input:
         inputs["warped_latents"], inputs["warp_validity"] = encode_warped_photo(
             pipeline.vae, warped, pipeline._execution_device

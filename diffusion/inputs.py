@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 import torch
+from torch.nn import functional
 
 from utils.errors import UserError
 from utils.image import Placement, fit_image, fit_size, to_signed, to_uint8
@@ -278,3 +279,12 @@ def _uint8_array(pictures: Any, name: str) -> np.ndarray:
         _check_one_size([array.shape for array in arrays], name)
         return np.stack(arrays)
     raise UserError(f"{name} is {type(pictures).__name__}; give Pillow pictures, arrays or float tensors")
+
+
+def resize_clip(pictures: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Pictures (b, 3, f, H, W) at another size, antialiased; unchanged where they have it."""
+    if pictures.shape[-2:] == (height, width):
+        return pictures
+    frames = pictures.transpose(1, 2).flatten(0, 1)
+    resized = functional.interpolate(frames, (height, width), mode="bilinear", antialias=True)
+    return resized.unflatten(0, (len(pictures), -1)).transpose(1, 2)

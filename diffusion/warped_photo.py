@@ -1,6 +1,7 @@
 """The photo moved to every frame's pose: for the denoiser as latents, for the decoder as pictures."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from diffusers import AutoencoderKL
 from torch.nn import functional
 
 from diffusion.latents import encode_images, spatial_factor
+from models.folder import load_part
 from models.warper import WarpConditions, Warper
 from utils.image import to_signed, to_uint8
 from warping.body import Body, read_body, with_head_like
@@ -36,6 +38,16 @@ class WarpedPhoto:
     def frames(self, chosen: slice) -> "WarpedPhoto":
         """Those of some frames."""
         return WarpedPhoto(self.pictures[:, chosen], self.validity[:, chosen])
+
+
+def load_warper(path: str | Path) -> Warper:
+    """Load a warper from a folder of `recipe.train_warper`, in float32 and in eval mode.
+
+    Raises:
+        UserError: no such folder, another class, or weights that are damaged, missing, unknown or of another
+            shape; the message names the folder.
+    """
+    return load_part(Path(path), "warper", {"Warper": Warper})
 
 
 def warp_photo(

@@ -29,7 +29,10 @@ from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
 from data.masks import read_mask
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
+from diffusion.warped_photo import load_warper, warp_with
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
+from models.warper import Warper
+from training.adversary import Adversary
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config, settings_as_json
 from utils.contact_sheet import contact_sheet
@@ -38,9 +41,12 @@ from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import to_signed, to_uint8, write_png
 from utils.paths import refuse_overwrites_by
+from utils.precision import autocast
 from warping.joints import load_joints
 from warping.warp import warp_to_poses
 
+FAVOURED_PARTS = (1, 2, 3, 8)
+"""Hair, head, arms and shoes in the masks."""
 OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 
 
@@ -78,6 +84,20 @@ class Config:
     motion_weight: float = 0.0
     """Weight of how much more or less each place changes from frame to frame than in the truth, against
     motion that is blurred away. Above 0, frames are consecutive."""
+    adversarial_weight: float = 0.0
+    """Weight of a critic of small patches, against blur where the photo shows nothing; add it after a run
+    without."""
+    matching_weight: float = 2.0
+    """Weight of the distance between the critic's features of decoded and true patches, if there is a
+    critic."""
+    critic_learning_rate: float = 2e-4
+    """Learning rate of the critic's Adam."""
+    crop: int = 128
+    """Side in pixels of the patches that the critic sees, one a frame, most often around faces, hair, arms
+    and shoes."""
+    warper: Path | None = None
+    """Folder of recipe.train_warper's network, which moves the photo; by default the limbs are moved as they
+    are cut."""
     ema_decay: float = 0.998
     """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
     checkpoint_steps: int = 500
@@ -102,6 +122,7 @@ class Frames:
         warped: (n, 3, H, W), the photo at their poses; 0 without a photo.
         validity: (n, 1, H, W) in 0..1, how far it is right; 0 without a photo.
         weight: (n, 1, H, W) of each pixel in the loss.
+        places: (n, 2) int64, row and column where the critic looks.
     """
 
     latents: torch.Tensor
@@ -109,6 +130,7 @@ class Frames:
     warped: torch.Tensor
     validity: torch.Tensor
     weight: torch.Tensor
+    places: torch.Tensor
 
 
 class DecoderDataset(Dataset[Frames]):
@@ -118,8 +140,10 @@ class DecoderDataset(Dataset[Frames]):
         UserError: no clip is long enough or has latents, or one has no joints.
     """
 
-    def __init__(self, config: Config, split: str, latents_dirs: tuple[Path, ...]) -> None:
-        self.config, self.latents_dirs = config, latents_dirs
+    def __init__(
+        self, config: Config, split: str, latents_dirs: tuple[Path, ...], warper: Warper | None = None
+    ) -> None:
+        self.config, self.latents_dirs, self.warper = config, latents_dirs, warper
         long_enough = [
             s for s in load_annotations(config.dataset, split) if s.end - s.start > config.frames_per_clip
         ]
@@ -155,12 +179,18 @@ class DecoderDataset(Dataset[Frames]):
         if self.latents_dirs:
             folder = self.latents_dirs[rng.integers(len(self.latents_dirs))]
             latents = LatentVideo(folder / f"{segment.name}.safetensors").latents(chosen)
-        return self.frames(segment, chosen, latents, has_photo=rng.random() >= self.config.drop_photo)
+        has_photo = rng.random() >= self.config.drop_photo
+        return self.frames(segment, chosen, latents, has_photo, rng)
 
     def frames(
-        self, segment: Segment, chosen: np.ndarray, latents: torch.Tensor | None, has_photo: bool
+        self,
+        segment: Segment,
+        chosen: np.ndarray,
+        latents: torch.Tensor | None,
+        has_photo: bool,
+        rng: np.random.Generator | None = None,
     ) -> Frames:
-        """The chosen frames of a segment; latents None are left empty."""
+        """The chosen frames of a segment; latents None are left empty, and so are places without an rng."""
         dataset = self.config.dataset
         pictures = read_frames(dataset / "fashion_crop" / segment.name, [segment.start, *chosen.tolist()])
         joints = load_joints(dataset / "fashion_poses" / segment.name, segment.end)
@@ -171,20 +201,61 @@ class DecoderDataset(Dataset[Frames]):
         images = to_signed(pictures[1:])
         warped, validity = torch.zeros_like(images), torch.zeros_like(images[:, :1])
         if has_photo:
-            moved, known = warp_to_poses(pictures[0], joints[segment.start], joints[chosen])
-            warped, validity = to_signed(moved), torch.from_numpy(known)[:, None]
+            warped, validity = self._warp(pictures[0], joints[segment.start], joints[chosen])
         weight = np.ones((len(chosen), *pictures.shape[1:3]), np.float32)
+        places = np.zeros((0, 2), np.int64)
         masks_dir = dataset / "fashion_masks" / segment.name
         if masks_dir.is_dir():
             paths = frame_paths(masks_dir)
             for place, frame in enumerate(chosen):
-                person = (read_mask(paths[frame], pictures.shape[1:3]) > 0).astype(np.uint8)
+                parts = read_mask(paths[frame], pictures.shape[1:3])
+                if rng is not None:
+                    places = np.concatenate([places, look_at(parts, rng)[None]])
+                person = (parts > 0).astype(np.uint8)
                 weight[place] += (self.config.person_weight - 1) * cv2.dilate(
                     person, np.ones((5, 5), np.uint8)
                 )
         if latents is None:
             latents = images.new_zeros(len(chosen), 0)
-        return Frames(latents, images, warped, validity, torch.from_numpy(weight)[:, None])
+        return Frames(
+            latents, images, warped, validity, torch.from_numpy(weight)[:, None], torch.from_numpy(places)
+        )
+
+    def _warp(
+        self, photo: np.ndarray, source: np.ndarray, targets: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.warper is None:
+            moved, known = warp_to_poses(photo, source, targets)
+            return to_signed(moved), torch.from_numpy(known)[:, None]
+        with autocast("auto", self.warper.device):
+            moved, known = warp_with(self.warper, to_signed(photo[None])[0], source, targets)
+        return moved, known
+
+
+def look_at(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(2,) int64 row and column of a pixel of the person; of hair, head, arms and shoes in three of four."""
+    favoured = np.argwhere(np.isin(parts, FAVOURED_PARTS))
+    person = np.argwhere(parts > 0)
+    pixels = favoured if len(favoured) and rng.random() < 0.75 else person
+    if not len(pixels):
+        return np.array(parts.shape) // 2
+    return pixels[rng.integers(len(pixels))]
+
+
+def cut_patches(pictures: torch.Tensor, places: torch.Tensor, side: int) -> torch.Tensor:
+    """(n, 3, side, side) of pictures (n, 3, H, W) around places (n, 2), as far as they are inside."""
+    height, width = pictures.shape[-2:]
+    side = min(side, height, width)
+    corners = [
+        [
+            max(0, min(int(middle) - side // 2, whole - side))
+            for middle, whole in zip(p, (height, width), strict=True)
+        ]
+        for p in places
+    ]
+    return torch.stack(
+        [picture[:, y : y + side, x : x + side] for picture, (y, x) in zip(pictures, corners, strict=True)]
+    )
 
 
 def collate_frames(clips: list[Frames]) -> Frames:
@@ -285,12 +356,15 @@ def main(config: Config) -> None:
         "drop_photo",
         "temporal_weight",
         "motion_weight",
+        "adversarial_weight",
+        "matching_weight",
     )
     check_output_dir(config.output_dir)
     refuse_overwrites_by(config, [config.output_dir / name for name in OUTPUTS])
     device = choose_device(config.device)
-    train_set = DecoderDataset(config, "train", config.latents)
-    test_set = DecoderDataset(config, "test", ())
+    warper = None if config.warper is None else load_warper(config.warper)
+    train_set = DecoderDataset(config, "train", config.latents, warper)
+    test_set = DecoderDataset(config, "test", (), warper)
     vae = build_vae(config.vae).to(device)
     mean, std = latent_statistics(vae)
     save_config(config, config.output_dir / "config.json")
@@ -312,9 +386,19 @@ def main(config: Config) -> None:
             loss = loss + config.temporal_weight * flicker_loss(decoded, batch, config.clips_per_batch)
         if config.motion_weight > 0:
             loss = loss + config.motion_weight * motion_loss(decoded, batch.images, config.clips_per_batch)
+        if adversary is not None:
+            if not len(batch.places):
+                raise UserError("--adversarial_weight needs fashion_masks, which say where to look")
+            ours, theirs = (cut_patches(part, batch.places, config.crop) for part in (decoded, batch.images))
+            doubt, matching = adversary.loss(ours, theirs)
+            loss = loss + config.adversarial_weight * doubt + config.matching_weight * matching
+            adversary.learn(ours, theirs)
         return loss
 
-    averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train decoder")
+    adversary = None
+    if config.adversarial_weight > 0:
+        adversary = Adversary(config.seed, config.critic_learning_rate, device)
+    averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train decoder", adversary)
     with atomic_folder(config.output_dir / "vae") as folder:
         averaged.save_pretrained(folder)
     metrics = evaluate(averaged, test_set, config)

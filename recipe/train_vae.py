@@ -43,7 +43,7 @@ class Config:
     """Dataset folder: fashion_crop is read, and fashion_masks where there is one."""
     output_dir: Path = Path("runs/vae")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
-    size: Literal["f8", "f16"] = "f16"
+    size: Literal["f8", "f16"] = "f8"
     """f16 makes pictures 16 times smaller, with 16 channels, for 512 x 256 pixels; f8 8 times, with 8
     channels, for 256 x 128."""
     init_from: Path | None = None
@@ -52,9 +52,9 @@ class Config:
     """Optimisation steps in all; the learning rate's cosine ends there."""
     train_batch_size: int = 8
     """Pictures a step."""
-    crop: int = 256
-    """Train on crops so many pixels high and half as wide, around places of the person; 0 takes whole
-    pictures."""
+    crop: int = 0
+    """Train on crops so many pixels high and half as wide, around places of the person, which is faster where
+    pictures are large; 0 takes whole pictures."""
     learning_rate: float = 1e-3
     """Peak of AdamW's learning rate."""
     warmup_steps: int = 100

@@ -10,6 +10,7 @@ from diffusers import ModelMixin
 from torch.nn import functional
 from tqdm import tqdm
 
+from training.adversary import Adversary
 from training.averaging import averaged_copy
 from training.loop import learning_rate_at, set_learning_rate
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
@@ -104,6 +105,7 @@ def fit(
     loss_of: Callable[[VAE, Any, int], torch.Tensor],
     fixed_settings: dict[str, Any],
     description: str,
+    adversary: Adversary | None = None,
 ) -> VAE:
     """Train the parameters that want a gradient until `max_train_steps`, going on from the last checkpoint.
 
@@ -114,6 +116,7 @@ def fit(
         loss_of: the loss of a batch at a step.
         fixed_settings: what a resumed run must share.
         description: description of the progress bar.
+        adversary: what `loss_of` also asks, and which learns there; it is saved with the rest.
 
     Returns:
         The VAE with averaged weights, in eval mode.
@@ -136,6 +139,8 @@ def fit(
         averaged.load_state_dict(modules["ema"])
         ema.n_averaged.fill_(step)
         optimizer.load_state_dict(state["optimizer"])
+        if adversary is not None:
+            adversary.load_state(modules["critic"], state["critic_optimizer"])
 
     progress = tqdm(
         total=config.max_train_steps, initial=step, desc=description, unit="step", dynamic_ncols=True
@@ -161,6 +166,8 @@ def fit(
         if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
             modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
             state = {"optimizer": optimizer.state_dict()}
+            if adversary is not None:
+                modules["critic"], state["critic_optimizer"] = adversary.state()
             save_checkpoint(checkpoint_dir, step, modules, state, fixed_settings)
     progress.close()
     return averaged

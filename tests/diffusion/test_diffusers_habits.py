@@ -179,3 +179,19 @@ def test_repeated_blocks_are_found(pipeline: X2FashionPipeline) -> None:
     names = {type(module).__name__ for module in pipeline.denoiser.modules()}
     assert set(pipeline.denoiser._repeated_blocks) <= names
     assert set(pipeline.denoiser._no_split_modules) <= names
+
+
+def test_latents_may_be_sixteen_times_smaller_than_the_pictures(
+    make_tiny_pipeline: Callable[..., X2FashionPipeline],
+) -> None:
+    pipeline = make_tiny_pipeline()
+    config = TINY_VAE_CONFIG | {
+        "block_out_channels": [8, 8, 8],
+        "down_block_types": ["DownEncoderBlock2D"] * 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3,
+    }
+    pipeline.register_modules(vae=ReferenceAutoencoderKL(**config).eval())
+    photo, poses = np.zeros((128, 64, 3), np.uint8), np.zeros((3, 128, 64, 3), np.uint8)
+    frames = pipeline(photo, poses, num_inference_steps=1, height=128, width=64).frames
+    assert frames.shape == (1, 3, 128, 64, 3)
+    assert np.isfinite(frames).all()

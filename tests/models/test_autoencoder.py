@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.latents import decode_latents, load_vae
+from diffusion.latents import decode_latents, load_vae, spatial_factor
 from models.autoencoder import TINY_VAE_CONFIG, ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 
 
@@ -39,6 +39,25 @@ def test_an_open_gate_copies_the_photo_where_it_is_valid(vae: ReferenceAutoencod
     decoded = vae.decode(seeded(1, 8, 4, 2), warped=warped, validity=validity).sample
     torch.testing.assert_close(decoded[..., :8], warped[..., :8], rtol=0, atol=1e-5)
     assert (decoded[..., 8:] - warped[..., 8:]).abs().mean() > 0.1
+
+
+def test_with_three_levels_every_grid_sees_the_photo() -> None:
+    torch.manual_seed(0)
+    config = {
+        **TINY_VAE_CONFIG,
+        "block_out_channels": [8, 8, 16],
+        "down_block_types": ["DownEncoderBlock2D"] * 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3,
+    }
+    vae = ReferenceAutoencoderKL(**config)
+    z, warped, validity = seeded(1, 8, 2, 1), seeded(1, 3, 32, 16), torch.ones(1, 1, 32, 16)
+    assert spatial_factor(vae) == 16
+    photo = vae.photo_encoder
+    for conv in (photo.fine_out, photo.coarse_out, photo.deeper[0][2]):
+        torch.nn.init.normal_(conv.weight, std=0.1)
+    vae.decode(z, warped=warped, validity=validity).sample.square().sum().backward()
+    missing = [name for name, p in photo.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not missing
 
 
 def test_samples_of_a_batch_do_not_touch_each_other(vae: ReferenceAutoencoderKL) -> None:

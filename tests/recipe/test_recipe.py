@@ -26,7 +26,15 @@ from generation.settings import ModelSettings
 from generation.streaming import stream_frames
 from generation.video import clip_seed
 from models.autoencoder import ReferenceAutoencoderKL
-from recipe import export_model, predict_latents, teaser, train_decoder, train_text_encoder, train_vae
+from recipe import (
+    export_model,
+    predict_latents,
+    teaser,
+    train_decoder,
+    train_text_encoder,
+    train_vae,
+    train_warper,
+)
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
@@ -38,7 +46,11 @@ from warping.joints import load_joints
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where data, VAE, text encoder, latents, checkpoint and model were made in turn."""
     folder = tmp_path_factory.mktemp("recipe")
-    render(SyntheticConfig(output_dir=folder / "data", num_train=2, num_test=1, num_frames=4, height=128))
+    render(
+        SyntheticConfig(
+            output_dir=folder / "data", num_train=2, num_test=1, num_frames=4, height=128, surface=True
+        )
+    )
     vae_config = {"dataset": folder / "data", "train_batch_size": 2, "num_test_frames": 2}
     train_vae.main(train_vae.Config(output_dir=folder / "vae", max_train_steps=2, **vae_config))
     train_text_encoder.main(
@@ -224,7 +236,7 @@ def test_predicted_latents_are_those_of_the_video_that_inference_makes(runs: Pat
 def test_a_steady_error_of_the_decoder_does_not_flicker() -> None:
     images = torch.rand(4, 3, 8, 4, generator=torch.Generator().manual_seed(0))
     weight = torch.ones(4, 1, 8, 4)
-    batch = train_decoder.Frames(images, images, images, weight, weight)
+    batch = train_decoder.Frames(images, images, images, weight, weight, torch.zeros(0, 2))
     steady = images + torch.tensor([0.5, 0.5, -0.2, -0.2]).view(4, 1, 1, 1)  # two clips of two frames
     assert train_decoder.flicker_loss(steady, batch, 2) < 1e-6
     changing = images + torch.tensor([0.0, 0.5, 0.0, 0.1]).view(4, 1, 1, 1)
@@ -240,6 +252,57 @@ def test_a_decoder_training_resumes_to_the_same_bytes(runs: Path) -> None:
         load_vae(runs / name / "vae").state_dict() for name in ("decoder_whole", "decoder_resumed")
     )
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_a_decoder_learns_beside_a_critic_and_resumes_to_the_same_bytes(runs: Path) -> None:
+    settings = {"adversarial_weight": 0.1, "crop": 32, "checkpoint_steps": 1}
+    train_decoder.main(decoder_config(runs, "critic_whole", **settings))
+    for name in ("checkpoint", "vae"):
+        shutil.copytree(runs / "critic_whole" / name, runs / "critic_resumed" / name)
+    shutil.rmtree(runs / "critic_resumed" / "checkpoint" / "step_00000002")
+    train_decoder.main(decoder_config(runs, "critic_resumed", **settings))
+    whole, resumed = (
+        (runs / name / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
+        for name in ("critic_whole", "critic_resumed")
+    )
+    assert whole == resumed
+    train_decoder.main(decoder_config(runs, "no_critic"))
+    without = (runs / "no_critic" / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
+    assert whole != without
+
+
+def warper_config(runs: Path, name: str, **settings: object) -> train_warper.Config:
+    small = {"max_train_steps": 2, "clips_per_batch": 2, "frames_per_clip": 2, "num_test_clips": 1}
+    shared = {"dataset": runs / "data", "warmup_steps": 0}
+    return train_warper.Config(output_dir=runs / name, **{**shared, **small, **settings})
+
+
+def test_a_warper_is_trained_and_moves_the_photo_for_a_decoder(runs: Path) -> None:
+    train_warper.main(warper_config(runs, "warper"))
+    metrics = read_json(runs / "warper" / "metrics.json")
+    assert metrics["psnr_inside_silhouette"] > 5
+    assert (runs / "warper" / "warped.png").is_file()
+    train_decoder.main(decoder_config(runs, "decoder_warped", warper=runs / "warper" / "warper"))
+    assert read_json(runs / "decoder_warped" / "metrics.json")["psnr_with_the_photo"] > 5
+
+
+def test_a_warper_training_resumes_to_the_same_bytes(runs: Path) -> None:
+    train_warper.main(warper_config(runs, "warper_whole", checkpoint_steps=1))
+    shutil.copytree(runs / "warper_whole" / "checkpoint", runs / "warper_resumed" / "checkpoint")
+    shutil.rmtree(runs / "warper_resumed" / "checkpoint" / "step_00000002")
+    train_warper.main(warper_config(runs, "warper_resumed", checkpoint_steps=1))
+    whole, resumed = (
+        (runs / name / "warper" / "diffusion_pytorch_model.safetensors").read_bytes()
+        for name in ("warper_whole", "warper_resumed")
+    )
+    assert whole == resumed
+
+
+def test_a_warper_needs_surfaces(runs: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(runs / "data", tmp_path / "data")
+    shutil.rmtree(data / "fashion_surface")
+    with pytest.raises(UserError, match="render it with python -m data"):
+        train_warper.main(warper_config(runs, "no", dataset=data))
 
 
 def test_a_decoder_needs_latents_and_a_vae_of_ours(runs: Path, tmp_path: Path) -> None:
@@ -277,10 +340,10 @@ def test_a_damaged_mask_is_one_line(runs: Path, tmp_path: Path) -> None:
     data = shutil.copytree(runs / "data", tmp_path / "data")
     for path in (data / "fashion_masks").glob("train_*/*.png"):
         path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(UserError, match="cannot be read as a mask"):
+    with pytest.raises(UserError, match="is no mask that can be read"):
         train_vae.FrameDataset(data, "train", 4.0, None)[0]
     config = decoder_config(runs, "no", dataset=data)
-    with pytest.raises(UserError, match="cannot be read as a mask"):
+    with pytest.raises(UserError, match="is no mask that can be read"):
         train_decoder.DecoderDataset(config, "train", config.latents)[0]
 
 
