@@ -53,10 +53,11 @@ class Warp:
     """Photos moved to the poses of n frames.
 
     Attributes:
-        picture: (n, 3, H, W) in [-1, 1]: moved where the photo shows it, else painted.
+        picture: (n, 3, H, W) in [-1, 1]: moved where the photo shows it or the like of it, else painted.
         moved: (n, 3, H, W), the moved photo alone.
         visible: (n, 1, H, W) logits that the photo shows what is here.
         person: (n, 1, H, W) logits that the person is here.
+        taken: (n, 1, H, W) logits of how much of the moved photo is taken, the rest being painted.
         flow: (n, 2, H, W) x, y in the photo of what is here, in heights of the picture.
         parts: (n, C, H / 4, W / 4) logits of the parts.
         paint: (n, 3, H / 4, W / 4) colours where the photo shows nothing.
@@ -66,6 +67,7 @@ class Warp:
     moved: torch.Tensor
     visible: torch.Tensor
     person: torch.Tensor
+    taken: torch.Tensor
     flow: torch.Tensor
     parts: torch.Tensor
     paint: torch.Tensor
@@ -80,10 +82,11 @@ class Warp:
             Pictures (n, 3, H, W), and (n, 1, H, W) in 0..1 how far the photo shows what is there.
         """
         size = photos.shape[-2:]
-        flow, visible = (
-            functional.interpolate(part, size, mode="bilinear") for part in (self.flow, self.visible)
+        flow, visible, taken = (
+            functional.interpolate(part, size, mode="bilinear")
+            for part in (self.flow, self.visible, self.taken)
         )
-        return _compose(_sample(photos, flow, *size), visible, self.paint), visible.sigmoid()
+        return _compose(_sample(photos, flow, *size), taken, self.paint), visible.sigmoid()
 
 
 class CrossAttention(nn.Module):
@@ -167,13 +170,13 @@ class Warper(ModelMixin, ConfigMixin):
         self.choose = nn.Conv2d(c8, num_limbs + 2, 3, padding=1)
 
         # Fine: what the photo shows there corrects it.
-        self.fine_in = nn.Conv2d(c8 + c4 + 5, c4, 3, padding=1)
+        self.fine_in = nn.Conv2d(c8 + c4 + 8, c4, 3, padding=1)
         self.fine_1 = block(c4, c4)
         self.fine_2 = block(c4, c4)
         self.fine_out = nn.Sequential(nn.GroupNorm(8, c4), nn.SiLU())
         self.correct = nn.Conv2d(c4, 2, 3, padding=1)
         self.enlarge = nn.Conv2d(c4, 9 * STEM**2, 1)
-        self.show = nn.Conv2d(c4, 2 * STEM**2, 3, padding=1)
+        self.show = nn.Conv2d(c4, 3 * STEM**2, 3, padding=1)
         self.label = nn.Conv2d(c4, num_parts + 3, 1)
         zero_(*self.correct.parameters(), *self.enlarge.parameters(), *self.choose.parameters())
         self.register_buffer("bilinear", _bilinear_logits(), persistent=False)
@@ -220,17 +223,18 @@ class Warper(ModelMixin, ConfigMixin):
         shift = functional.interpolate(coarse - grid_8, scale_factor=2, mode="bilinear")
         flow = shift + grid_4
         seen = _sample(photo_4[index], flow, height, width)
-        color = _sample(functional.avg_pool2d(photos, 4)[index], flow, height, width)
-        x = self.fine_in(_last(torch.cat([_double(x), seen, color, shift], 1)))
+        small = functional.avg_pool2d(photos, 4)
+        color, empty = _sample(small[index], flow, height, width), _empty_studio(small)[index]
+        x = self.fine_in(_last(torch.cat([_double(x), seen, color, empty, shift], 1)))
         x = self.fine_out(self.fine_2(self.fine_1(x, state), state))
         shift = shift + 0.1 * self.correct(x).float()
         flow = _enlarge(shift, self.enlarge(x).float() + self.bilinear) + _grid(height, width, 1, photos)
-        visible, person = functional.pixel_shuffle(self.show(x).float(), STEM).chunk(2, dim=1)
+        visible, person, taken = functional.pixel_shuffle(self.show(x).float(), STEM).chunk(3, dim=1)
         labels = self.label(x).float()
-        parts, paint = labels[:, :-3], labels[:, -3:].tanh()
+        parts, paint = labels[:, :-3], empty + labels[:, -3:]
         moved = _sample(photos[index], flow, height, width)
-        picture = _compose(moved, visible, paint)
-        return Warp(picture, moved, visible, person, flow, parts, paint)
+        picture = _compose(moved, taken, paint)
+        return Warp(picture, moved, visible, person, taken, flow, parts, paint)
 
 
 def _last(x: torch.Tensor) -> torch.Tensor:
@@ -260,8 +264,16 @@ def _nearness(grid: torch.Tensor, lines: torch.Tensor, lengths: torch.Tensor) ->
     return torch.cat([torch.full_like(near[:, :1], 0.5), near[:, 1:]], 1)
 
 
-def _compose(moved: torch.Tensor, visible: torch.Tensor, paint: torch.Tensor) -> torch.Tensor:
-    share = visible.sigmoid()
+def _empty_studio(photos: torch.Tensor) -> torch.Tensor:
+    """Photos (p, 3, h, w) without the person: each row goes from its left end's colour to its right end's."""
+    width = photos.shape[-1]
+    share = torch.linspace(0, 1, width, device=photos.device, dtype=photos.dtype)
+    left, right = (ends.mean(-1, keepdim=True) for ends in (photos[..., :2], photos[..., -2:]))
+    return left + share * (right - left)
+
+
+def _compose(moved: torch.Tensor, taken: torch.Tensor, paint: torch.Tensor) -> torch.Tensor:
+    share = taken.sigmoid()
     return share * moved + (1 - share) * functional.interpolate(paint, moved.shape[-2:], mode="bilinear")
 
 

@@ -268,5 +268,5 @@ def warp_loss(warp: Warp, pairs: Pairs) -> torch.Tensor:
         + 0.2 * part_loss
         + 2 * moved_loss
         + 2 * picture_loss
-        + 0.5 * paint_loss
+        + paint_loss
     )
