@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data.synthetic.checks import MAX_THROUGH, RejectedError, share_through
 from data.synthetic.raster import draw
-from data.synthetic.render import Clip, Scene, sample_clip
+from data.synthetic.render import Scene, SyntheticClip, sample_clip
 from utils.config import run_script
 from utils.errors import UserError
 
@@ -39,7 +39,7 @@ class Config:
     """What the clips are drawn from."""
 
 
-def worst_share(clip: Clip, every: int) -> float:
+def worst_share(clip: SyntheticClip, every: int) -> float:
     """The largest share of the person's pixels in any frame looked at.
 
     Raises:
@@ -81,7 +81,7 @@ def main(config: Config) -> None:
             print(f"  clip {index}: {share:.2%}, {worn}")
 
 
-def _worn(clip: Clip) -> str:
+def _worn(clip: SyntheticClip) -> str:
     """What somebody does, and wears, in a few words."""
     worn = [
         " ".join(part[word] for word in ("fabric", "cut", "kind") if word in part)
