@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Generators = torch.Generator | list[torch.Generator] | None
 """On the CPU, the same seed gives the same noise on every device; a list has one for each clip."""
-StepFunction = (
+StepFunction: TypeAlias = (
     Callable[[Any, int, torch.Tensor, dict], dict] | PipelineCallback | MultiPipelineCallbacks | None
 )
 

@@ -178,7 +178,7 @@ def find_photo_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> Call
 
 
 def move_by_sentences(
-    model: TextToPoses, prompt_embeds: torch.Tensor, inputs: CallInputs, generator: Generators
+    model: TextToPoses, prompt_embeds: torch.Tensor | None, inputs: CallInputs, generator: Generators
 ) -> CallInputs:
     """Give clips the poses that do what their sentences say.
 
@@ -191,7 +191,7 @@ def move_by_sentences(
     Returns:
         The inputs with poses and joints.
     """
-    assert inputs.image_joints is not None and inputs.num_frames is not None
+    assert prompt_embeds is not None and inputs.image_joints is not None and inputs.num_frames is not None
     height, width = inputs.photo.shape[-2:]
     generators = generator if isinstance(generator, list) else [generator] * len(inputs.photo)
     clips = zip(prompt_embeds.split(1), inputs.image_joints, generators, strict=True)

@@ -76,8 +76,8 @@ def stream_frames(
             )
     windows = plan_windows(count, window_frames, overlap)
     if decode_chunk_size is None:
-        size = inputs.photo.shape[-2:]
-        decode_chunk_size = frames_at_once(pipeline.decoder, *size, pipeline._execution_device)
+        height, width = inputs.photo.shape[-2:]
+        decode_chunk_size = frames_at_once(pipeline.decoder, height, width, pipeline._execution_device)
     if image_joints is None and joints is not None:
         image_joints = joints[0]
     tail: torch.Tensor | None = None

@@ -57,10 +57,6 @@ def test_it_makes_the_video_of_the_poses_that_the_sentence_gives(pipeline: X2Fas
     by_embeds = sample(pipeline, FRAMES[0], image_joints=JOINTS[0], prompt=None, prompt_embeds=embeds)
     assert torch.equal(by_embeds, expected)
     assert not torch.equal(sample(pipeline, FRAMES[0], image_joints=JOINTS[0], generator=seeded(1)), moved)
-    by_attention = sample(pipeline, FRAMES[0], image_joints=JOINTS[0], motion="attention")
-    pipeline.register_modules(text_to_poses=None)
-    assert torch.equal(sample(pipeline, FRAMES[0], motion="attention"), by_attention)
-    assert not torch.equal(by_attention, moved)
 
 
 def test_each_clip_of_a_batch_moves_by_its_own_sentence(pipeline: X2FashionPipeline) -> None:
