@@ -72,8 +72,8 @@ def warp_photo(
     if image_joints is None:
         image_joints = joints[:, 0]
     if warper is not None:
-        clips = [warp_with(warper, *clip) for clip in zip(photo, image_joints, joints, strict=True)]
-        return WarpedPhoto(*(torch.stack(parts) for parts in zip(*clips, strict=True)))
+        moved = [warp_with(warper, *clip) for clip in zip(photo, image_joints, joints, strict=True)]
+        return WarpedPhoto(*(torch.stack(parts) for parts in zip(*moved, strict=True)))
     clips = zip(to_uint8(photo), image_joints, joints, strict=True)
     warped, validity = zip(*(warp_to_poses(*clip) for clip in clips), strict=True)
     return WarpedPhoto(
@@ -127,14 +127,15 @@ def warp_conditions(source: Body, targets: list[Body], height: int) -> WarpCondi
     limbs = limb_maps(source, [with_head_like(target, source) for target in targets])
     scale = np.float32(1 / height)
     maps = limbs.maps * np.array((1, 1, scale), np.float32)
-    numbers = maps, limbs.frame_lines * scale, limbs.photo_lines[None] * scale
-    lengths = limbs.lengths * scale
+    lengths = torch.from_numpy(limbs.lengths * scale)
     return WarpConditions(
-        *map(torch.from_numpy, numbers),
-        torch.from_numpy(lengths[:-1]),
-        torch.from_numpy(lengths[-1:]),
-        torch.from_numpy(limbs.state),
-        torch.zeros(len(targets), dtype=torch.long),
+        maps=torch.from_numpy(maps),
+        frame_lines=torch.from_numpy(limbs.frame_lines * scale),
+        photo_lines=torch.from_numpy(limbs.photo_lines[None] * scale),
+        frame_lengths=lengths[:-1],
+        photo_lengths=lengths[-1:],
+        state=torch.from_numpy(limbs.state),
+        photo_index=torch.zeros(len(targets), dtype=torch.long),
     )
 
 

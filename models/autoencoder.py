@@ -3,8 +3,8 @@
 import functools
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL
@@ -103,7 +103,9 @@ class PhotoEncoder(nn.Module):
         self.down = down()
         self.coarse = block()
         self.fine_out, self.coarse_out, *others = (nn.Conv2d(channels, width, 1) for width in out_channels)
-        self.deeper = nn.ModuleList(nn.ModuleList([down(), block(), out]) for out in others)
+        self.deeper = nn.ModuleList(
+            nn.ModuleDict({"down": down(), "block": block(), "out": out}) for out in others
+        )
         for conv in (self.fine_out, self.coarse_out, *others):
             zero_(*conv.parameters())
 
@@ -113,9 +115,9 @@ class PhotoEncoder(nn.Module):
         features = [self.fine_out(x)]
         x = self.coarse(self.down(x), None)
         features.append(self.coarse_out(x))
-        for down, block, out in self.deeper:
-            x = block(down(x), None)
-            features.append(out(x))
+        for grid in cast(Iterable[nn.ModuleDict], self.deeper):
+            x = grid["block"](grid["down"](x), None)
+            features.append(grid["out"](x))
         return features
 
 

@@ -228,8 +228,7 @@ class DecoderDataset(Dataset[Frames]):
             moved, known = warp_to_poses(photo, source, targets)
             return to_signed(moved), torch.from_numpy(known)[:, None]
         with autocast("auto", self.warper.device):
-            moved, known = warp_with(self.warper, to_signed(photo[None])[0], source, targets)
-        return moved, known
+            return warp_with(self.warper, to_signed(photo[None])[0], source, targets)
 
 
 def look_at(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -52,7 +52,7 @@ class Adversary:
     def __init__(self, seed: int, learning_rate: float, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.critic = PatchCritic().to(device, memory_format=torch.channels_last)
+            self.critic = PatchCritic().to(device)
         self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=learning_rate, betas=(0.5, 0.9))
 
     def loss(self, decoded: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

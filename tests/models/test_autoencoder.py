@@ -53,7 +53,7 @@ def test_with_three_levels_every_grid_sees_the_photo() -> None:
     z, warped, validity = seeded(1, 8, 2, 1), seeded(1, 3, 32, 16), torch.ones(1, 1, 32, 16)
     assert spatial_factor(vae) == 16
     photo = vae.photo_encoder
-    for conv in (photo.fine_out, photo.coarse_out, photo.deeper[0][2]):
+    for conv in (photo.fine_out, photo.coarse_out, photo.deeper[0]["out"]):
         torch.nn.init.normal_(conv.weight, std=0.1)
     vae.decode(z, warped=warped, validity=validity).sample.square().sum().backward()
     missing = [name for name, p in photo.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
