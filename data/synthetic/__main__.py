@@ -3,6 +3,7 @@
     python -m data.synthetic --output_dir people --num_train 400 --num_test 40 --num_frames 24
     python -m data.synthetic --output_dir clips --num_train 4 --num_test 2 --num_frames 16 --height 256
     python -m data.synthetic --output_dir tracks --num_train 6000 --poses_only
+    python -m data.synthetic --output_dir turns --num_train 400 --motions turn_left turn_right turn_around
 
 What is written depends only on the seed, the number of frames and the height, not on the number of workers;
 the same command again adds the clips that are missing. Left and right are the person's own.
@@ -19,6 +20,7 @@ import cv2
 from tqdm import tqdm
 
 from data.synthetic.layout import FOLDERS, SPLITS, Output, is_finished
+from data.synthetic.wordings import MOTIONS
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json, write_json
@@ -44,6 +46,8 @@ class Config:
     """Of the pictures in pixels, a multiple of 16 from 128 to 1024; they are half as wide."""
     seed: int = 0
     """What everything is drawn from."""
+    motions: tuple[str, ...] = ()
+    """Draw motions among these labels only, such as turn_left turn_right turn_around; all if not given."""
     num_workers: int = 0
     """Processes side by side; 0 is one a core."""
     picture_format: Literal["png", "jpg"] = "png"
@@ -80,6 +84,8 @@ def check(config: Config) -> None:
     if config.height % 16:
         near = round(config.height / 16) * 16
         raise UserError(f"--height {config.height} is not a multiple of 16; try --height {near}")
+    if unknown := [label for label in config.motions if label not in MOTIONS]:
+        raise UserError(f"--motions {unknown[0]} is not a motion; give some of {', '.join(MOTIONS)}")
     if config.num_train + config.num_test == 0:
         raise UserError("--num_train 0 with --num_test 0 leaves nothing to render; give at least one clip")
     if config.output_dir.exists() and not config.output_dir.is_dir():
@@ -100,6 +106,8 @@ def check(config: Config) -> None:
 def _settings(config: Config) -> dict[str, Any]:
     settings = {name: getattr(config, name) for name in ("num_frames", "height", "seed")}
     settings["renderer"] = RENDERER
+    if config.motions:
+        settings["motions"] = list(config.motions)
     if config.picture_format == "jpg":
         settings["jpg_quality"] = config.jpg_quality
     return settings | {name: True for name in ("surface", "poses_only") if getattr(config, name)}
@@ -119,7 +127,7 @@ def main(config: Config) -> None:
     print(f"{len(wanted)} clips in {config.output_dir}, {len(wanted) - len(missing)} already there")
 
     output = Output(**{f.name: getattr(config, f.name) for f in dataclasses.fields(Output)})
-    arguments = (config.output_dir, config.seed, config.num_frames, config.height, output)
+    arguments = (config.output_dir, config.seed, config.num_frames, config.height, output, config.motions)
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(missing))
     progress = tqdm(total=len(missing), unit="clip", disable=None)
     rejected: list[str] = []

@@ -6,6 +6,7 @@ out from it at rest; so the first frame says nothing about what follows. Left an
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,22 +59,26 @@ class Motion:
     planted: dict[str, np.ndarray]
 
 
-def sample_motions(rng: np.random.Generator) -> list[str]:
-    """Draw one motion, or a sequence of two that go together."""
-    names = list(SINGLE_CHANCES)
-    chances = np.array(list(SINGLE_CHANCES.values()))
+def sample_motions(rng: np.random.Generator, among: Sequence[str] = ()) -> list[str]:
+    """Draw one motion, or a sequence of two that go together, among these labels or (if empty) all."""
+    names = [name for name in SINGLE_CHANCES if not among or name in among]
+    chances = np.array([SINGLE_CHANCES[name] for name in names])
     chances /= chances.sum()
-    if rng.random() >= SEQUENCE_CHANCE:
+    can_follow = any(_go_together(first, second) for first in names for second in names)
+    if rng.random() >= SEQUENCE_CHANCE or not can_follow:
         return [str(rng.choice(names, p=chances))]
     while True:
         first, second = (str(m) for m in rng.choice(names, size=2, p=chances))
-        if first == second or "stand_sway" in (first, second):
-            continue
-        if first == "turn_around" and (second == "walk_forward" or second.startswith("turn")):
-            continue
-        if "hip" in first and "hip" in second:
-            continue
-        return [first, second]
+        if _go_together(first, second):
+            return [first, second]
+
+
+def _go_together(first: str, second: str) -> bool:
+    if first == second or "stand_sway" in (first, second):
+        return False
+    if first == "turn_around" and (second == "walk_forward" or second.startswith("turn")):
+        return False
+    return not ("hip" in first and "hip" in second)
 
 
 def sample_performance(rng: np.random.Generator, motions: list[str]) -> Performance:

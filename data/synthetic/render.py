@@ -1,7 +1,7 @@
 """A clip of the synthetic dataset: drawn at random, posed, dressed, lit, and rendered frame by frame."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ def sample_clip(
     height: int,
     motions: list[str] | None = None,
     draw: int = 0,
+    among: Sequence[str] = (),
 ) -> SyntheticClip:
     """Draw a clip; what comes out depends on nothing but the arguments.
 
@@ -88,10 +89,11 @@ def sample_clip(
         height: of the picture in pixels; the width is half of it.
         motions: labels of `wordings.MOTIONS` to perform instead of drawn ones.
         draw: how often this clip was drawn before.
+        among: labels to draw motions from; all if empty.
     """
     streams = np.random.SeedSequence([seed, SPLITS.index(split), index, draw]).spawn(7)
     of_motions, of_person, of_outfit, of_studio, of_camera, _, of_words = map(np.random.default_rng, streams)
-    drawn = sample_motions(of_motions)
+    drawn = sample_motions(of_motions, among)
     motions = drawn if motions is None else motions
     person = sample_person(of_person)
     outfit = sample_outfit(of_outfit, person)

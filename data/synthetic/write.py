@@ -1,7 +1,7 @@
 """Clips to files in the dataset's layout, each whole or absent."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,14 @@ MAX_DRAWS = 8
 
 
 def write_sampled_clip(
-    output_dir: Path, seed: int, num_frames: int, height: int, output: Output, split: str, index: int
+    output_dir: Path,
+    seed: int,
+    num_frames: int,
+    height: int,
+    output: Output,
+    among: Sequence[str],
+    split: str,
+    index: int,
 ) -> list[str]:
     """Sample clip `index` of a split and write it; one that fails a check is drawn again.
 
@@ -37,7 +44,7 @@ def write_sampled_clip(
     """
     rejected: list[str] = []
     for draw in range(MAX_DRAWS):
-        clip = sample_clip(seed, split, index, num_frames, height, draw=draw)
+        clip = sample_clip(seed, split, index, num_frames, height, draw=draw, among=among)
         try:
             write_clip(output_dir, split, clip, output)
         except RejectedError as error:

@@ -187,7 +187,7 @@ def test_a_clip_that_fails_a_check_is_drawn_again_and_counted(tmp_path, monkeypa
         yield from whole(clip, surface)
 
     monkeypatch.setattr(write, "render_clip", fail_first)
-    rejected = write_sampled_clip(tmp_path, 3, 4, 128, Output(), "train", 0)
+    rejected = write_sampled_clip(tmp_path, 3, 4, 128, Output(), (), "train", 0)
     assert rejected == ["train_00000, draw 0: cloth is torn"]
     assert read_json(tmp_path / "fashion_poses" / "train_00000.json")["draw"] == 1
     assert len(list((tmp_path / "fashion_crop" / "train_00000").iterdir())) == 4
@@ -266,3 +266,21 @@ def test_wordings_are_many_and_some_are_kept_for_test():
         assert sentence[0].isupper()
         assert "{" not in sentence
     assert "her" not in sample_wording(["raise_left_arm"], rng, "test", "man").split()
+
+
+def test_motions_can_be_chosen(tmp_path: Path) -> None:
+    config = {
+        "num_train": 3,
+        "num_test": 0,
+        "num_frames": 4,
+        "height": 128,
+        "poses_only": True,
+        "num_workers": 1,
+    }
+    script.main(script.Config(output_dir=tmp_path / "turns", motions=("turn_left", "turn_around"), **config))
+    documents = [read_json(path) for path in sorted((tmp_path / "turns" / "fashion_poses").glob("*.json"))]
+    assert {label for document in documents for label in document["motions"]} <= {"turn_left", "turn_around"}
+    with pytest.raises(UserError, match="--motions fly is not a motion; give some of hands_on_hips, left"):
+        script.main(script.Config(output_dir=tmp_path / "other", motions=("fly",), **config))
+    with pytest.raises(UserError, match="choose another --output_dir"):
+        script.main(script.Config(output_dir=tmp_path / "turns", **config))
