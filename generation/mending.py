@@ -171,6 +171,7 @@ def resample(track: PoseTrack) -> PoseTrack:
         sources=tuple(track.sources[i] for i in nearest),
         times=times,
         fps=1 / step,
+        resampled=True,
     )
 
 

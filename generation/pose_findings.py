@@ -170,7 +170,7 @@ def _look_at_joints(track: PoseTrack, joints: np.ndarray) -> list[Finding]:
 def _look_at_times(track: PoseTrack) -> list[Finding]:
     if track.fps is None:
         return []
-    if not has_even_times(track.times):
+    if track.resampled or not has_even_times(track.times):
         text = f"the poses have a variable frame rate; resampled at their usual {track.fps:.4g} a second"
         return [_mended("variable_rate", text, track.fps)]
     return [
@@ -245,6 +245,7 @@ def mend_track(
     mended = dataclasses.replace(mended, medium="exact", people=np.ones(len(track), int))
     if not has_even_times(track.times):
         mended = resample(mended)
+    mended = dataclasses.replace(mended, resampled=False)
     if photo_pose is None:
         return mended, findings
     mismatch = measure_mismatch(mended.keypoints, photo_pose)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import inference
 from data.pose_formats import read_pose_track
@@ -176,3 +177,17 @@ def test_half_a_person_is_not_moved_by_a_sentence(settings: dict[str, object], t
     assert {"doubtful_person", "no_person"} & {each.code for each in report.of("warning")}
     with pytest.raises(UserError, match="--strict"):
         make(flags | {"num_frames": None}, poses=poses, strict=True)
+
+
+def test_a_variable_rate_is_said(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [Image.fromarray(pose) for pose in POSES]
+    pictures[0].save(
+        tmp_path / "p.gif", save_all=True, append_images=pictures[1:], duration=[100, 100, 400, 100], loop=0
+    )
+    make(settings, poses=tmp_path / "p.gif", check_inputs=True)
+    assert (
+        "the poses have a variable frame rate; resampled at their usual 10 a second"
+        in capsys.readouterr().out
+    )
