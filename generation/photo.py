@@ -26,7 +26,7 @@ LOWEST_PERSON = 100
 SURE_SCORE = 0.999
 """From which on the finder's word is enough to frame and fit by. It gives whole people 0.9998 and more; half
 ones, and what only looks like one, 0.5 to 0.997."""
-LEAST_TILE, MOST_TRIED = 128, 4
+LEAST_TILE, MOST_TILES, MOST_TRIED = 128, 80, 4
 AROUND = 2.0  # sizes of the person around her, in which she is looked at again
 TILE_SHARES = (1.0, 0.6, 0.36)
 """Of the photo's shorter side: squares in which she is looked for where the finder is not sure."""
@@ -104,6 +104,7 @@ def look_at_photo(
     pixels = read_image(path)
     size = pixels.shape[:2]
     joints = None if image_joints is None else _given_joints(image_joints, path, size)
+    placement = _fit(path, pixels, height, width)
     pose = None if finder is None else find_person(finder, pixels)
     findings = []
     if joints is None:
@@ -116,7 +117,6 @@ def look_at_photo(
     if finder is not None and mask is not None and is_accompanied(finder, pixels, mask):
         text = "there is another person in the photo; one is moved"
         findings.append(_finding("warning", "another_person", text, 2, "crop the photo to the one you mean"))
-    placement = _fit(path, pixels, height, width)
     keypoints = (found if sure else None) if joints is None else joints
     person = None if keypoints is None else measure_person(keypoints, mask, size)
     if person is not None:
@@ -145,10 +145,10 @@ def find_person(finder: PoseFinder, pixels: np.ndarray) -> Pose:
             return sure
     for share in TILE_SHARES:
         side = min(max(round(share * min(height, width)), LEAST_TILE), min(height, width))
-        tiles = [
-            _find_in(finder, pixels, (top, left, top + side, left + side))
-            for top, left in itertools.product(_starts(height, side), _starts(width, side))
-        ]
+        starts = list(itertools.product(_starts(height, side), _starts(width, side)))
+        if len(starts) > MOST_TILES:
+            break
+        tiles = [_find_in(finder, pixels, (top, left, top + side, left + side)) for top, left in starts]
         for tile in sorted(tiles, key=lambda tile: -tile.score)[:MOST_TRIED]:
             if tile.score >= SURE_SCORE and (whole := _seen_whole(finder, pixels, tile)) is not None:
                 return whole
