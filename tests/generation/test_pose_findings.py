@@ -172,10 +172,11 @@ def test_what_is_mended_is_not_found_again(data):
 
 
 def one_shot(track: PoseTrack) -> PoseTrack:
-    """Cut where the body jumps: the first shot."""
-    message = next(str(each) for each in look_at_track(track) if each.code == "jumps")
-    first = int(re.search(r"at (?:frames? |\d+ frames \()(\d+)", message)[1])
-    return as_track(track.keypoints[:first], medium=track.medium)
+    """Cut where the body jumps, as long as it does: the first shot."""
+    while message := next((str(each) for each in look_at_track(track) if each.code == "jumps"), None):
+        first = int(re.search(r"at (?:frames? |\d+ frames \()(\d+)", message)[1])
+        track = as_track(track.keypoints[:first], medium=track.medium)
+    return track
 
 
 REMEDIES = {
