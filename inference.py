@@ -23,22 +23,27 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from tqdm import tqdm
 
+from data.pose_json import write_openpose_folder
 from diffusion.inputs import check_multiple
 from diffusion.motion import write_poses
 from diffusion.pipeline import X2FashionPipeline
+from generation.backdrop import Backdrop
 from generation.findings import Report
 from generation.inputs import Clip, Inputs, dataset_clips
 from generation.loading import load_motion_tools, load_pipeline
-from generation.look import mend_inputs, was_fitted
-from generation.outputs import check_outputs, keeps_poses, poses_folder
+from generation.look import has_new_poses, mend_inputs
+from generation.mending import has_even_times
+from generation.outputs import check_outputs, joints_folder, keeps_poses, poses_folder
+from generation.photo import look_at_photo
 from generation.pose_findings import Fit
 from generation.sentence_findings import look_at_sentence
-from generation.settings import VideoSettings
+from generation.settings import SHIPPED_DATASET, VideoSettings
+from generation.tracks import pose_pictures
 from generation.video import DEFAULT_NUM_FRAMES, choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import WindowStore, plan_windows
 from models.loading import model_sha256
 from utils.config import run_script
-from utils.contact_sheet import contact_sheet, spread
+from utils.contact_sheet import contact_sheet, spread, thumbnail
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import check_output_dir, write_json
@@ -48,7 +53,7 @@ from utils.versions import package_versions
 from utils.video import MAX_FPS, check_fps, write_video
 
 MAX_SIDE = 4096
-SHEET_COLUMNS = 12
+SHEET_COLUMNS, SHEET_PHOTOS = 12, 4
 DEFAULT_FPS = 12
 QUIET = ("person", "not_looked")
 """Codes of findings that --check_inputs alone prints."""
@@ -63,21 +68,27 @@ class Config(VideoSettings):
     image: Path | None = None
     """Photo of a person, of any size. Without it, a video is made of every clip of the dataset's split."""
     poses: Path | None = None
-    """Skeletons: a folder of numbered pictures, a video or GIF, or JSON of OpenPose, DWPose or our own; the
-    first is the photo's pose. Without them the sentence moves the person."""
+    """Skeletons: a folder of numbered pictures, a video or GIF, or JSON of OpenPose, DWPose or our own. In a
+    video of a person the poses are found. Without --poses the sentence moves the person."""
     prompt: str = ""
     """What the person does, for example "She turns to her left."."""
     image_joints: Path | None = None
-    """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default the first of --poses, and
-    without them what --pose_finder finds."""
+    """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default what --pose_finder finds,
+    and the first of --poses where that is about the same."""
     fit_poses: Fit = "auto"
     """Whether to fit --poses of another person to the photo (limb lengths, place and size): if they differ
     clearly (auto), always (on, or the flag alone), or never (off)."""
+    frame: Literal["model", "photo"] = "model"
+    """What the video shows: the part of the photo around the person (model), or the whole photo at its own
+    size, in which nothing but her moves (photo)."""
     check_inputs: bool = False
     """Look at photo, poses and sentence, print the whole report, and make no video."""
     strict: bool = False
     """Refuse inputs that would otherwise only cause a warning."""
-    dataset: Path = Path("fashion_dataset")
+    save_joints: Literal["openpose"] | None = None
+    """Also write the joints of the video's frames as OpenPose does, a JSON a frame in NAME_openpose/, which
+    ControlNet tools read."""
+    dataset: Path = SHIPPED_DATASET
     """Dataset to take the clips from if there is no --image."""
     split: Literal["train", "test"] = "test"
     """Split of the dataset to take the clips from."""
@@ -107,8 +118,8 @@ def list_clips(config: Config) -> list[Clip]:
             raise UserError(f"--text_guidance_scale {config.text_guidance_scale} needs a --prompt to follow")
         own = Clip(name=config.image.stem, image=config.image, poses=config.poses, prompt=config.prompt)
         return [dataclasses.replace(own, image_joints=config.image_joints)]
-    for flag in ("poses", "prompt", "image_joints", "fit_poses", "check_inputs", "strict"):
-        if getattr(config, flag) not in (None, "", "auto", False):
+    for flag in ("poses", "prompt", "image_joints", "fit_poses", "frame", "check_inputs", "strict"):
+        if getattr(config, flag) not in (None, "", "auto", "model", False):
             raise UserError(f"--{flag} {getattr(config, flag)} goes with --image; give the photo as well")
     return dataset_clips(config.dataset, config.split)
 
@@ -121,6 +132,8 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
     settings = describe(config, pipeline, clip, count, height, width) | {"fps": fps_of(config, inputs)}
     shown = set(spread(count, SHEET_COLUMNS))
     frames: list[np.ndarray] = []
+    laid: list[np.ndarray] = []
+    backdrop = Backdrop(inputs.original) if config.frame == "photo" and inputs.original else None
     store = None
     if count > config.window_frames and inputs.poses is not None:
         files = {"photo": inputs.photo, "joints": inputs.joints, "image_joints": inputs.image_joints}
@@ -137,24 +150,54 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         for index, frame in enumerate(make_video(config, pipeline, clip, inputs, count, store)):
             if index in shown:
                 frames.append(frame)
+            if backdrop is not None:
+                frame = backdrop.lay(frame, None if inputs.joints is None else inputs.joints[index])
+                if index in spread(count, SHEET_PHOTOS):
+                    laid.append(thumbnail(frame))
             yield frame
 
     write_video(path, video(), fps_of(config, inputs))
     rows = [("photo", [inputs.photo]), ("frames", frames)]
     if inputs.poses is not None:
-        label = "poses made from the sentence" if clip.poses is None else "poses"
-        rows.insert(1, (label, list(inputs.poses[sorted(shown)])))
-        if inputs.joints is not None and (clip.poses is None or was_fitted(inputs)):
+        rows[1:1] = pose_rows(clip, inputs, sorted(shown))
+        if inputs.joints is not None and (clip.poses is None or has_new_poses(inputs)):
             folder = poses_folder(config.output_dir, clip.name)
             if clip.poses is not None and keeps_poses(config.output_dir, clip):
-                print(f"the skeletons in {folder} are kept; the fitted ones are not saved")
+                print(f"the skeletons in {folder} are kept; the new ones are not saved")
             else:
                 write_poses(folder, inputs.joints, height, width)
+    if laid:
+        rows.append(("the whole photo", laid))
+    if config.save_joints == "openpose":
+        save_joints(config, clip, inputs, count, backdrop)
     write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
     write_json(path.with_suffix(".json"), settings)
     if store is not None:
         store.remove()
     return path
+
+
+def save_joints(config: Config, clip: Clip, inputs: Inputs, count: int, backdrop: Backdrop | None) -> None:
+    """Write a video's joints, in its own pixels, as OpenPose's files."""
+    if inputs.joints is None:
+        raise UserError(f"no joints can be read in the poses of {clip.name}; leave out --save_joints")
+    joints, size = inputs.joints[:count], inputs.photo.shape[:2]
+    if backdrop is not None:
+        joints, size = backdrop.to_photo(joints), backdrop.plate.shape[:2]
+    write_openpose_folder(joints_folder(config.output_dir, clip.name), clip.name, joints, size[0], size[1])
+
+
+def pose_rows(clip: Clip, inputs: Inputs, shown: list[int]) -> list[tuple[str, list[np.ndarray]]]:
+    """Rows of the sheet: the skeletons, and the pictures of a person in which they were found."""
+    assert inputs.poses is not None
+    track, rows = inputs.track, []
+    if clip.poses is not None and track is not None and track.found and has_even_times(track.times):
+        pictures = pose_pictures(clip.poses, clip.start, max(shown) + 1)
+        assert pictures is not None
+        driver = [picture for index, picture in enumerate(pictures) if index in shown]
+        rows.append(("the person whose poses were found", driver))
+    label = "poses made from the sentence" if clip.poses is None else "poses"
+    return [*rows, (label, list(inputs.poses[shown]))]
 
 
 def num_frames_of(config: Config, inputs: Inputs) -> int:
@@ -201,12 +244,15 @@ def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
     if config.fps is not None:
         check_fps(config.fps)
+    if config.num_frames is not None and config.num_frames < 1:
+        raise UserError(f"--num_frames {config.num_frames} must be at least 1")
     check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)
     from_text = any(clip.poses is None for clip in clips)
     made = [clip.name for clip in clips] if from_text or config.fit_poses == "on" else []
-    check_outputs(config.output_dir, clips, config, made, None if config.image else config.dataset)
+    dataset = None if config.image else config.dataset
+    check_outputs(config.output_dir, clips, config, made, dataset, config.save_joints is not None)
     pipeline = load_pipeline(config, device)
     height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
     check_multiple("pixels of height", height, pipeline.size_multiple)
@@ -225,10 +271,20 @@ def main(config: Config) -> None:
     tools = load_motion_tools(config, pipeline, from_text=from_text, find_pose=find_pose)
 
     def prepare(clip: Clip) -> Inputs:
+        photo = None
+        if config.image is not None:
+            photo = look_at_photo(clip.image, height, width, tools.finder, clip.image_joints)
         inputs = prepare_inputs(
-            pipeline, tools, clip, num_frames=config.num_frames, height=height, width=width, seed=config.seed
+            pipeline,
+            tools,
+            clip,
+            num_frames=config.num_frames,
+            height=height,
+            width=width,
+            seed=config.seed,
+            photo=photo,
         )
-        return inputs if config.image is None else mend_inputs(clip, inputs, None, config.fit_poses)
+        return inputs if photo is None else mend_inputs(clip, inputs, photo, config.fit_poses)
 
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
         inputs = prepare(clip)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -22,6 +23,7 @@ FORMS = (
     f"or a video ({', '.join(DEMUXERS)})"
 )
 PROBES = 8  # frames that the palette is found in
+PROBE_SIDE = 768
 BLACK_BELOW, WHITE_ABOVE = 40, 215
 
 
@@ -165,7 +167,7 @@ def _read_pictures(
         if len(probes) == 2 * PROBES:
             probes, step = probes[::2], 2 * step
     probes = [probes[i] for i in np.unique(np.linspace(0, len(probes) - 1, PROBES).astype(int))]
-    palette = find_palette(probes)
+    palette = find_palette([_smaller(each) for each in probes])
     frames: list[list[Person]] = []
     sources, seconds, fps = [], [], None
     for picture in open_pictures():
@@ -193,6 +195,14 @@ def _read_pictures(
         people=np.array([len(each) for each in frames]),
         sources=tuple(sources),
     )
+
+
+def _smaller(picture: np.ndarray) -> np.ndarray:
+    """A picture of at most PROBE_SIDE pixels a side: enough to tell its colours."""
+    scale = PROBE_SIDE / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _people(picture: np.ndarray, palette: Palette | None) -> list[Person]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.pose_track import Person, PoseTrack, follow_person
 from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.files import atomic_folder, read_json, write_json
 from utils.pose_drawing import NUM_JOINTS
 
 BODY_25_JOINTS = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
@@ -75,7 +75,7 @@ def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrac
 def write_openpose_json(
     path: str | Path, keypoints: np.ndarray, height: int, width: int, confidences: np.ndarray | None = None
 ) -> None:
-    """Write poses as the list of frames that ControlNet tools and DWPose nodes read, whole or not at all.
+    """Write poses as the list of frames that DWPose nodes read, whole or not at all.
 
     Args:
         path: path of the file.
@@ -84,27 +84,45 @@ def write_openpose_json(
         width: width of the canvas in pixels.
         confidences: (F, 18), 0 to 1; visibility clipped to 0..1 by default.
     """
+    write_json(path, _openpose_frames(keypoints, height, width, confidences))
+
+
+def write_openpose_folder(
+    folder: str | Path, name: str, keypoints: np.ndarray, height: int, width: int
+) -> None:
+    """Write poses as OpenPose does: FOLDER/NAME_000000000000_keypoints.json and so on, all or none.
+
+    Args:
+        folder: to make or to replace.
+        name: of the clip.
+        keypoints: (F, 18, 3) x px, y px, visibility; COCO's 18 joints, a missing one becomes three zeros.
+        height: of the canvas in pixels.
+        width: of the canvas in pixels.
+    """
+    with atomic_folder(folder) as new:
+        for number, frame in enumerate(_openpose_frames(keypoints, height, width)):
+            write_json(new / f"{name}_{number:012d}_keypoints.json", {"version": 1.3, **frame})
+
+
+def _openpose_frames(
+    keypoints: np.ndarray, height: int, width: int, confidences: np.ndarray | None = None
+) -> list[dict[str, Any]]:
     joints = np.array(keypoints, np.float64)
     seen = joints[..., 2] > 0
     joints[..., 2] = np.clip(joints[..., 2] if confidences is None else confidences, 0, 1)
     joints[..., 2] = np.where(seen, np.maximum(joints[..., 2], 0.001), 0)
     joints[~seen] = 0
-    frames = [
+    hidden = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
+    return [
         {
             "people": [
-                {
-                    "pose_keypoints_2d": frame.ravel().round(3).tolist(),
-                    "face_keypoints_2d": None,
-                    "hand_left_keypoints_2d": None,
-                    "hand_right_keypoints_2d": None,
-                }
+                {"pose_keypoints_2d": frame.ravel().round(3).tolist(), **dict.fromkeys(hidden)},
             ],
             "canvas_height": int(height),
             "canvas_width": int(width),
         }
         for frame in joints
     ]
-    write_json(path, frames)
 
 
 def number_in_name(path: Path) -> int | None:

@@ -25,6 +25,8 @@ class PoseTrack:
         palette: the colours that pictures are drawn in, None for numbers.
         swapped: red and blue of the pictures are exchanged.
         ground: "black", or what the skeletons were drawn on instead.
+        resampled: its frames were not evenly spaced in time, and were made so.
+        found: an estimator found the joints in pictures of a person.
         people: (F,) int, how many persons each frame holds.
         sources: a frame's file, or file and number.
     """
@@ -39,6 +41,8 @@ class PoseTrack:
     palette: str | None = None
     swapped: bool = False
     ground: str = "black"
+    resampled: bool = False
+    found: bool = False
     people: np.ndarray
     sources: tuple[str, ...]
 

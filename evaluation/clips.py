@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from data.annotations import Segment, load_annotations
 from data.frames import count_frames, frame_paths, read_frames, read_pictures
@@ -17,6 +18,9 @@ from utils.image import Placement, fit_image, read_image
 from utils.video import read_video
 from warping.joints import load_joints, scale_joints
 
+FPS, RATE_TOLERANCE = 12, 0.02
+"""Frames a second of clips and of the videos that are made, by which tracks of joints are smoothed as well;
+and how much a given video's may differ, as a part, before it is compared by time."""
 PROTOCOLS = ("x2fashion", "humanvid24")
 HUMANVID_FRAMES, HUMANVID_STRIDE = 24, 3
 SKIN_PARTS = ("head", "face", "skin", "arms", "legs")
@@ -205,6 +209,8 @@ def _read_masks(
 def read_generated(videos_dir: Path, clip: MeasuredClip) -> np.ndarray:
     """Read the video that was made for a clip, at the clip's size.
 
+    An mp4 of another frame rate than `FPS` that is long enough is sampled by time.
+
     Args:
         videos_dir: holds NAME.mp4 or NAME/000.png, 001.png ...
         clip: what it was made for.
@@ -220,7 +226,7 @@ def read_generated(videos_dir: Path, clip: MeasuredClip) -> np.ndarray:
     if path.is_dir():
         video = read_pictures(frame_paths(path)[:count])
     elif (path := videos_dir / f"{clip.name}.mp4").is_file():
-        video = read_video(path, num_frames=count)[0]
+        video = _at_rate(path, count)
     else:
         raise UserError(
             f"{videos_dir} holds no video for clip {clip.name}; name it {clip.name}.mp4 "
@@ -239,6 +245,25 @@ def read_generated(videos_dir: Path, clip: MeasuredClip) -> np.ndarray:
         return video
     interpolation = cv2.INTER_AREA if video.shape[1] > height else cv2.INTER_CUBIC
     return np.stack([cv2.resize(frame, (width, height), interpolation=interpolation) for frame in video])
+
+
+def _at_rate(path: Path, count: int) -> np.ndarray:
+    """A video's first `count` frames: by number, or by time where it has another rate and frames for it."""
+    frames, fps = read_video(path, num_frames=count)
+    step = fps / FPS
+    if abs(step - 1) <= RATE_TOLERANCE:
+        return frames
+    needed = round((count - 1) * step) + 1
+    if step > 1:
+        whole = read_video(path, num_frames=needed)[0]
+        if len(whole) == needed > count:
+            tqdm.write(f"note: {path} has {fps:g} frames a second; it is compared by time, at {FPS}")
+            return whole[[round(i * step) for i in range(count)]]
+    elif len(frames) >= needed and len(frames) < count:
+        tqdm.write(f"note: {path} has {fps:g} frames a second; it is compared by time, at {FPS}")
+        return frames[[round(i * step) for i in range(count)]]
+    tqdm.write(f"note: {path} has {fps:g} frames a second; it is compared frame by frame")
+    return frames
 
 
 def read_estimated(folder: Path, clip: MeasuredClip) -> np.ndarray:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from evaluation.appearance import color_errors, texture
-from evaluation.clips import MeasuredClip
+from evaluation.clips import FPS, MeasuredClip
 from evaluation.fidelity import l1, psnr, ssim
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
@@ -21,9 +21,6 @@ NO_MASKS = "no masks (fashion_masks)"
 NO_LABELS = "no motion label (fashion_poses/NAME.json)"
 NO_JOINTS = "no joints (fashion_poses)"
 NOBODY = "nobody was found in the video"
-
-FPS = 12
-"""Of the videos that are made, and by which tracks of joints are smoothed."""
 
 
 @dataclasses.dataclass(frozen=True)

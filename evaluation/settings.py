@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from generation.settings import VideoSettings
+from generation.settings import SHIPPED_DATASET, VideoSettings
 from utils.errors import UserError
 
 FOLDERS = {
@@ -19,7 +19,7 @@ FOLDERS = {
 class EvaluationSettings(VideoSettings):
     """What is measured, and with what."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Dataset with the true frames; masks, joints and labels are used where it has them."""
     split: Literal["train", "test"] = "test"
     """Split of the dataset whose clips are measured."""

@@ -120,14 +120,18 @@ def load_motion_tools(
         settings: say where they are.
         pipeline: the model, whose text encoder must fit.
         from_text: whether a sentence moves somebody.
-        find_pose: whether the pose of a photo is to be found.
+        find_pose: whether a pose has to be found. Else the finder is still loaded where it is to be had.
 
     Raises:
         UserError: one is missing, or does not fit the text encoder; the message says what to give instead.
     """
     model = load_matching_text_to_poses(settings, pipeline) if from_text else None
-    finder = load_pose_finder(settings) if find_pose else None
-    return MotionTools(text_to_poses=model, finder=finder)
+    try:
+        return MotionTools(text_to_poses=model, finder=load_pose_finder(settings))
+    except UserError:
+        if find_pose or settings.pose_finder is not None:
+            raise
+        return MotionTools(text_to_poses=model)
 
 
 def load_pose_finder(settings: VideoSettings) -> PoseFinder:

@@ -7,12 +7,15 @@ import numpy as np
 
 from data.pose_track import PoseTrack
 from utils.errors import UserError
+from utils.pose_drawing import HIPS, joint_indices
 from warping import retarget, scale_joints
 from warping.body import read_body
 from warping.retarget import body_size, compare_proportions
 
 FEWEST_JOINTS = 5  # that a frame needs to count as showing somebody
 LONGEST_GAP = 3  # frames that a joint may be lost in; a joint gone for longer is one that is not seen
+LONGEST_TRUNK_GAP = 12  # frames that a shoulder, a hip or the neck may be hidden in
+TRUNK = joint_indices(("neck", "left_shoulder", "right_shoulder", *HIPS))
 OUTLIER = 0.06  # of the body's height: how far a joint may lie off the middle of its neighbours in time
 
 
@@ -51,16 +54,28 @@ def blank_frames(keypoints: np.ndarray) -> list[int]:
     return [number for number, frame in enumerate(keypoints) if not is_shown(frame)]
 
 
-def short_gaps(keypoints: np.ndarray) -> np.ndarray:
-    """(F, 18) bool, where a joint is missing for a few frames between two that have it."""
+def short_gaps(keypoints: np.ndarray, longest: int = LONGEST_GAP) -> np.ndarray:
+    """(F, 18) bool, where a joint is missing in at most `longest` frames between two that have it."""
     seen = keypoints[..., 2] > 0
     gaps = np.zeros_like(seen)
     for joint in range(seen.shape[1]):
         known = np.flatnonzero(seen[:, joint])
         for start, end in itertools.pairwise(known):
-            if 1 < end - start <= LONGEST_GAP + 1:
+            if 1 < end - start <= longest + 1:
                 gaps[start + 1 : end, joint] = True
     return gaps
+
+
+def trunk_gaps(keypoints: np.ndarray) -> np.ndarray:
+    """(F, 18) bool, where shoulders, hips or neck are missing for a while in frames that show somebody.
+
+    In profile one of a pair lies under the other, and estimators and drawings lose it; without it nothing
+    tells where the body is.
+    """
+    gaps = short_gaps(keypoints, LONGEST_TRUNK_GAP)
+    others = np.setdiff1d(np.arange(gaps.shape[1]), TRUNK)
+    gaps[:, others] = False
+    return gaps & np.array([is_shown(frame) for frame in keypoints])[:, None]
 
 
 def outliers(keypoints: np.ndarray) -> np.ndarray:
@@ -156,6 +171,7 @@ def resample(track: PoseTrack) -> PoseTrack:
         sources=tuple(track.sources[i] for i in nearest),
         times=times,
         fps=1 / step,
+        resampled=True,
     )
 
 

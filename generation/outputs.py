@@ -1,5 +1,6 @@
 """The files of a run, checked before it: nothing that is read, and nothing that was edited, is replaced."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,12 +25,18 @@ def poses_folder(output_dir: Path, name: str) -> Path:
     return output_dir / f"{name}_poses"
 
 
+def joints_folder(output_dir: Path, name: str) -> Path:
+    """Where a clip's poses go as OpenPose's files."""
+    return output_dir / f"{name}_openpose"
+
+
 def check_outputs(
     output_dir: Path,
     clips: Sequence[Clip],
     settings: ModelSettings,
     with_poses: Iterable[str],
     dataset: Path | None = None,
+    with_joints: bool = False,
 ) -> None:
     """Refuse to write over anything that is read, over edited skeletons, or under names that are too long.
 
@@ -39,6 +46,7 @@ def check_outputs(
         settings: name the model's files.
         with_poses: names of the clips whose skeletons will be written.
         dataset: that the clips are of, None for a user's own clip.
+        with_joints: OpenPose's files are written.
 
     Raises:
         UserError: names the files.
@@ -46,8 +54,12 @@ def check_outputs(
     poses = [poses_folder(output_dir, name) for name in with_poses]
     written = [output_dir / f"{clip.name}{end}" for clip in clips for end in (".mp4", ".png", ".json")]
     written += [path for folder in poses for path in (folder, folder.with_name(f"{folder.name}.json"))]
+    joints = [joints_folder(output_dir, clip.name) for clip in clips if with_joints]
+    written += joints
     for clip in clips:
         check_name(output_dir, f"{clip.name}_poses.json", str(clip.image))
+        if with_joints:
+            check_name(output_dir, f"{clip.name}_{0:012d}_keypoints.json", str(clip.image))
     if dataset is not None:
         read = [dataset / name for name in DATASET_FOLDERS]
     else:
@@ -58,6 +70,15 @@ def check_outputs(
             raise UserError(
                 f"{folder} is not as it was written, or was not written by this script, and would be "
                 "overwritten; rename it, or choose another --output_dir"
+            )
+    for folder, clip in zip(joints, clips, strict=False):
+        if folder.is_dir() and any(
+            not re.fullmatch(re.escape(clip.name) + r"_\d{12}_keypoints\.json", path.name)
+            for path in folder.iterdir()
+        ):
+            raise UserError(
+                f"{folder} holds files that were not written by this script, and would be replaced; "
+                "rename it, or choose another --output_dir"
             )
 
 

@@ -21,17 +21,19 @@ from generation.mending import (
     resample,
     short_gaps,
     smooth,
+    trunk_gaps,
 )
 from utils.pose_drawing import NUM_JOINTS
 
 EXPECTED = (
-    "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a "
-    "video whose poses an estimator finds"
+    "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a video of "
+    "one whole person"
 )
 Fit = Literal["auto", "on", "off"]
 """When poses are fitted to the photo's body: where they differ too much from it, always, never."""
 NEARLY_NONE = 0.2  # share of all joints
 FEW_JOINTS = 10  # of 18 in a frame that shows somebody
+MUCH_LOST = 0.08  # share of the joints that compression lost or moved
 MENDING_ROUNDS = 3
 JUMP = 0.3  # body heights from one frame to the next
 # Measured (place, size, limbs). A photo's pose with Gaussian noise of 0.7 to 1 % of the body's height differs
@@ -65,6 +67,10 @@ def look_at_track(track: PoseTrack) -> list[Finding]:
 
 def _look_at_drawing(track: PoseTrack) -> list[Finding]:
     findings = []
+    if track.found:
+        shown = int((track.people > 0).sum())
+        text = f"the poses are pictures of a person; her poses were found in {shown} of {len(track)} frames"
+        findings.append(_mended("found_poses", text, shown))
     if track.palette is not None and track.palette != "ControlNet":
         findings.append(
             Finding(
@@ -123,6 +129,10 @@ def _look_at_joints(track: PoseTrack, joints: np.ndarray) -> list[Finding]:
                 remedy="give poses of the whole body",
             )
         )
+    hidden = int(trunk_gaps(joints).sum())
+    if hidden:
+        text = f"shoulders, hips or neck are hidden in {hidden} places; filled from the frames around"
+        findings.append(_mended("trunk_gaps", text, hidden))
     if track.medium == "lossy":
         gaps = int(short_gaps(joints).sum())
         if gaps:
@@ -131,6 +141,17 @@ def _look_at_joints(track: PoseTrack, joints: np.ndarray) -> list[Finding]:
         if off:
             findings.append(
                 _mended("outliers", f"{off} joints were misread by compression; dropped and filled", off)
+            )
+        share = (gaps + off) / max(1, int(track.seen.sum()))
+        if share > MUCH_LOST:
+            findings.append(
+                Finding(
+                    severity="warning",
+                    code="very_lossy",
+                    message=f"compression spoiled {share:.0%} of the poses' joints",
+                    figure=share,
+                    remedy="give the skeletons as PNG, as JSON, or as a video of more bits a second",
+                )
             )
     jumps = _jumps(joints)
     if len(jumps):
@@ -149,7 +170,7 @@ def _look_at_joints(track: PoseTrack, joints: np.ndarray) -> list[Finding]:
 def _look_at_times(track: PoseTrack) -> list[Finding]:
     if track.fps is None:
         return []
-    if not has_even_times(track.times):
+    if track.resampled or not has_even_times(track.times):
         text = f"the poses have a variable frame rate; resampled at their usual {track.fps:.4g} a second"
         return [_mended("variable_rate", text, track.fps)]
     return [
@@ -212,6 +233,7 @@ def mend_track(
     if any(finding.severity == "refusal" for finding in findings):
         return track, findings
     joints = fill_blank_frames(track.keypoints)
+    joints = fill(joints, trunk_gaps(joints))
     if track.medium == "lossy":
         for _ in range(MENDING_ROUNDS):
             off = outliers(joints)
@@ -223,6 +245,7 @@ def mend_track(
     mended = dataclasses.replace(mended, medium="exact", people=np.ones(len(track), int))
     if not has_even_times(track.times):
         mended = resample(mended)
+    mended = dataclasses.replace(mended, resampled=False)
     if photo_pose is None:
         return mended, findings
     mismatch = measure_mismatch(mended.keypoints, photo_pose)

@@ -4,7 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-SHIPPED_MODEL = Path("pretrained_model/x2fashion-small")
+from utils.paths import beside_code
+
+SHIPPED_MODEL = beside_code("pretrained_model/x2fashion-small")
+SHIPPED_DATASET = beside_code("fashion_dataset")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

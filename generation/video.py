@@ -14,11 +14,12 @@ from diffusion.quality import QUALITIES
 from diffusion.sampling import Sampling
 from generation.inputs import Clip, Inputs, read_inputs
 from generation.loading import MotionTools
-from generation.photo_pose import find_photo_pose
+from generation.photo import GIVE_JOINTS, SURE_SCORE, Photo
 from generation.settings import ModelSettings, VideoSettings
 from generation.streaming import stream_frames
 from generation.windows import WindowStore
 from models.text_to_poses import TextToPoses
+from utils.errors import UserError
 from utils.precision import autocast
 
 DEFAULT_NUM_FRAMES = 24
@@ -47,6 +48,7 @@ def prepare_inputs(
     height: int,
     width: int,
     seed: int,
+    photo: Photo | None = None,
 ) -> Inputs:
     """Read a clip's inputs; where it has no poses, make them from its sentence.
 
@@ -58,17 +60,23 @@ def prepare_inputs(
         height: in pixels.
         width: in pixels.
         seed: of the run; another one moves her in another way.
+        photo: that was looked at; by default it is read and fitted in whole.
 
     Raises:
         UserError: see `read_inputs`; or a photo in which nobody is found, or not the whole person.
     """
-    inputs = read_inputs(clip, num_frames, height, width)
+    finder = None if photo is None else tools.finder
+    inputs = read_inputs(clip, num_frames, height, width, photo=photo, finder=finder)
     if clip.poses is not None:
         return inputs
-    pose = inputs.image_joints
+    pose = None if photo is None else photo.pose
     if pose is None:
-        assert tools.finder is not None
-        pose = find_photo_pose(tools.finder, clip.image, height, width)
+        raise UserError(f"no person was found in {clip.image}; {GIVE_JOINTS}")
+    if photo is not None and photo.joints is None and photo.score < SURE_SCORE:
+        raise UserError(
+            f"it is doubtful whether {clip.image} shows a whole person (score {photo.score:.3f}), and a "
+            f"sentence moves no other; {GIVE_JOINTS}"
+        )
     assert tools.text_to_poses is not None
     return move_by_sentence(
         pipeline, tools.text_to_poses, clip, inputs, pose, num_frames or DEFAULT_NUM_FRAMES, seed

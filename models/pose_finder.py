@@ -178,14 +178,15 @@ class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and lo
         with atomic_path(Path(save_directory) / WEIGHTS_NAME) as temporary:
             temporary.write_bytes(self._weights)
 
-    def find(self, picture: np.ndarray, with_mask: bool = True) -> Pose:
+    def find(self, picture: np.ndarray, with_mask: bool = True, thorough: bool = True) -> Pose:
         """Find the one person in a picture; of several, one.
 
         Args:
             picture: (H, W, 3) uint8 RGB of any size; the person may be small in it.
             with_mask: also say where the person is.
+            thorough: also look at parts of the picture, where all of it shows nobody.
         """
-        sight = self._search(picture)
+        sight = self._search(picture, thorough)
         points, confidence = _joints(sight)
         keypoints = np.zeros((NUM_JOINTS, 3), np.float32)
         if sight.score >= LEAST_SCORE:

@@ -18,13 +18,14 @@ import inference
 from data.frames import read_poses
 from generation import loading
 from generation.inputs import Clip, read_inputs
+from generation.photo import look_at_photo
 from generation.video import clip_seed
 from models import PRESETS, Denoiser
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from tests.models.recipes import seeded_checkpoint
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, tiny_decoder, tiny_tokenizer
 from utils.config import run_script
-from utils.image import fit_size, read_image, write_png
+from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose
 from utils.video import read_video, write_video
 from warping.retarget import retarget
@@ -210,7 +211,8 @@ def test_a_sentence_alone_moves_the_person(
     joints = figure_clip(1, height=2 * HEIGHT)[2][0] + (13, 11, 0)
     (tmp_path / "joints.json").write_text(json.dumps({"keypoints": joints.tolist()}))
     photo = ("--image", own["photo.png"], "--prompt", SENTENCES[0])
-    flags = (*photo, "--image_joints", tmp_path / "joints.json", "--num_frames", 6)
+    photo = (*photo, "--image_joints", tmp_path / "joints.json")
+    flags = (*photo, "--num_frames", 6)
     files = run(*flags)
     expected = ["photo.json", "photo.mp4", "photo.png", "photo_poses", "photo_poses.json"]
     assert list(files) == expected
@@ -240,9 +242,9 @@ def test_the_photos_pose_is_found_in_the_whole_photo(run: Run, tmp_path: Path) -
     flags = ("--image", tmp_path / "photo.png", "--prompt", SENTENCES[0], "--num_frames", 4)
     files = run(*flags, "--pose_finder", finder)
     first = np.array(json.loads(files["photo_poses.json"])["keypoints"])[0]
-    placement = fit_size(*photo.shape[:2], HEIGHT, WIDTH)
-    found = PoseFinder.from_pretrained().find(photo, with_mask=False).keypoints
-    np.testing.assert_allclose(first, placement.to_fitted(found), atol=1e-3)
+    looked_at = look_at_photo(tmp_path / "photo.png", HEIGHT, WIDTH, PoseFinder.from_pretrained())
+    np.testing.assert_allclose(first, looked_at.found, atol=1e-3)
+    placement = looked_at.placement
     true = placement.to_fitted(np.array(truth["keypoints"][0]) + np.array([70, 20, 0]))
     assert np.abs(first - true)[true[:, 2] > 0].max() < 0.04 * HEIGHT
     (finder / "pose_landmark_full.tflite").write_bytes(b"broken")
@@ -265,7 +267,9 @@ def test_poses_of_another_body_are_fitted_to_the_photos(
         prompt="",
         image_joints=tmp_path / "joints.json",
     )
-    inputs = read_inputs(clip, None, HEIGHT, WIDTH)
+    finder = PoseFinder.from_pretrained()
+    photo = look_at_photo(clip.image, HEIGHT, WIDTH, finder, clip.image_joints)
+    inputs = read_inputs(clip, None, HEIGHT, WIDTH, photo=photo)
     np.testing.assert_allclose(fitted, retarget(inputs.joints, inputs.image_joints), atol=1e-3)
     np.testing.assert_allclose(fitted[0, :, :2], inputs.image_joints[:, :2], atol=1.5)
     assert "photo_poses" not in run(*flags, "--image_joints", tmp_path / "joints.json", "--fit_poses", "off")
@@ -336,7 +340,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     cases = [
         (("--image", own["photo.png"]), "needs a --prompt"),
         (("--image", own["photo.png"], "--prompt", "She turns.", "--fit_poses"), "goes with --poses"),
-        ((*sentence, "--image", tmp_path / "empty.png"), "empty.png; give --image_joints or another photo"),
+        ((*sentence, "--image", tmp_path / "empty.png"), "empty.png; give a photo of one whole person"),
         ((*sentence, "--pose_finder", tmp_path / "empty"), "pose_landmark_full.tflite cannot be read"),
         ((*sentence, "--text_to_poses", tmp_path / "empty"), "holds no text-to-poses model"),
         ((*sentence, "--image_joints", tmp_path / "trunkless.json"), "needs a neck and hips"),
@@ -345,15 +349,15 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
         ((*user, "--text_guidance_scale", 3), "needs a --prompt"),
         ((*user, "--num_frames", 5), "4 poses, 5 are needed"),
         ((*dataset, "--num_frames", 7), "clip anna has 6 poses"),
-        ((*user, "--num_frames", 0), "0 frames"),
-        ((*dataset, "--num_frames", -1), "-1 frames"),
+        ((*user, "--num_frames", 0), "must be at least 1"),
+        ((*dataset, "--num_frames", -1), "must be at least 1"),
         ((*dataset, "--height", 70), "take 64 or 96"),
         ((*dataset, "--width", 33), "take 32 or 64"),
         ((*dataset, "--fps", 0), "fps is 0"),
         ((*dataset, "--num_inference_steps", 0), "at least 1"),
         ((*dataset, "--num_inference_steps", 1001), "it can be at most that"),
         ((*dataset, "--device", "toaster"), "--device toaster"),
-        ((*dataset, "--pretrained_model", tmp_path / "empty"), "denoiser's folder"),
+        ((*dataset, "--pretrained_model", tmp_path / "empty"), "not a denoiser folder"),
         ((*dataset, "--pretrained_model", tmp_path / "evil.pth"), "add --vae"),
         ((*dataset, "--vae", tmp_path / "empty"), "not a VAE folder"),
         (("--dataset", tmp_path / "empty"), "there is no folder"),

@@ -1,12 +1,15 @@
 """Poses of every form through inference.py, at toy size: drawn anew, and our own to the last bit."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import inference
+from data.pose_formats import read_pose_track
 from data.pose_json import write_openpose_json
 from generation.inputs import Clip, read_inputs
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
@@ -15,6 +18,7 @@ from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose
 from utils.video import read_video, write_gif, write_video
 
+ROOT = Path(__file__).resolve().parents[1]
 FRAMES, POSES, JOINTS = figure_clip(4, height=256)
 
 
@@ -90,3 +94,23 @@ def test_fewer_poses_than_frames_are_told(photo: Path) -> None:
     clip = Clip(name="photo", image=photo, poses=given(photo, "own.json"), prompt="")
     with pytest.raises(UserError, match="4 poses, 9 are needed"):
         read_inputs(clip, 9, 256, 128)
+
+
+def test_joints_are_saved_as_openpose_files_that_are_read_again(
+    tiny_pipeline_dir: Path, photo: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "inference.py", "--image", photo, "--poses", given(photo, "own.json")]
+    command += ["--pretrained_model", tiny_pipeline_dir, "--num_inference_steps", 1, "--dtype", "float32"]
+    command += ["--save_joints", "openpose", "--output_dir", tmp_path / "out"]
+    subprocess.run([str(part) for part in command], cwd=ROOT, check=True, capture_output=True)
+    folder = tmp_path / "out" / "photo_openpose"
+    names = [path.name for path in sorted(folder.iterdir())]
+    assert names == [f"photo_{number:012d}_keypoints.json" for number in range(4)]
+    document = json.loads((folder / names[0]).read_text())
+    assert document["canvas_height"] == HEIGHT and len(document["people"][0]["pose_keypoints_2d"]) == 54
+    track = read_pose_track(folder)
+    assert (track.height, track.width) == (HEIGHT, WIDTH)
+    np.testing.assert_allclose(track.keypoints[..., :2], (JOINTS[..., :2] + 0.5) / 4 - 0.5, atol=0.01)
+    (folder / "mine.txt").write_text("notes")
+    refused = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode == 2 and "photo_openpose holds files that were not written" in refused.stderr

@@ -1,6 +1,7 @@
 """A script's settings: one frozen dataclass, which is also its command line."""
 
 import dataclasses
+import io
 import itertools
 import json
 import sys
@@ -33,6 +34,9 @@ def run_script(
         arguments = _with_value(arguments, flag, value)
     config = tyro.cli(config_class, args=arguments, description=description, use_underscores=True)
     quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a sentence's letters
+            stream.reconfigure(errors="backslashreplace")
     try:
         main(config)
     except UserError as error:

@@ -59,6 +59,14 @@ def spread(count: int, limit: int) -> list[int]:
     return np.linspace(0, count - 1, min(count, limit)).round().astype(int).tolist()
 
 
+def thumbnail(image: np.ndarray, height: int = 192) -> np.ndarray:
+    """A picture (H, W, 3) uint8 of the height of a sheet's row, or as it is where it is lower."""
+    if image.shape[0] <= height:
+        return image
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _strip(images: Sequence[np.ndarray], height: int) -> np.ndarray:
     """Pictures side by side, `height` tall, with gaps of the page's colour."""
     cells: list[np.ndarray] = []

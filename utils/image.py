@@ -1,20 +1,25 @@
 """Pictures: read whatever a user gives, fit it into the model's frame without distortion, write PNG."""
 
+import contextlib
 import dataclasses
+import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from utils.errors import UserError
 from utils.files import atomic_path
 
 MAX_PIXELS = 40_000_000
 MIN_SIDE = 16
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+ORIENTATION = 0x112  # of EXIF
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 # Pillow warns from 89 megapixels on; `read_image` refuses such a picture by itself, in one line.
@@ -22,10 +27,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture of any common kind as RGB.
+    """Read a picture of any common kind as sRGB.
 
-    Grey, palette and 16-bit pictures are converted, transparency is laid on white, the EXIF orientation is
-    applied. The size is checked from the header, before anything is decoded.
+    Grey, palette and 16-bit pictures are converted, transparency is laid on white, the EXIF orientation and
+    the colour profile are applied. The size is checked from the header, before anything is decoded; a JPEG of
+    more than 40 megapixels is decoded at a half, a quarter or an eighth of its size.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -34,20 +40,45 @@ def read_image(path: str | Path) -> np.ndarray:
         UserError: no such file, not a picture, damaged, more than 40 megapixels, or a side under 16 pixels.
     """
     path = Path(path)
+    with _opened(path) as image:
+        if image.width * image.height > MAX_PIXELS:
+            _shrink_jpeg(image)
+        _check_size(path, image.width, image.height)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture as it is stored, upright, which `read_image` may have made smaller.
+
+    Raises:
+        UserError: no such file, or not a picture.
+    """
+    with _opened(Path(path)) as image:
+        is_turned = image.getexif().get(ORIENTATION, 1) >= 5
+        return (image.width, image.height) if is_turned else (image.height, image.width)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture that is open; whatever goes wrong with it is a `UserError` of one line."""
     if not path.is_file():
         raise UserError(
             f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give a PNG or JPEG file"
         )
     try:
         with Image.open(path, formats=FORMATS) as image:
-            _check_size(path, image.width, image.height)
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+            yield image
     except UserError:
         raise
     except PermissionError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Image.UnidentifiedImageError as error:
+        if _is_heic(path):
+            raise UserError(
+                f"{path} is a HEIC picture, as phones take them, which is not read; save it as JPEG or PNG, "
+                "or let the phone take JPEG (Settings, Camera, Most Compatible)"
+            ) from error
         raise UserError(f"{path} is not a picture that can be read; give a PNG, JPEG or WebP file") from error
     except Image.DecompressionBombError as error:
         raise UserError(
@@ -57,6 +88,20 @@ def read_image(path: str | Path) -> np.ndarray:
         raise UserError(
             f"{path} is damaged ({' '.join(str(error).split())}); save or copy it again"
         ) from error
+
+
+def _is_heic(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS
+
+
+def _shrink_jpeg(image: Image.Image) -> None:
+    """Let a JPEG be decoded at the largest share of its size that is within the limit."""
+    width, height = image.size
+    for share in (2, 4, 8):
+        if isinstance(image, ImageFile.ImageFile) and width * height > MAX_PIXELS * (share // 2) ** 2:
+            image.draft(image.mode, (width // share, height // share))
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
@@ -75,10 +120,30 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers of unknown range")
+    profile = image.info.get("icc_profile")
+    alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    if profile and image.mode != "L":
+        image = _to_srgb(image if image.mode == "CMYK" else image.convert("RGB"), profile)
+    if alpha is not None:
+        image = image.convert("RGB")
+        image.putalpha(alpha)
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """An RGB or CMYK picture in sRGB; as it is where its profile is damaged, of another mode, or sRGB."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return image if converted is None else converted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,15 +214,46 @@ def fit_image(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, P
     Raises:
         UserError: the picture is so long or so wide that a side would have under 16 pixels.
     """
-    source_height, source_width = image.shape[:2]
-    place = fit_size(source_height, source_width, height, width)
-    if (place.height, place.width) != (source_height, source_width):
+    place = fit_size(image.shape[0], image.shape[1], height, width)
+    return place_image(image, place, height, width), place
+
+
+def place_image(image: np.ndarray, place: Placement, height: int, width: int) -> np.ndarray:
+    """Scale a picture and lay it into a frame of `height` x `width`, over whose edges it may reach.
+
+    What it leaves free has the median colour of its border.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, of the size that `place` is of.
+        place: where it lies; `left` and `top` may be below 0.
+        height: of the frame in pixels.
+        width: of the frame in pixels.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    size = place.height, place.width
+    if size == image.shape[:2]:
+        scaled = image
+    elif place.scale < 1 or max(size) <= 2 * max(height, width):
         interpolation = cv2.INTER_AREA if place.scale < 1 else cv2.INTER_CUBIC
-        image = cv2.resize(image, (place.width, place.height), interpolation=interpolation)
-    fitted = np.empty((height, width, 3), np.uint8)
-    fitted[:] = border_color(image)
-    fitted[place.top : place.top + place.height, place.left : place.left + place.width] = image
-    return fitted, place
+        scaled = cv2.resize(image, size[::-1], interpolation=interpolation)
+    else:  # a small part of it alone is seen
+        left, top = max(0, -place.left), max(0, -place.top)
+        right, bottom = min(place.width, width - place.left), min(place.height, height - place.top)
+        steps = np.array([place.source_width / place.width, place.source_height / place.height])
+        to_source = np.hstack([np.diag(steps), ((np.array([left, top]) + 0.5) * steps - 0.5)[:, None]])
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        scaled = cv2.warpAffine(
+            image, to_source, (right - left, bottom - top), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        place = dataclasses.replace(place, left=max(0, place.left), top=max(0, place.top))
+    framed = np.empty((height, width, 3), np.uint8)
+    framed[:] = border_color(scaled if size == scaled.shape[:2] else image)
+    top, left = max(0, place.top), max(0, place.left)
+    part = scaled[top - place.top :, left - place.left :][: height - top, : width - left]
+    framed[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return framed
 
 
 def border_color(image: np.ndarray) -> np.ndarray:

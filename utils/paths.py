@@ -63,6 +63,12 @@ def _key(path: Path) -> tuple[str, ...]:
     return tuple(unicodedata.normalize("NFC", part).casefold() for part in Path(resolved).parts)
 
 
+def beside_code(name: str) -> Path:
+    """What ships with the code: where it is from the working folder, else beside the code."""
+    return Path(name) if Path(name).exists() else ROOT / name
+
+
+ROOT = Path(__file__).resolve().parents[1]
 DATASET_FOLDERS = ("fashion_crop", "fashion_poses", "fashion_masks", "train", "test")
 LONGEST_NAME = 255
 TEMPORARY = len(".-12345678")

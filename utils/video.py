@@ -192,6 +192,19 @@ def iter_video(path: str | Path) -> Iterator[tuple[np.ndarray, float, float]]:
         raise UserError(f"{path} holds no pictures or no frame rate; give a video")
 
 
+def video_length(path: str | Path) -> int | None:
+    """About how many frames a video has by what its container says; None where it does not say."""
+    path = Path(path)
+    try:
+        with av.open(str(path), format=DEMUXERS.get(path.suffix.lower())) as container:
+            stream = container.streams.video[0]
+            if stream.frames or container.duration is None:
+                return stream.frames or None
+            return round(container.duration / av.time_base * float(stream.average_rate or 0)) or None
+    except (av.error.FFmpegError, OSError, IndexError):
+        return None
+
+
 def _check_dimensions(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
         raise UserError(

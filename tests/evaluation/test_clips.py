@@ -118,3 +118,18 @@ def test_joints_of_another_estimator_are_scaled_to_the_clip(tiny_dataset_dir: Pa
     for index, pose in enumerate(clip.poses):
         write_png(tmp_path / "read" / "anna" / f"{index:03d}.png", pose)
     assert np.abs(read_estimated(tmp_path / "read", clip)[..., :2] - clip.joints[..., :2]).max() < 2
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(24, 12), (12, 8), (24, 6), (6, 3)])
+def test_videos_of_another_rate_are_compared_by_time(
+    tiny_dataset_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fps: float, frames: int
+) -> None:
+    clip = load_clip(tiny_dataset_dir, list_clips(tiny_dataset_dir, "test", "x2fashion", 6)[0])
+    greys = np.linspace(0, 250, 12).astype(np.uint8)[:frames]
+    video = np.broadcast_to(greys[:, None, None, None], (frames, HEIGHT, WIDTH, 3))
+    write_video(tmp_path / f"{clip.name}.mp4", list(video.copy()), fps)
+    read = read_generated(tmp_path, clip)[:, HEIGHT // 2, WIDTH // 2, 0].astype(int)
+    wanted = {12: greys[:6], 6: greys[[0, 0, 1, 2, 2, 2]], 24: greys[::2] if frames == 12 else greys}[fps]
+    assert np.abs(read - wanted).max() <= 6
+    told = capsys.readouterr()
+    assert ("compared by time" in told.out + told.err) == (fps != 12 and frames != 6)

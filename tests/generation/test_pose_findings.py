@@ -1,6 +1,7 @@
 """What is found in poses and sentences; and every mending removes its finding."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_lossy_outliers_and_gaps_are_mended_and_turned_faces_stay_hidden():
     assert not outliers(walk()).any()
 
 
+def test_a_trunk_that_is_hidden_in_profile_is_filled():
+    joints = walk()
+    joints[8:14, [1, 11]] = 0  # neck and left hip
+    joints[8:14, 7] = 0  # a hand behind the back stays hidden
+    mended, findings = mend_track(as_track(joints, medium="lossless"))
+    assert codes(findings) == {"trunk_gaps"} and not codes(look_at_track(mended))
+    np.testing.assert_allclose(mended.keypoints[:, [1, 11]], walk()[:, [1, 11]], atol=3)
+    assert not mended.keypoints[8:14, 7, 2].any()
+
+
 def test_numbers_are_never_smoothed():
     joints = walk()
     joints[5, 4, :2] += 60
@@ -158,6 +169,46 @@ def test_what_is_mended_is_not_found_again(data):
     told = {finding.code for finding in findings if finding.severity == "mended"}
     assert not told & codes(look_at_track(mended))
     assert all("\n" not in str(finding) for finding in findings)
+
+
+def one_shot(track: PoseTrack) -> PoseTrack:
+    """Cut where the body jumps, as long as it does: the first shot."""
+    while message := next((str(each) for each in look_at_track(track) if each.code == "jumps"), None):
+        first = int(re.search(r"at (?:frames? |\d+ frames \()(\d+)", message)[1])
+        track = as_track(track.keypoints[:first], medium=track.medium)
+    return track
+
+
+REMEDIES = {
+    "no_skeletons": lambda track: as_track(walk()),
+    "several_people": lambda track: dataclasses.replace(track, people=np.ones(len(track), int)),
+    "few_joints": lambda track: track.with_keypoints(walk()),
+    "very_lossy": lambda track: dataclasses.replace(track, medium="exact"),
+    "jumps": one_shot,
+}
+"""What each remedy asks for, done to a track."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shown=st.sampled_from([0.0, 0.4, 1.0]),
+    spoiled=st.floats(0, 0.3),
+    jump=st.none() | st.integers(3, 20),
+    people=st.integers(1, 3),
+    medium=st.sampled_from(["exact", "lossy"]),
+    seed=st.integers(0, 2**16),
+)
+def test_the_remedy_of_a_finding_removes_it(shown, spoiled, jump, people, medium, seed):
+    joints, rng = walk(), np.random.default_rng(seed)
+    if jump is not None:
+        joints[jump:, :, 0] += 120
+    off = rng.random(joints.shape[:2]) < spoiled
+    joints[off, 1] += 60
+    joints[:, rng.permutation(18)[round(shown * 18) :]] = 0
+    track = as_track(joints, medium=medium, people=np.full(24, people))
+    for finding in look_at_track(track):
+        if finding.remedy and finding.severity in ("warning", "refusal"):
+            assert finding.code not in codes(look_at_track(REMEDIES[finding.code](track)))
 
 
 @pytest.fixture(scope="module")

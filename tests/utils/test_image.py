@@ -1,12 +1,15 @@
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, features
 
 from utils.errors import UserError
-from utils.image import border_color, fit_image, read_image, write_png
+from utils.image import Placement, border_color, fit_image, image_size, place_image, read_image, write_png
 
 
 def gradient(height=40, width=24):
@@ -151,3 +154,76 @@ def test_padding_continues_the_background_and_the_right_size_is_untouched():
 def test_an_extreme_shape_is_refused(size):
     with pytest.raises(UserError, match="crop it closer"):
         fit_image(np.zeros((*size, 3), np.uint8), 256, 128)
+
+
+def test_a_colour_profile_becomes_srgb(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    other = srgb.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+    other = other.replace(b"rXYZ", b"tmp ").replace(b"gXYZ", b"rXYZ").replace(b"tmp ", b"gXYZ")
+    for mode, name in (("RGB", "red.png"), ("RGBA", "alpha.png"), ("RGB", "red.jpg")):
+        picture = Image.new(mode, (32, 32), (250, 10, 10))
+        picture.save(tmp_path / name, icc_profile=other)
+        read = read_image(tmp_path / name).astype(int)
+        assert np.abs(read - (10, 250, 10)).max() <= 4, name
+        picture.save(tmp_path / name, icc_profile=srgb)
+        assert np.abs(read_image(tmp_path / name).astype(int) - (250, 10, 10)).max() <= 4, name
+        picture.save(tmp_path / name, icc_profile=b"damaged")
+        assert np.abs(read_image(tmp_path / name).astype(int) - (250, 10, 10)).max() <= 4, name
+
+
+def test_a_jpeg_of_many_megapixels_is_decoded_smaller(tmp_path):
+    picture = Image.new("RGB", (5464, 8192), (250, 250, 250))
+    picture.paste((200, 0, 0), (0, 0, 5464, 4096))
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture.save(tmp_path / "camera.jpg", exif=exif)
+    read = read_image(tmp_path / "camera.jpg")
+    assert read.shape == (2732, 4096, 3) and image_size(tmp_path / "camera.jpg") == (5464, 8192)
+    assert read[100, 4000, 1] < 20 and read[100, 100, 1] > 240
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_avif_is_read(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "photo.avif", quality=95)
+    assert np.abs(read_image(tmp_path / "photo.avif").astype(int) - gradient()).mean() < 3
+
+
+def test_heic_is_named(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + b"\0" * 4096)
+    with pytest.raises(UserError, match="HEIC picture"):
+        read_image(tmp_path / "photo.heic")
+
+
+def test_a_frame_is_a_part_of_a_picture(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 256, (20, 30, 3), np.uint8), (300, 200))
+    for scale, left, top in ((0.5, -20, -10), (1.0, -100, -60), (4.0, -500, -300), (0.5, -100, 20)):
+        place = Placement(scale, left, top, round(200 * scale), round(300 * scale), 200, 300)
+        framed = place_image(picture, place, 120, 60)
+        for x, y in ((10, 30), (40, 80)):
+            column, row = place.to_source(np.array([x, y]))
+            if 0 <= row < 199 and 0 <= column < 299:
+                wanted = picture[round(float(row)), round(float(column))].astype(int)
+                assert np.abs(framed[y, x] - wanted).max() < 25, scale
+    padding = place_image(picture, place, 120, 60)[:20].astype(int)
+    assert np.abs(padding - border_color(picture)).max() <= 4
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    suffix=st.sampled_from(["png", "jpg", "webp", "gif", "tif", "bmp"]),
+    cut=st.floats(0, 1),
+    noise=st.binary(max_size=40),
+    shorter=st.integers(0, 200),
+)
+def test_a_damaged_picture_is_read_or_refused_in_a_line(tmp_path, suffix, cut, noise, shorter):
+    path = tmp_path / f"photo.{suffix}"
+    Image.fromarray(gradient()).save(path)
+    content = path.read_bytes()
+    place = int(cut * len(content))
+    path.write_bytes(content[:place] + noise + content[place + len(noise) + shorter :])
+    try:
+        picture = read_image(path)
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    except UserError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
