@@ -9,7 +9,7 @@ second compares with joints that another estimator found in the same video.
 Printed are the median distance of the body's joints (no face) from the truth in percent of her height (nose
 to ankles are 0.87 of it) and their PCK@0.2; frames whose left and right were exchanged, of those where it can
 be told; of rendered clips also the IoU of the masks, frames that show all of her, and clips whose motions are
-read right. Then milliseconds for a frame of a clip, all reading and writing included.
+read right. Then the time of a core for a frame, reading and writing included.
 """
 
 import dataclasses
@@ -126,10 +126,10 @@ def measure_rendered(config: Config, work: Path, finder: PoseFinder) -> None:
         phone = PHONES[number % len(PHONES)]
         path = work / "videos" / f"{clip.name}.mp4"
         place = film(path, list(clip.frames), config.clip_fps, phone, number)
-        start = time.perf_counter()
+        start = time.process_time()
         settings = Settings(fps=config.clip_fps, min_frames=len(clip.frames))
         prepared = prepare(path, work, settings, finder)
-        seconds, frames = seconds + time.perf_counter() - start, frames + len(clip.frames)
+        seconds, frames = seconds + time.process_time() - start, frames + len(clip.frames)
         values.setdefault("kept", []).append(np.array([len(prepared) == 1]))
         for made in prepared:
             size = np.array([phone.width, phone.height])
@@ -182,7 +182,7 @@ def report(values: dict[str, list[np.ndarray]], seconds: float) -> None:
     for name, title in titles.items():
         if name in joined:
             print(f"{title}: {np.nanmean(joined[name]):.3f}")
-    print(f"{1000 * seconds:.0f} ms a frame, one process")
+    print(f"{1000 * seconds:.0f} ms of a core's time a frame")
 
 
 def measure_real(config: Config, work: Path, finder: PoseFinder) -> None:
@@ -190,9 +190,9 @@ def measure_real(config: Config, work: Path, finder: PoseFinder) -> None:
     assert config.video is not None and config.joints is not None
     track = read_pose_json(config.joints)
     picture = next(iter_video(config.video))[0]
-    start = time.perf_counter()
+    start = time.process_time()
     clips = prepare(config.video, work, Settings(fps=config.fps), finder)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     values: dict[str, list[np.ndarray]] = {}
     for made in clips:
         found = made.joints.copy()

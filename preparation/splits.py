@@ -169,7 +169,8 @@ def _choose(groups: list[list[str]], share: float, seed: int) -> set[str]:
     for clips in ranked:
         if len(chosen) + len(clips) <= wanted:
             chosen.update(clips)
-    return chosen or set(min(ranked, key=lambda clips: len(clips)))
+    smallest = min(ranked, key=len)
+    return chosen or set(smallest)
 
 
 def _nearest_across(names: list[str], sides: Mapping[str, str], away: np.ndarray) -> dict[str, Any] | None:
