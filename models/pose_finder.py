@@ -201,6 +201,7 @@ class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and lo
         fps: float = 30.0,
         with_masks: bool = False,
         progress: Callable[[int], object] | None = None,
+        start: tuple[int, int, int] | None = None,
     ) -> PoseTrack:
         """Find one person in all frames of a video.
 
@@ -211,17 +212,23 @@ class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and lo
             fps: frames per second, by which the track is smoothed.
             with_masks: also say where the person is in each frame; takes 4 bytes of memory a pixel.
             progress: is called with 1 after each frame, such as the `update` of a tqdm bar.
+            start: left, top and side in pixels of a square around her in the first frame; without it the
+                whole picture is searched.
 
         Returns:
             The track, without frames if there were none.
         """
         sight: _Sight | None = None
-        points, confidence, scores = [], [], []
+        points, confidence = [], []
+        scores: list[float] = []
         masks: list[np.ndarray | None] = []
         size, lost = (0, 0), 0
         for picture in frames:
             size = picture.shape[:2]
-            sight = self._follow(picture, sight, thorough=lost % SEARCH_EVERY == 0)
+            if start is not None and not scores:
+                sight = self._close_in(picture, _Crop(*start))
+            else:
+                sight = self._follow(picture, sight, thorough=lost % SEARCH_EVERY == 0)
             place, sure = _joints(sight)
             found = sight.score >= LEAST_SCORE
             points.append(place)

@@ -12,6 +12,7 @@ LEVELS = (
     {"data", "diffusion"},
     {"generation", "training"},
     {"evaluation"},
+    {"preparation"},
 )
 """From the bottom up: a package imports itself and what lies on lower levels."""
 SCRIPT_FOLDERS = {"", "recipe", "benchmarks"}

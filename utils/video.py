@@ -154,8 +154,14 @@ def read_video(
     return np.stack(frames), fps
 
 
-def iter_video(path: str | Path) -> Iterator[tuple[np.ndarray, float, float]]:
+def iter_video(
+    path: str | Path, longest_side: int | None = None
+) -> Iterator[tuple[np.ndarray, float, float]]:
     """Read a video frame by frame: picture (H, W, 3) uint8 RGB, its time in seconds, frames per second.
+
+    Args:
+        path: of the video.
+        longest_side: pixels to which larger pictures are reduced while they are read.
 
     Raises:
         UserError: no such file, another kind of file, damaged, or without pictures.
@@ -175,7 +181,7 @@ def iter_video(path: str | Path) -> Iterator[tuple[np.ndarray, float, float]]:
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             _check_dimensions(path, stream.width, stream.height)
             for frame in _decode(container, stream):
-                picture = _to_rgb(frame)
+                picture = _to_rgb(frame, longest_side)
                 first = first if count else picture.shape[:2]
                 if picture.shape[:2] != first:
                     raise UserError(f"{path} changes its size at frame {count}; encode it anew in one size")
@@ -220,8 +226,14 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> I
         yield frame
 
 
-def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    picture = frame.to_ndarray(format="rgb24", interpolation=Interpolation.BILINEAR)
+def _to_rgb(frame: av.VideoFrame, longest_side: int | None = None) -> np.ndarray:
+    scale = 1.0 if longest_side is None else min(1.0, longest_side / max(frame.width, frame.height))
+    picture = frame.to_ndarray(
+        format="rgb24",
+        width=max(1, round(frame.width * scale)),
+        height=max(1, round(frame.height * scale)),
+        interpolation=Interpolation.BILINEAR if scale == 1 else Interpolation.AREA,
+    )
     return np.rot90(picture, round(frame.rotation / 90) % 4) if frame.rotation else picture
 
 

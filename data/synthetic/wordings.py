@@ -236,7 +236,8 @@ def sample_wording(
         motions: one or two labels of `MOTIONS`, in the order in which they happen.
         rng: what is drawn from.
         split: "train" draws from the wordings for training, "test" only from those kept for test.
-        gender: "woman" or "man" for subjects that fit; None draws one.
+        gender: "woman" or "man" for subjects that fit, "either" for ones that say neither; None draws woman
+            or man.
 
     Returns:
         One sentence, such as "This lady moves toward her right side.".

@@ -1,0 +1,1 @@
+"""Raw videos become a dataset: people found, followed, cut out, described and divided."""
