@@ -27,6 +27,8 @@ def load_text_encoder(
         UserError: a folder is missing or does not hold what it should, or the two do not belong together.
     """
     path = Path(path)
+    # Its file may hold CLIP's picture encoder as well.
+    text_encoder = load_part(path, "text encoder", {"CLIPTextModel": CLIPTextModel})
     if tokenizer_path is None:
         tokenizer_path = path if _holds_tokenizer(path) else path.parent / "tokenizer"
     if not _holds_tokenizer(Path(tokenizer_path)):
@@ -39,8 +41,6 @@ def load_text_encoder(
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"cannot load a CLIP tokenizer from {tokenizer_path}: {reason}") from error
-    # Its file may hold CLIP's picture encoder as well.
-    text_encoder = load_part(path, "text encoder", {"CLIPTextModel": CLIPTextModel})
     if len(tokenizer) > text_encoder.config.vocab_size:
         raise UserError(
             f"the tokenizer in {tokenizer_path} knows {len(tokenizer)} tokens, the text encoder in {path} "
