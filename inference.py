@@ -8,10 +8,9 @@ Try it, on the clips that ship, then on a photo of your own, with poses and with
 
 For each clip, --output_dir gets NAME.mp4, NAME.png (photo, poses, frames) and NAME.json (settings). Skeletons
 that were made from a sentence are there as well, NAME_poses/: edit them, give them again with --poses.
-A published checkpoint, in few steps and then by its own procedure:
+A published checkpoint; add --scheduler ddpm --num_inference_steps 1000 for its own procedure:
 
     python inference.py --pretrained_model model.pth --vae DIR --text_encoder DIR --image PNG --poses DIR
-    (the same) --scheduler ddpm --num_inference_steps 1000
 """
 
 import dataclasses

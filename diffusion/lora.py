@@ -32,7 +32,7 @@ class LoraLoaderMixin(LoraBaseMixin):
 
         Args:
             pretrained_model_name_or_path_or_dict: a safetensors file, a folder that holds
-                pytorch_lora_weights.safetensors, a model on the hub, or the tensors by name.
+                pytorch_lora_weights.safetensors, or the tensors by name.
             adapter_name: to tell several from each other.
             kwargs: of diffusers' loaders, such as `weight_name`.
 
@@ -41,6 +41,11 @@ class LoraLoaderMixin(LoraBaseMixin):
         """
         given = pretrained_model_name_or_path_or_dict
         source = "what was given" if isinstance(given, Mapping) else str(given)
+        if not isinstance(given, Mapping) and not Path(given).exists():
+            raise UserError(
+                f"there is no file or folder {source}; give a folder that holds {LORA_WEIGHT_NAME_SAFE}, "
+                "or the file"
+            )
         try:
             tensors, metadata = self.lora_state_dict(given, return_lora_metadata=True, **kwargs)
         except (OSError, ValueError, SafetensorError) as error:
@@ -67,6 +72,19 @@ class LoraLoaderMixin(LoraBaseMixin):
         if not isinstance(source, dict):
             source = str(source)
         return CogVideoXLoraLoaderMixin.lora_state_dict(source, use_safetensors=True, **kwargs)
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Save all parts, as diffusers' pipelines do.
+
+        Raises:
+            UserError: an adapter is loaded; what would be written could not be loaded.
+        """
+        if getattr(self.denoiser, "peft_config", None):
+            raise UserError(
+                "the pipeline has adapters, which its folder cannot hold; call unload_lora_weights() first, "
+                "or fuse_lora() and then unload_lora_weights() to keep what they changed"
+            )
+        super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
 
     @classmethod
     def save_lora_weights(

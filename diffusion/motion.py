@@ -120,7 +120,7 @@ def poses_from_text(
         places, logits = model(*(value.to(model.device, model.dtype) for value in inputs), num_frames)
     joints = np.empty((num_frames, *pose.shape), np.float32)
     joints[..., :2] = places[0].float().cpu().numpy() * torso + origin
-    joints[..., 2] = logits[0].cpu().numpy() > 0
+    joints[..., 2] = logits[0].float().cpu().numpy() > 0
     joints[0] = pose
     joints = _stay_inside(joints, width)
     inside = (joints[1:, :, :2] > -0.5) & (joints[1:, :, :2] < np.array([width, height]) - 0.5)

@@ -56,7 +56,7 @@ class X2FashionPipelineOutput(BaseOutput):
     frames: np.ndarray | torch.Tensor | list[list[PIL.Image.Image]]
 
 
-class X2FashionPipeline(DiffusionPipeline, LoraLoaderMixin):
+class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
     """One photo, a sequence of poses and a sentence become a short video.
 
     Example:

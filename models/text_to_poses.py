@@ -32,7 +32,7 @@ PARENT_INDICES = [JOINT[PARENTS.get(name, name)] for name in JOINT]
 def to_bones(places: Tensor) -> Tensor:
     """Places (..., 18, 2) as vectors from each joint's parent; the neck's own place stays."""
     parents = places.index_select(-2, torch.tensor(PARENT_INDICES, device=places.device))
-    has_parent = torch.ones(NUM_JOINTS, 1, device=places.device)
+    has_parent = torch.ones(NUM_JOINTS, 1, device=places.device, dtype=places.dtype)
     has_parent[JOINT["neck"]] = 0
     return places - parents * has_parent
 

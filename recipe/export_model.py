@@ -73,6 +73,9 @@ def main(config: Config) -> None:
     )
     with atomic_folder(config.output_dir) as folder:
         pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(folder)
+        # transformers would compute in the precision that it finds here, diffusers computes in float32.
+        text_config = folder / "text_encoder" / "config.json"
+        write_json(text_config, read_json(text_config) | {"dtype": "float32"})
         for path in folder.rglob("*.json"):
             forget_origin(path)
     size = sum(path.stat().st_size for path in config.output_dir.rglob("*") if path.is_file())

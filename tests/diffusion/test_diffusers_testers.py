@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig
@@ -10,6 +11,7 @@ from peft import LoraConfig
 from diffusion.pipeline import X2FashionPipeline
 from models import Denoiser
 from tests.toys import SENTENCES, figure_clip
+from utils.image import read_image
 
 FRAMES, POSES, JOINTS = figure_clip(4)
 MakePipeline = Callable[..., X2FashionPipeline]
@@ -104,3 +106,27 @@ def test_repeated_blocks_are_compiled(make_tiny_pipeline: MakePipeline) -> None:
     expected = predict(denoiser)
     denoiser.compile_repeated_blocks(fullgraph=True, backend="eager")
     torch.testing.assert_close(predict(denoiser), expected, atol=1e-5, rtol=1e-5)
+
+
+SHIPPED = Path(__file__).parents[2] / "pretrained_model" / "x2fashion-small"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_sentence_moves_the_photo_in_every_precision(dtype: torch.dtype) -> None:
+    pipeline = X2FashionPipeline.from_pretrained(SHIPPED, dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    photo = read_image(
+        Path(__file__).parents[2] / "fashion_dataset" / "fashion_crop" / "test_00000" / "000.jpg"
+    )
+    options = {"num_frames": 4, "num_inference_steps": 1}
+    frames = pipeline(
+        photo, prompt="She turns to her left.", generator=torch.manual_seed(0), **options
+    ).frames
+    assert np.isfinite(frames).all()
+    if dtype == torch.float32:
+        assert pipeline.text_encoder.dtype == torch.float32
+        other = X2FashionPipeline.from_pipe(pipeline)
+        again = other(
+            photo, prompt="She turns to her left.", generator=torch.manual_seed(0), **options
+        ).frames
+        np.testing.assert_array_equal(frames, again)

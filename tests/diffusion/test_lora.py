@@ -165,3 +165,18 @@ def test_what_does_not_fit_is_refused_in_words(
     refused(tmp_path, NAME)
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     refused(tmp_path / "broken.safetensors", "cannot read")
+
+
+def test_a_pipeline_with_an_adapter_is_not_saved_and_a_missing_one_is_named(
+    pipeline: X2FashionPipeline, lora_dir: Path, tmp_path: Path
+) -> None:
+    pipeline.load_lora_weights(lora_dir)
+    with pytest.raises(UserError, match="unload_lora_weights"):
+        pipeline.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    pipeline.save_pretrained(tmp_path / "model")
+    X2FashionPipeline.from_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="there is no file or folder mine/lora"):
+        pipeline.load_lora_weights("mine/lora")
