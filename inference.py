@@ -49,7 +49,7 @@ from utils.files import check_output_dir, write_json
 from utils.image import write_png
 from utils.precision import resolve_dtype
 from utils.versions import package_versions
-from utils.video import MAX_FPS, check_fps, write_video
+from utils.video import MAX_FPS, MIN_FPS, check_fps, write_video
 
 MAX_SIDE = 4096
 SHEET_COLUMNS, SHEET_PHOTOS = 12, 4
@@ -207,7 +207,7 @@ def num_frames_of(config: Config, inputs: Inputs) -> int:
 def fps_of(config: Config, inputs: Inputs) -> float:
     """Frames a second of a clip's video."""
     own = None if inputs.track is None else inputs.track.fps
-    return config.fps or (own if own is not None and 0 < own <= MAX_FPS else DEFAULT_FPS)
+    return config.fps or (own if own is not None and MIN_FPS <= own <= MAX_FPS else DEFAULT_FPS)
 
 
 def look_at_inputs(config: Config, pipeline: X2FashionPipeline, inputs: Inputs) -> Report:

@@ -92,10 +92,10 @@ def keeps_poses(output_dir: Path, clip: Clip) -> bool:
 
 
 def is_edited(folder: Path) -> bool:
-    """Whether a folder of skeletons is there and is not what its JSON says."""
-    if not folder.exists() and not folder.is_symlink():
-        return False
+    """Whether a folder of skeletons is there and is not what its JSON says, or that JSON is there alone."""
     description = folder.with_name(f"{folder.name}.json")
+    if not folder.exists() and not folder.is_symlink():
+        return description.exists()
     try:
         track = read_pose_json(description)
         pictures = sorted(folder.iterdir())

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,11 +83,17 @@ def test_edited_skeletons_are_kept(settings: dict[str, object], tmp_path: Path) 
     make(settings, **flags, prompt=SENTENCES[0])
     make(settings, **flags, prompt=SENTENCES[0])  # its own are replaced
     edited = tmp_path / "result" / "photo_poses" / "002.png"
-    write_png(edited, np.roll(read_image(edited), 3, axis=1))
+    write_png(edited, 255 - read_image(edited))
     before = edited.read_bytes()
     with pytest.raises(UserError, match="is not as it was written"):
         make(settings, **flags, prompt=SENTENCES[0])
     assert edited.read_bytes() == before
+    shutil.rmtree(edited.parent)
+    joints = tmp_path / "result" / "photo_poses.json"
+    before = joints.read_bytes()
+    with pytest.raises(UserError, match="is not as it was written"):
+        make(settings, **flags, prompt=SENTENCES[0])
+    assert joints.read_bytes() == before
 
 
 def test_too_long_a_name_is_told_before_work(settings: dict[str, object], tmp_path: Path) -> None:

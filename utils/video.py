@@ -18,6 +18,7 @@ from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import MAX_PIXELS, MIN_SIDE
 
+MIN_FPS = 0.1
 MAX_FPS = 240
 FRAMES_AHEAD = 32
 """Pictures that may wait for the encoder."""
@@ -92,9 +93,9 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
 
 def check_fps(fps: float) -> Fraction:
-    """The frame rate as a fraction (29.97 becomes 30000/1001); UserError unless above 0 and at most 240."""
-    if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
-        raise UserError(f"fps is {fps}; it must be above 0 and at most {MAX_FPS}, for example 8")
+    """The frame rate as a fraction (29.97 becomes 30000/1001); UserError unless from 0.1 to 240."""
+    if not (math.isfinite(fps) and MIN_FPS <= fps <= MAX_FPS):
+        raise UserError(f"fps is {fps}; it must be from {MIN_FPS} to {MAX_FPS}, for example 8")
     ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
     is_ntsc = fps != round(fps) and abs(float(ntsc) - fps) < 0.005
     return ntsc if is_ntsc else Fraction(fps).limit_denominator(1000)
