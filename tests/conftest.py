@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from diffusion.pipeline import X2FashionPipeline
@@ -19,6 +20,10 @@ from models.text_to_poses import TextToPoses
 from tests.toys import HEIGHT, MAX_TOKENS, SENTENCES, WIDTH, figure_clip, randomise, tiny_tokenizer
 from utils.files import write_json, write_text
 from utils.image import write_png
+
+# The same examples in every run; to look for new ones, run pytest with --hypothesis-profile default.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -179,6 +179,10 @@ def iter_video(
             if not container.streams.video:
                 raise UserError(f"{path} holds no pictures; give a video")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise UserError(
+                    f"{path} is damaged: nothing says how its pictures are stored; encode it anew"
+                )
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             _check_dimensions(path, stream.width, stream.height)
             for frame in _decode(container, stream):
@@ -208,7 +212,7 @@ def video_length(path: str | Path) -> int | None:
             if stream.frames or container.duration is None:
                 return stream.frames or None
             return round(container.duration / av.time_base * float(stream.average_rate or 0)) or None
-    except (av.error.FFmpegError, OSError, IndexError):
+    except (av.error.FFmpegError, OSError, IndexError, AttributeError):
         return None
 
 

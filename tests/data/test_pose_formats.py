@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -252,6 +252,7 @@ def test_any_json_is_read_or_refused_in_a_line(tmp_path, value):
     cut=st.floats(0, 1),
     noise=st.binary(max_size=40),
 )
+@example(name="a.mp4", cut=0.25, noise=b"")
 def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path, name, cut, noise):
     whole: Path = tmp_path / name
     frames = [draw_pose(joints, 64, 32) for joints in clip(3)]
