@@ -124,6 +124,21 @@ def frame_person(person: Extent, size: tuple[int, int], height: int, width: int)
     left = person.middle - frame_width / 2
     left = min(max(left, person.right + margin - frame_width), person.left - margin)
     left = _moved_inside(left, frame_width, size[1], person.left - margin, person.right + margin)
+    return place_frame(size, left, top, frame_height, height)
+
+
+def place_frame(
+    size: tuple[int, int], left: float, top: float, frame_height: float, height: int
+) -> Placement:
+    """Where a picture lies in a frame of `height` pixels.
+
+    Args:
+        size: height and width of the picture.
+        left: first column of the frame, in pixels of the picture.
+        top: first row of the frame, in pixels of the picture.
+        frame_height: height of the frame, in pixels of the picture.
+        height: of the frame in its own pixels.
+    """
     scale = height / frame_height
     return Placement(
         scale=scale,

@@ -197,12 +197,31 @@ def is_accompanied(finder: PoseFinder, pixels: np.ndarray, mask: np.ndarray) -> 
     columns = np.flatnonzero((mask > 0.5).sum(axis=0) >= 3)
     if not len(columns):
         return False
-    sides = pixels[:, : columns[0]], pixels[:, columns[-1] + 1 :]
-    return any(
-        finder.find(side, with_mask=False, thorough=False).score >= SURE_SCORE
-        for side in sides
-        if side.shape[1] >= LEAST_TILE / 4
-    )
+    return bool(people_beside(finder, pixels, int(columns[0]), int(columns[-1]) + 1))
+
+
+def people_beside(finder: PoseFinder, picture: np.ndarray, left: int, right: int) -> list[Pose]:
+    """Find people to the left and to the right of somebody; at most one on either side.
+
+    Args:
+        finder: of poses.
+        picture: (H, W, 3) uint8 RGB.
+        left: her first column.
+        right: past her last column.
+
+    Returns:
+        Those that the finder is sure of, in pixels of the picture, without masks.
+    """
+    beside = []
+    for first, last in ((0, left), (right, picture.shape[1])):
+        if last - first < LEAST_TILE / 4:
+            continue
+        pose = finder.find(picture[:, first:last], with_mask=False, thorough=False)
+        if pose.score >= SURE_SCORE:
+            keypoints = pose.keypoints.copy()
+            keypoints[:, 0] += first
+            beside.append(dataclasses.replace(pose, keypoints=keypoints))
+    return beside
 
 
 def _starts(length: int, side: int) -> list[int]:

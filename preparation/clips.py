@@ -13,11 +13,12 @@ from data.pose_json import read_pose_json
 from data.pose_track import PoseTrack
 from evaluation.motion_rules import make_track
 from generation.framing import ARM_SHARE
+from generation.photo import people_beside
 from models.pose_finder import PoseFinder
 from preparation import layout
 from preparation.crops import crop_around, extent_of_clip, for_picture, needed_side
 from preparation.faces import blur_face
-from preparation.people import middle_person, people_beside
+from preparation.people import middle_person
 from preparation.readings import read_clip
 from preparation.shots import Span, find_spans, split_shots
 from preparation.splits import look_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from generation.framing import BELOW_SHARE, PERSON_SHARE, SIDE_MARGIN, Extent, measure_person
+from generation.framing import BELOW_SHARE, PERSON_SHARE, SIDE_MARGIN, Extent, measure_person, place_frame
 from utils.image import Placement
 
 
@@ -57,16 +57,7 @@ def crop_around(person: Extent, size: tuple[int, int], height: int, width: int) 
     top = person.bottom + BELOW_SHARE * frame_height - frame_height
     top = _inside(top, frame_height, size[0], person.top, person.bottom)
     left = _inside(person.middle - frame_width / 2, frame_width, size[1], person.left, person.right)
-    scale = height / frame_height
-    return Placement(
-        scale=scale,
-        left=-round(left * scale),
-        top=-round(top * scale),
-        height=round(size[0] * scale),
-        width=round(size[1] * scale),
-        source_height=size[0],
-        source_width=size[1],
-    )
+    return place_frame(size, left, top, frame_height, height)
 
 
 def _inside(start: float, length: float, whole: float, first: float, last: float) -> float:

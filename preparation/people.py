@@ -1,36 +1,10 @@
 """Who else is in a picture, and who of them is meant: the one in the middle."""
 
-import dataclasses
-
 import numpy as np
 
-from generation.photo import LEAST_TILE, SURE_SCORE
+from generation.photo import people_beside
 from models.pose_finder import CROP_SCALE, Pose, PoseFinder
 from utils.pose_drawing import HIPS, joint_indices
-
-
-def people_beside(finder: PoseFinder, picture: np.ndarray, left: int, right: int) -> list[Pose]:
-    """Find people to the left and to the right of somebody; at most one on either side.
-
-    Args:
-        finder: of poses.
-        picture: (H, W, 3) uint8 RGB.
-        left: her first column.
-        right: past her last column.
-
-    Returns:
-        Those that the finder is sure of, in pixels of the picture, without masks.
-    """
-    beside = []
-    for first, last in ((0, left), (right, picture.shape[1])):
-        if last - first < LEAST_TILE / 4:
-            continue
-        pose = finder.find(picture[:, first:last], with_mask=False, thorough=False)
-        if pose.score >= SURE_SCORE:
-            keypoints = pose.keypoints.copy()
-            keypoints[:, 0] += first
-            beside.append(dataclasses.replace(pose, keypoints=keypoints))
-    return beside
 
 
 def middle_person(finder: PoseFinder, picture: np.ndarray) -> tuple[int, int, int] | None:

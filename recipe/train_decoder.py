@@ -13,9 +13,7 @@ checkpoint. The VAE for inference is output_dir/vae.
 """
 
 import dataclasses
-import math
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -33,8 +31,8 @@ from diffusion.warped_photo import load_warper, warp_with
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from models.warper import Warper
 from training.adversary import Adversary
-from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
-from utils.config import check_minimum, run_script, save_config, settings_as_json
+from training.vae import fit, psnr, reconstruction_loss, shuffled_batches, step_generator, with_noise
+from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.devices import choose_device
 from utils.errors import UserError
@@ -296,11 +294,6 @@ def motion_loss(decoded: torch.Tensor, images: torch.Tensor, num_clips: int) -> 
     return functional.avg_pool2d(ours - theirs, 8).abs().mean()
 
 
-def psnr(squared: torch.Tensor) -> float:
-    """PSNR in dB of squared errors of pixels in [-1, 1]."""
-    return -10 * math.log10(squared.mean().item() / 4)
-
-
 @torch.no_grad()
 def evaluate(vae: ReferenceAutoencoderKL, dataset: DecoderDataset, config: Config) -> dict[str, float]:
     """PSNR in dB over held-out frames, whole and on the person, with and without photo; writes a sheet."""
@@ -344,6 +337,7 @@ def main(config: Config) -> None:
         "frames_per_clip",
         "checkpoint_steps",
         "num_test_clips",
+        "crop",
     )
     check_minimum(
         config,
@@ -397,18 +391,12 @@ def main(config: Config) -> None:
     adversary = None
     if config.adversarial_weight > 0:
         adversary = Adversary(config.seed, config.critic_learning_rate, device)
-    averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train decoder", adversary)
+    averaged = fit(config, vae, make_loader, loss_of, "train decoder", adversary)
     with atomic_folder(config.output_dir / "vae") as folder:
         averaged.save_pretrained(folder)
     metrics = evaluate(averaged, test_set, config)
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out clips: {metrics}; the VAE is in {config.output_dir / 'vae'}")
-
-
-def fixed_settings(config: Config) -> dict[str, Any]:
-    """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "device"}
-    return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from diffusion.motion import FOLDER, normalise_joints, poses_from_text
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.motion_rules import read_motions
 from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chain_matrix, to_bones
-from training.loop import learning_rate_at, set_learning_rate
+from training.loop import learning_rate_at, set_learning_rate, shared_settings
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
-from utils.config import check_minimum, run_script, save_config, settings_as_json
+from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.devices import choose_device
 from utils.errors import UserError
@@ -320,7 +320,7 @@ def main(config: Config) -> None:
     if checkpoints := list_checkpoints(checkpoint_dir):
         step, modules, state, settings = load_checkpoint(checkpoints[-1])
         advice = "give the old settings or another --output_dir"
-        check_settings(checkpoints[-1], settings, fixed_settings(config), advice)
+        check_settings(checkpoints[-1], settings, shared_settings(config), advice)
         model.load_state_dict(modules["model"])
         encoder.load_state_dict(modules["encoder"])
         optimizer.load_state_dict(state["optimizer"])
@@ -351,7 +351,7 @@ def main(config: Config) -> None:
         if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
             modules = {"model": model.state_dict(), "encoder": encoder.state_dict()}
             state = {"optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint_dir, step, modules, state, fixed_settings(config))
+            save_checkpoint(checkpoint_dir, step, modules, state, shared_settings(config))
     progress.close()
 
     # Save for inference, and measure.
@@ -361,12 +361,6 @@ def main(config: Config) -> None:
     metrics = measure(model, test, tokenizer, text_encoder, config, config.output_dir / "tracks.png")
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out clips: {metrics}; the model is in {config.output_dir / FOLDER}")
-
-
-def fixed_settings(config: Config) -> dict[str, Any]:
-    """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_test_clips", "device"}
-    return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 
 if __name__ == "__main__":

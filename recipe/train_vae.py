@@ -11,7 +11,7 @@ Run the same command again to continue from the last checkpoint. The VAE for inf
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from data.masks import read_mask
 from diffusion.latents import decode_latents, encode_images, load_vae
 from models.autoencoder import VAE_SIZES, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
-from utils.config import check_minimum, run_script, save_config, settings_as_json
+from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.devices import choose_device
 from utils.errors import UserError
@@ -222,7 +222,7 @@ def main(config: Config) -> None:
         ).mean() / 2
         return reconstruction_loss(vae.decode(latents).sample.float(), images, weight) + config.kl_weight * kl
 
-    averaged = fit(config, vae, make_loader, loss_of, fixed_settings(config), "train VAE")
+    averaged = fit(config, vae, make_loader, loss_of, "train VAE")
 
     # Save for inference and measure.
     set_latent_statistics(averaged, FrameDataset(config.dataset, "train", config.person_weight, None))
@@ -231,12 +231,6 @@ def main(config: Config) -> None:
     metrics = evaluate(averaged, test_set, config.num_test_frames, config.output_dir / "reconstructions.png")
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out frames: {metrics}; the VAE is in {config.output_dir / 'vae'}")
-
-
-def fixed_settings(config: Config) -> dict[str, Any]:
-    """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_frames", "device"}
-    return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ command again goes on where the last checkpoint stands. The network for inferenc
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +18,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from models.warper import Warper
-from training.vae import fit, shuffled_batches
+from training.vae import fit, psnr, shuffled_batches
 from training.warper import PairDataset, Pairs, collate_pairs, warp_loss
-from utils.config import check_minimum, run_script, save_config, settings_as_json
+from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
 from utils.devices import choose_device
 from utils.files import atomic_folder, check_output_dir, write_json
@@ -75,11 +74,6 @@ def build_warper(config: Config) -> Warper:
             torch.manual_seed(config.seed)
             warper = Warper(num_limbs=NUM_LIMBS, state_size=STATE_SIZE)
     return warper.to(memory_format=torch.channels_last).train().requires_grad_(True)
-
-
-def psnr(squared: torch.Tensor) -> float:
-    """PSNR in dB of squared errors of pixels in [-1, 1]."""
-    return float(-10 * (squared.mean() / 4).clamp(min=1e-10).log10())
 
 
 @torch.no_grad()
@@ -149,18 +143,12 @@ def main(config: Config) -> None:
         pairs = batch.to(device)
         return warp_loss(warper(pairs.photos, pairs.conditions), pairs)
 
-    averaged = fit(config, warper, make_loader, loss_of, fixed_settings(config), "train warper")
+    averaged = fit(config, warper, make_loader, loss_of, "train warper")
     with atomic_folder(config.output_dir / "warper") as folder:
         averaged.save_pretrained(folder)
     metrics = evaluate(averaged, test_set, config)
     write_json(config.output_dir / "metrics.json", metrics)
     print(f"held-out clips: {metrics}; the warper is in {config.output_dir / 'warper'}")
-
-
-def fixed_settings(config: Config) -> dict[str, Any]:
-    """The settings that a resumed run must share, as JSON can hold them."""
-    free = {"output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "device"}
-    return {name: value for name, value in settings_as_json(config).items() if name not in free}
 
 
 if __name__ == "__main__":

@@ -3,15 +3,28 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from training.state import TrainingState
+from utils.config import settings_as_json
 from utils.distributed import World
 from utils.errors import UserError
 
 TIMESTEP_RANGES = 4  # the loss is also told for each quarter of the timesteps
 MIN_LOSSES = 20  # before so many, no loss is called too large
+
+
+FREE_SETTINGS = {
+    "output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "num_test_frames", "device"
+}  # fmt: skip
+"""Settings that may change when a run of one of the recipe's trainers goes on."""
+
+
+def shared_settings(config: Any) -> dict[str, Any]:
+    """The settings that a resumed run of one of the recipe's trainers must share, as JSON can hold them."""
+    return {name: value for name, value in settings_as_json(config).items() if name not in FREE_SETTINGS}
 
 
 def learning_rate_at(step: int, peak: float, warmup_steps: int, num_steps: int) -> float:

@@ -1,4 +1,4 @@
-"""The loop and the loss that recipe.train_vae and recipe.train_decoder share."""
+"""What recipe.train_vae, recipe.train_decoder and recipe.train_warper share: their loop, loss and PSNR."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,16 +12,16 @@ from tqdm import tqdm
 
 from training.adversary import Adversary
 from training.averaging import averaged_copy
-from training.loop import learning_rate_at, set_learning_rate
+from training.loop import learning_rate_at, set_learning_rate, shared_settings
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.precision import autocast
 
-VAE = TypeVar("VAE", bound=ModelMixin)
+Network = TypeVar("Network", bound=ModelMixin)
 
 
 class TrainingSettings(Protocol):
-    """The settings that both scripts have; their help stands there."""
+    """The settings that these scripts have; their help stands there."""
 
     @property
     def output_dir(self) -> Path:
@@ -75,6 +75,11 @@ def reconstruction_loss(decoded: torch.Tensor, images: torch.Tensor, weight: tor
     )
 
 
+def psnr(squared: torch.Tensor) -> float:
+    """PSNR in dB of squared errors of pixels in [-1, 1]; at most 100."""
+    return float(-10 * (squared.mean() / 4).clamp(min=1e-10).log10())
+
+
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Source of a step's noise: a function of (seed, step)."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
@@ -100,42 +105,40 @@ def shuffled_batches(count: int, batch_size: int, config: TrainingSettings, step
 
 def fit(
     config: TrainingSettings,
-    vae: VAE,
+    network: Network,
     make_loader: Callable[[int], Iterable[Any]],
-    loss_of: Callable[[VAE, Any, int], torch.Tensor],
-    fixed_settings: dict[str, Any],
+    loss_of: Callable[[Network, Any, int], torch.Tensor],
     description: str,
     adversary: Adversary | None = None,
-) -> VAE:
+) -> Network:
     """Train the parameters that want a gradient until `max_train_steps`, going on from the last checkpoint.
 
     Args:
         config: the script's settings.
-        vae: in training mode, on the device to train on.
+        network: in training mode, on the device to train on.
         make_loader: gives the batches from a step on.
         loss_of: the loss of a batch at a step.
-        fixed_settings: what a resumed run must share.
         description: description of the progress bar.
         adversary: what `loss_of` also asks, and which learns there; it is saved with the rest.
 
     Returns:
-        The VAE with averaged weights, in eval mode.
+        The network with averaged weights, in eval mode.
 
     Raises:
         UserError: the folder holds a run of other settings, or the loss is not finite.
     """
-    ema = averaged_copy(vae, config.ema_decay)
-    averaged = cast(VAE, ema.module)
-    device = vae.device
-    trained = [p for p in vae.parameters() if p.requires_grad]
+    ema = averaged_copy(network, config.ema_decay)
+    averaged = cast(Network, ema.module)
+    device = network.device
+    trained = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
 
     checkpoint_dir, step = config.output_dir / "checkpoint", 0
     if checkpoints := list_checkpoints(checkpoint_dir):
         step, modules, state, settings = load_checkpoint(checkpoints[-1])
         advice = "give the old settings or another --output_dir"
-        check_settings(checkpoints[-1], settings, fixed_settings, advice)
-        vae.load_state_dict(modules["raw"])
+        check_settings(checkpoints[-1], settings, shared_settings(config), advice)
+        network.load_state_dict(modules["raw"])
         averaged.load_state_dict(modules["ema"])
         ema.n_averaged.fill_(step)
         optimizer.load_state_dict(state["optimizer"])
@@ -149,7 +152,7 @@ def fit(
         rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.max_train_steps)
         set_learning_rate(optimizer, rate)
         with autocast("auto", device):
-            loss = loss_of(vae, batch, step)
+            loss = loss_of(network, batch, step)
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is not finite at step {step}; "
@@ -159,15 +162,15 @@ def fit(
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        ema.update_parameters(vae)
+        ema.update_parameters(network)
         step += 1
         progress.update()
         progress.set_postfix(loss=f"{loss.item():.4f}")
         if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
-            modules = {"raw": vae.state_dict(), "ema": averaged.state_dict()}
+            modules = {"raw": network.state_dict(), "ema": averaged.state_dict()}
             state = {"optimizer": optimizer.state_dict()}
             if adversary is not None:
                 modules["critic"], state["critic_optimizer"] = adversary.state()
-            save_checkpoint(checkpoint_dir, step, modules, state, fixed_settings)
+            save_checkpoint(checkpoint_dir, step, modules, state, shared_settings(config))
     progress.close()
     return averaged
