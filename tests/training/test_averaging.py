@@ -40,7 +40,7 @@ def train(folder: Path, stop_at: int = STEPS) -> AutoencoderKL:
         images = torch.rand(1, 3, 32, 16, generator=torch.Generator().manual_seed(batch))
         return (vae.decode(vae.encode(images).latent_dist.mode()).sample - images).square().mean()
 
-    return fit(SimpleNamespace(**settings), make_vae(), lambda step: range(step, STEPS), loss_of, {}, "train")
+    return fit(SimpleNamespace(**settings), make_vae(), lambda step: range(step, STEPS), loss_of, "train")
 
 
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
