@@ -1,7 +1,6 @@
 """The averaged weights of a short run are worth what its raw ones are, and a resumed run has the same."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from models.autoencoder import TINY_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from recipe.train_vae import Config
 from training.averaging import averaged_copy, decay_at
 from training.vae import fit
 from utils.checkpoint import list_checkpoints
@@ -24,15 +24,15 @@ def make_vae() -> SpaceToDepthAutoencoderKL:
 
 def train(folder: Path, stop_at: int = STEPS) -> AutoencoderKL:
     """Fit noise that follows from the step; killed before the step `stop_at`."""
-    settings = {
-        "output_dir": folder,
-        "max_train_steps": STEPS,
-        "learning_rate": 1e-2,
-        "warmup_steps": 0,
-        "ema_decay": 0.998,
-        "checkpoint_steps": 5,
-        "seed": 0,
-    }
+    config = Config(
+        dataset=folder,
+        output_dir=folder,
+        max_train_steps=STEPS,
+        learning_rate=1e-2,
+        warmup_steps=0,
+        ema_decay=0.998,
+        checkpoint_steps=5,
+    )
 
     def loss_of(vae: AutoencoderKL, batch: int, step: int) -> torch.Tensor:
         if step == stop_at:
@@ -40,7 +40,7 @@ def train(folder: Path, stop_at: int = STEPS) -> AutoencoderKL:
         images = torch.rand(1, 3, 32, 16, generator=torch.Generator().manual_seed(batch))
         return (vae.decode(vae.encode(images).latent_dist.mode()).sample - images).square().mean()
 
-    return fit(SimpleNamespace(**settings), make_vae(), lambda step: range(step, STEPS), loss_of, "train")
+    return fit(config, make_vae(), lambda step: range(step, STEPS), loss_of, "train")
 
 
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
