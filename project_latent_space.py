@@ -37,16 +37,17 @@ from data.latents import is_finished, write_latent_video
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images, load_vae, spatial_factor
+from diffusion.warped_photo import load_warper, warp_photo
 from models.loading import model_sha256
+from models.warper import Warper
 from utils.config import run_script, save_config
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
 from utils.files import check_output_dir
-from utils.image import fit_image, fit_size, read_image
+from utils.image import fit_image, fit_size, read_image, to_signed, to_uint8
 from utils.paths import refuse_overwrites_by
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
-from warping.warp import warp_to_poses
 
 FORMAT_VERSION = "3"
 CHUNK_FRAMES = 64  # of a video held in memory at once
@@ -62,6 +63,9 @@ class Config:
     """Folder for the latents: NAME.safetensors for each video."""
     vae: Path = Path("pretrained_model/x2fashion-small/vae")
     """Folder of the VAE, in diffusers' layout."""
+    warper: Path | None = None
+    """Folder of the network that moves the reference frames to the poses, from recipe.train_warper. By
+    default their limbs are moved by rules."""
     height: int | None = None
     """Height in pixels to resize frames to. By default that of the dataset's first frame. Frames of another
     shape are fitted in without distortion, with a border around them."""
@@ -148,7 +152,7 @@ def pick_references(starts: Sequence[int], num_frames: int, num_references: int)
     return chosen
 
 
-def plan_video(config: Config, name: str, size: tuple[int, int], vae_sum: str) -> Plan:
+def plan_video(config: Config, name: str, size: tuple[int, int], sums: dict[str, str]) -> Plan:
     """Look at a video's files, by name and size only; UserError if frames or annotations are not in order."""
     folder = config.dataset / "fashion_crop" / name
     if not folder.is_dir():
@@ -165,7 +169,7 @@ def plan_video(config: Config, name: str, size: tuple[int, int], vae_sum: str) -
     sources = [f"{path.relative_to(config.dataset)} {path.stat().st_size}" for path in files]
     metadata = {
         "format_version": FORMAT_VERSION,
-        "vae_sha256": vae_sum,
+        **sums,
         "height": str(size[0]),
         "width": str(size[1]),
         "num_frames": str(len(frames)),
@@ -193,6 +197,7 @@ class Projector:
     factor: int
     batch_size: int
     dtype: str
+    warper: Warper | None = None
 
     def project(
         self, plan: Plan, poses_dir: Path, progress: tqdm
@@ -223,9 +228,9 @@ class Projector:
             if joints is not None:
                 targets = joints[start : start + len(pictures)]
                 for i, reference in enumerate(references):
-                    warps, valid = warp_to_poses(photos[i], joints[reference], targets)
+                    warps, valid = self._warp(photos[i], joints[reference], targets)
                     warped[i].append(self._encode(warps))
-                    validity[i].append(functional.avg_pool2d(torch.from_numpy(valid)[:, None], self.factor))
+                    validity[i].append(functional.avg_pool2d(valid, self.factor))
             progress.update(len(pictures))
         tensors = {"latents": torch.cat(latents)}
         if references:
@@ -240,6 +245,20 @@ class Projector:
         if plan.masks:
             tensors["person"] = read_person(plan.masks, *grid, place if is_padded else None, self.factor)
         return tensors, (source_height, source_width)
+
+    def _warp(
+        self, photo: np.ndarray, source: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, torch.Tensor]:
+        """The photo moved to poses: (n, H, W, 3) uint8, and (n, 1, H, W) how far each pixel is right."""
+        with autocast(self.dtype, self.vae.device):
+            moved = warp_photo(
+                to_signed(photo[None]),
+                None,
+                targets[None],
+                source[None],
+                self.warper,
+            )
+        return to_uint8(moved.pictures[0]), moved.validity[0]
 
     def _encode(self, pictures: np.ndarray) -> torch.Tensor:
         """Pictures (n, H, W, 3) uint8 to latents (n, c, h, w) float16."""
@@ -318,7 +337,7 @@ class Tally:
 
 
 def project_videos(
-    config: Config, names: Sequence[str], projector: Projector, vae_sum: str, world: World
+    config: Config, names: Sequence[str], projector: Projector, sums: dict[str, str], world: World
 ) -> Tally:
     """Project this process's videos, those that are not finished."""
     tally = Tally()
@@ -326,7 +345,7 @@ def project_videos(
     for name in names:
         path = config.output_dir / f"{name}.safetensors"
         try:
-            plan = plan_video(config, name, (projector.height, projector.width), vae_sum)
+            plan = plan_video(config, name, (projector.height, projector.width), sums)
         except UserError as error:
             tally.blame(name, error)
             continue
@@ -364,15 +383,19 @@ def main(config: Config) -> None:
         patient = dist.new_group(backend="gloo", timeout=timedelta(days=7)) if world.world_size > 1 else None
         names = sorted({*list_videos(config.dataset), *annotated_videos(config.dataset)})
         vae = load_vae(config.vae)
-        vae_sum = model_sha256(vae)
+        warper = None if config.warper is None else load_warper(config.warper).to(world.device)
+        sums = {
+            "vae_sha256": model_sha256(vae),
+            "warper_sha256": "" if warper is None else model_sha256(warper),
+        }
         factor = spatial_factor(vae)
         height, width = output_size(config, names, factor)
         vae = vae.to(device=world.device, memory_format=torch.channels_last)
-        projector = Projector(vae, height, width, factor, config.batch_size, config.dtype)
+        projector = Projector(vae, height, width, factor, config.batch_size, config.dtype, warper)
         if world.is_main:
             save_config(config, config.output_dir / "config.json")
         mine = names[world.rank :: world.world_size]
-        tally = project_videos(config, mine, projector, vae_sum, world)
+        tally = project_videos(config, mine, projector, sums, world)
         counts = torch.tensor(dataclasses.astuple(tally))
         if patient is not None:
             dist.all_reduce(counts, group=patient)

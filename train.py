@@ -26,6 +26,7 @@ from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import make_scheduler
 from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss
+from diffusion.warped_photo import load_warper
 from models import PRESETS, Denoiser
 from models.loading import model_sha256
 from models.lora import add_lora
@@ -89,6 +90,9 @@ class Config(RunSettings, ModelSettings):
     """Number of held-out clips to make videos of."""
     vae: Path = Path("pretrained_model/x2fashion-small/vae")
     """Folder of the VAE that made the latents. Here it only decodes the sample videos."""
+    warper: Path | None = None
+    """Folder of the network that moved the reference frames, if project_latent_space.py was given one. Here
+    it only serves the sample videos."""
 
     dry_run: bool = False
     """Print the settings, the number of parameters, the memory and the steps an epoch, and train nothing."""
@@ -160,6 +164,7 @@ def make_pipeline(
         text_encoder=prompts.text_encoder,
         tokenizer=prompts.tokenizer,
         scheduler=make_scheduler(prediction_type=denoiser.config.prediction_type),
+        warper=None if config.warper is None else load_warper(config.warper).to(denoiser.device),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

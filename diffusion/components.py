@@ -13,6 +13,7 @@ from models import Denoiser
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
+from models.warper import Warper
 
 __all__ = [
     "Denoiser",
@@ -22,6 +23,7 @@ __all__ = [
     "ReferenceAutoencoderKL",
     "SpaceToDepthAutoencoderKL",
     "TextToPoses",
+    "Warper",
 ]
 OWN_CLASSES = set(__all__) - {"ImageProcessingMixin", "ModelMixin"}
 

@@ -37,6 +37,7 @@ from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from models.folder import align_weights
 from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
+from models.warper import Warper
 
 logger = logging.get_logger(__name__)
 
@@ -80,9 +81,10 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
             Stable Diffusion's VAE.
         text_to_poses: makes poses from a sentence, where a call has none.
         pose_finder: finds the photo's pose for that. If None, the one that ships is taken.
+        warper: moves the photo's pixels to the poses. If None, its limbs are moved by rules (`warping.warp`).
     """
 
-    model_cpu_offload_seq = "text_encoder->text_to_poses->denoiser->vae->tiny_decoder"
+    model_cpu_offload_seq = "text_encoder->text_to_poses->warper->denoiser->vae->tiny_decoder"
     _callback_tensor_inputs = ("latents", "reference_latents", "prediction")
     _optional_components = [  # noqa: RUF012
         "text_encoder",
@@ -90,6 +92,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         "tiny_decoder",
         "text_to_poses",
         "pose_finder",
+        "warper",
     ]
 
     def __init__(
@@ -104,12 +107,13 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         tiny_decoder: AutoencoderTiny | None = None,
         text_to_poses: TextToPoses | None = None,
         pose_finder: PoseFinder | None = None,
+        warper: Warper | None = None,
     ):
         super().__init__()
-        for network in (denoiser, vae, text_encoder, tiny_decoder, text_to_poses):
+        for network in (denoiser, vae, text_encoder, tiny_decoder, text_to_poses, warper):
             if network is not None:  # `from_pretrained` leaves them as they stand in their files
                 align_weights(network)
-        for network in (vae, tiny_decoder):
+        for network in (vae, tiny_decoder, warper):
             if network is not None:  # convolutions are faster so
                 network.to(memory_format=torch.channels_last)
         self.register_modules(
@@ -121,6 +125,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
             tiny_decoder=tiny_decoder,
             text_to_poses=text_to_poses,
             pose_finder=pose_finder,
+            warper=warper,
         )
         if height and width and denoiser is not None:
             denoiser.picture_size = height, width
@@ -164,12 +169,12 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         return cls(denoiser, load_vae(vae_dir), text_encoder, tokenizer, scheduler)
 
     def cast_networks(self, dtype: torch.dtype) -> None:
-        """Keep the weights of the networks that cost time (denoiser, VAE, tiny decoder) in another precision.
+        """Keep the weights of the networks that cost time (all that see pictures) in another precision.
 
         Once, instead of by autocast at every step and every chunk of frames. What is computed beside the
         networks, such as the schedule's steps and the mix with the warped photo, stays in float32.
         """
-        for network in (self.denoiser, self.vae, self.tiny_decoder):
+        for network in (self.denoiser, self.vae, self.tiny_decoder, self.warper):
             if network is not None:
                 torch.nn.Module.to(network, dtype=dtype)
 
@@ -372,7 +377,14 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         """`diffusion.warped_photo.warp_photo`, where a network takes it and there are poses; else None."""
         if inputs.poses is None or not self.uses_warped_photo:
             return None
-        return warp_photo(inputs.photo, inputs.poses, inputs.joints, inputs.image_joints)
+        return warp_photo(
+            inputs.photo,
+            inputs.poses,
+            inputs.joints,
+            inputs.image_joints,
+            self.warper,
+            self._execution_device,
+        )
 
     def generate_latents(
         self,

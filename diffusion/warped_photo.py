@@ -52,27 +52,30 @@ def load_warper(path: str | Path) -> Warper:
 
 def warp_photo(
     photo: torch.Tensor,
-    poses: torch.Tensor,
+    poses: torch.Tensor | None,
     joints: np.ndarray | None = None,
     image_joints: np.ndarray | None = None,
     warper: Warper | None = None,
+    device: torch.device | None = None,
 ) -> WarpedPhoto:
     """Move the photo's pixels to each frame's pose.
 
     Args:
         photo: (b, 3, H, W) in [-1, 1].
-        poses: (b, 3, f, H, W) in [-1, 1].
+        poses: (b, 3, f, H, W) in [-1, 1]; not needed where there are joints.
         joints: (b, f, 18, 3) x, y in pixels and visibility; read back from the pose pictures if None.
         image_joints: (b, 18, 3) of the photo; those of pose 0 if None, since a clip begins at its photo.
         warper: network that moves them; `warping.warp` if None.
+        device: where the network computes; where it is if None.
     """
     if joints is None:
+        assert poses is not None
         pictures = to_uint8(poses.transpose(1, 2))
         joints = np.stack([np.stack([read_joints(picture) for picture in clip]) for clip in pictures])
     if image_joints is None:
         image_joints = joints[:, 0]
     if warper is not None:
-        moved = [warp_with(warper, *clip) for clip in zip(photo, image_joints, joints, strict=True)]
+        moved = [warp_with(warper, *clip, device) for clip in zip(photo, image_joints, joints, strict=True)]
         return WarpedPhoto(*(torch.stack(parts) for parts in zip(*moved, strict=True)))
     clips = zip(to_uint8(photo), image_joints, joints, strict=True)
     warped, validity = zip(*(warp_to_poses(*clip) for clip in clips), strict=True)
@@ -84,7 +87,11 @@ def warp_photo(
 
 @torch.no_grad()
 def warp_with(
-    warper: Warper, photo: torch.Tensor, source: np.ndarray, targets: np.ndarray
+    warper: Warper,
+    photo: torch.Tensor,
+    source: np.ndarray,
+    targets: np.ndarray,
+    device: torch.device | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Move one photo's pixels to several poses with a network.
 
@@ -95,6 +102,7 @@ def warp_with(
         photo: (3, H, W) in [-1, 1].
         source: (18, 3) the photo's joints: x and y in pixels, visibility.
         targets: (f, 18, 3) the frames' joints.
+        device: where the network computes; where it is if None.
 
     Returns:
         Pictures (f, 3, H, W) float32 in [-1, 1], and (f, 1, H, W) in 0..1 how far the photo shows what is
@@ -111,14 +119,15 @@ def warp_with(
         return pictures, validity
     side = warper.config.height
     size = side, max(GRID, round(side * width / height / GRID) * GRID)
-    large = photo[None].to(warper.device)
-    small = functional.interpolate(large, size, mode="bilinear", antialias=True).to(warper.dtype)
+    device = warper.device if device is None else device
+    large = photo[None].to(device)
+    small = functional.interpolate(large, size, mode="bilinear", antialias=True)
     frames = list(bodies)
     for start in range(0, len(frames), FRAMES_AT_ONCE):
         chosen = frames[start : start + FRAMES_AT_ONCE]
-        conditions = warp_conditions(body, [bodies[i] for i in chosen], height).to(warper.device)
+        conditions = warp_conditions(body, [bodies[i] for i in chosen], height).to(device)
         picture, visible = warper(small, conditions).apply(large.expand(len(chosen), -1, -1, -1))
-        pictures[chosen], validity[chosen] = picture.to(photo), visible.to(photo)
+        pictures[chosen], validity[chosen] = picture.clamp(-1, 1).to(photo), visible.to(photo)
     return pictures, validity
 
 

@@ -13,6 +13,7 @@ from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
+from diffusion.warped_photo import load_warper
 from generation.settings import SHIPPED_MODEL, ModelSettings, VideoSettings
 from models import load_denoiser
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
@@ -53,6 +54,8 @@ def load_pipeline(settings: ModelSettings, device: torch.device) -> X2FashionPip
         pipeline.scheduler = make_scheduler(scheduler, prediction_type, pipeline.scheduler.betas.numpy())
     elif path.suffix == ".pth":
         pipeline.scheduler = make_scheduler(DEFAULT_SAMPLER, prediction_type)
+    if settings.warper is not None:
+        pipeline.register_modules(warper=load_warper(settings.warper).to(memory_format=torch.channels_last))
     if settings.tiny_decoder is not None:
         decoder = load_tiny_decoder(settings.tiny_decoder)
         pipeline.register_modules(tiny_decoder=decoder.to(memory_format=torch.channels_last))

@@ -27,6 +27,10 @@ class ModelSettings:
     """Folder of a small decoder (diffusers' AutoencoderTiny, such as taesd) that replaces the VAE's: much
     faster if the VAE is large, and a little softer."""
 
+    warper: Path | None = None
+    """Folder of the network that moves the photo to the poses, from recipe.train_warper. By default the
+    model's own."""
+
     lora: Path | None = None
     """Adapter to add to the model, from train.py --lora_rank: the file or its folder."""
     lora_scale: float = 1.0

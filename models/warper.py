@@ -185,18 +185,19 @@ class Warper(ModelMixin, ConfigMixin):
         """Move photos to poses.
 
         Args:
-            photos: (p, 3, H, W) in [-1, 1], H and W multiples of 32.
-            conditions: of n frames.
+            photos: (p, 3, H, W) float32 in [-1, 1], H and W multiples of 32.
+            conditions: of n frames, in float32.
         """
         height, width = photos.shape[-2:]
-        state = self.state_in(conditions.state)
+        dtype = self.dtype  # of what the layers take; places and colours stay in float32
+        state = self.state_in(conditions.state.to(dtype))
         index = conditions.photo_index
 
         # The photo.
         grid_4 = _grid(height, width, 4, photos)
         near = _nearness(grid_4, conditions.photo_lines, conditions.photo_lengths)
         folded = torch.cat([functional.pixel_unshuffle(photos, STEM), near], 1)
-        photo_4 = self.photo_4(self.photo_in(_last(folded)), None)
+        photo_4 = self.photo_4(self.photo_in(_last(folded.to(dtype))), None)
         photo_8 = self.photo_8(self.photo_down_8(photo_4), None)
         photo_16 = self.photo_16(self.photo_down_16(photo_8), None)
 
@@ -208,7 +209,8 @@ class Warper(ModelMixin, ConfigMixin):
         colors = [_sample(small[index], place, height, width) for place in candidates.unbind(1)]
         near = _nearness(grid_8, conditions.frame_lines, conditions.frame_lengths)
         place = grid_8.expand(len(index), -1, -1, -1) - 0.5
-        x8 = self.down_8(self.frame_in(_last(torch.cat([*colors, near, place], 1))), state)
+        x = _last(torch.cat([*colors, near, place], 1).to(dtype))
+        x8 = self.down_8(self.frame_in(x), state)
         x16 = self.down_16(self.to_16(x8), state)
         x = self.mid_1(self.to_32(x16), state)
         x = self.mid_2(self.attend(x, photo_16[index]), state)
@@ -225,7 +227,7 @@ class Warper(ModelMixin, ConfigMixin):
         seen = _sample(photo_4[index], flow, height, width)
         small = functional.avg_pool2d(photos, 4)
         color, empty = _sample(small[index], flow, height, width), _empty_studio(small)[index]
-        x = self.fine_in(_last(torch.cat([_double(x), seen, color, empty, shift], 1)))
+        x = self.fine_in(_last(torch.cat([_double(x), seen, color, empty, shift], 1).to(dtype)))
         x = self.fine_out(self.fine_2(self.fine_1(x, state), state))
         shift = shift + 0.1 * self.correct(x).float()
         flow = _enlarge(shift, self.enlarge(x).float() + self.bilinear) + _grid(height, width, 1, photos)

@@ -19,6 +19,7 @@ from diffusion.motion import load_text_to_poses
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.schedule import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from diffusion.text import load_text_encoder
+from diffusion.warped_photo import load_warper
 from models import load_denoiser
 from utils.config import run_script
 from utils.errors import UserError
@@ -39,6 +40,9 @@ class Config:
     """Folder of the tokenizer. By default the text encoder's own, or `tokenizer` beside it."""
     text_to_poses: Path | None = None
     """Folder of the text-to-poses model that recipe.train_text_to_poses made with this text encoder."""
+    warper: Path | None = None
+    """Folder of the network that moves the photo, from recipe.train_warper: the one that the latents were
+    projected with."""
     output_dir: Path
     """Folder of the new model. It must not exist."""
     scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]
@@ -70,6 +74,7 @@ def main(config: Config) -> None:
         height=config.height,
         width=config.width,
         text_to_poses=text_to_poses,
+        warper=None if config.warper is None else load_warper(config.warper),
     )
     with atomic_folder(config.output_dir) as folder:
         pipeline.to(dtype=getattr(torch, config.dtype)).save_pretrained(folder)

@@ -16,8 +16,10 @@ from torch.nn import functional
 from data.frames import read_frames
 from data.latents import LatentVideo, write_latent_video
 from diffusion.latents import encode_images, load_vae
+from diffusion.warped_photo import load_warper, warp_with
 from project_latent_space import Config, joints_at, main, pick_references
 from project_latent_space import __doc__ as description
+from tests.toys import tiny_warper
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import write_json
@@ -98,9 +100,11 @@ def config(root, **settings):
 def run_command(monkeypatch, root, *flags):
     """Run the script's command line in this process; the exit status."""
     monkeypatch.setattr(sys, "argv", ["project_latent_space.py", *map(str, paths(root)), *flags])
-    with pytest.raises(SystemExit) as stop:
+    try:
         run_script(main, Config, description)
-    return stop.value.code
+    except SystemExit as stop:
+        return stop.code
+    return None
 
 
 def paths(root):
@@ -148,6 +152,26 @@ def test_latents_and_warps_are_those_of_the_pictures(dataset, capsys):
     assert LatentVideo(dataset / "out" / "b.safetensors").reference_frames.tolist() == [0, 1]
     assert video.metadata["source_height"] == "64" and video.metadata["num_frames"] == "6"
     assert json.loads((dataset / "out" / "config.json").read_text())["num_references"] == 2
+
+
+def test_a_network_moves_the_reference_frames(dataset, monkeypatch, capsys):
+    tiny_warper(HEIGHT).save_pretrained(dataset / "warper")
+    main(config(dataset, output_dir=dataset / "by_rules", dtype="float32"))
+    assert (
+        run_command(monkeypatch, dataset, "--dtype", "float32", "--warper", str(dataset / "warper")) is None
+    )
+    photo = to_images(read_frames(dataset / "data" / "fashion_crop" / "a"))[4]
+    moved, validity = warp_with(load_warper(dataset / "warper"), photo, keypoints(6)[4], keypoints(6))
+    latents, shown = LatentVideo(dataset / "out" / "a.safetensors").warp(1, range(6))
+    encoded = encode_images(load_vae(dataset / "vae"), moved)
+    assert (latents - encoded).abs().mean() < 0.02 * encoded.abs().mean()
+    assert torch.allclose(shown, functional.avg_pool2d(validity, 4), atol=5e-3)
+    by_rules, _ = LatentVideo(dataset / "by_rules" / "a.safetensors").warp(1, range(6))
+    assert (by_rules - encoded).abs().mean() > 0.1 * encoded.abs().mean()
+    main(config(dataset))  # without it, the warps are made anew
+    assert "2 videos anew" in capsys.readouterr().out
+    assert run_command(monkeypatch, dataset, "--warper", str(dataset / "vae")) == 2
+    assert "vae" in capsys.readouterr().err
 
 
 def test_poses_and_masks_lie_beside_the_latents_at_their_size(dataset):

@@ -8,7 +8,9 @@ import torch
 from diffusers import AutoencoderTiny
 from transformers import CLIPTokenizer
 
+from models.warper import Warper
 from utils.pose_drawing import draw_pose
+from warping.limbs import NUM_LIMBS, STATE_SIZE
 
 HEIGHT, WIDTH = 64, 32
 MAX_TOKENS = 16
@@ -73,3 +75,12 @@ def tiny_decoder(latent_channels: int, levels: int = 4) -> AutoencoderTiny:
             num_encoder_blocks=blocks,
             num_decoder_blocks=blocks,
         ).eval()
+
+
+def tiny_warper(height: int = HEIGHT) -> Warper:
+    """A small warper with random weights for pictures of this height."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        warper = Warper(height, NUM_LIMBS, STATE_SIZE, channels=(8, 8, 16, 16), heads=2).eval()
+    randomise(warper)
+    return warper

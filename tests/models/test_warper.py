@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from diffusion.warped_photo import warp_conditions, warp_with
 from models.warper import Warper
@@ -37,6 +38,19 @@ def tiny() -> Warper:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Warper(HEIGHT, NUM_LIMBS, STATE_SIZE, channels=(8, 8, 16, 16), heads=2).eval()
+
+
+def test_in_pure_bfloat16_it_moves_alike(tiny: Warper) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in tiny.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    photo = functional.interpolate(torch.rand(1, 3, 8, 4, generator=generator), (HEIGHT, WIDTH))[0] * 2 - 1
+    expected = warp_with(tiny, photo, standing(), standing(3)[None])
+    rounded = warp_with(tiny.to(torch.bfloat16), photo, standing(), standing(3)[None])
+    for part, other in zip(expected, rounded, strict=True):
+        assert other.dtype == torch.float32
+        assert (part - other).abs().mean() < 0.05
 
 
 def carried(maps: np.ndarray, limb: str, place: tuple[float, float]) -> np.ndarray:

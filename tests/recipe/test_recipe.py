@@ -35,6 +35,7 @@ from recipe import (
     train_vae,
     train_warper,
 )
+from tests.toys import tiny_warper
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
@@ -142,6 +143,14 @@ def test_the_exported_parts_are_the_trained_ones(runs: Path) -> None:
     assert files == {".safetensors"}
     for path in (runs / "model").rglob("*.json"):
         assert str(runs) not in path.read_text(), path
+
+
+def test_the_warper_is_exported_with_the_rest(runs: Path) -> None:
+    tiny_warper(128).save_pretrained(runs / "warper")
+    export_model.main(export(runs, "with_warper", warper=runs / "warper"))
+    pipeline = X2FashionPipeline.from_pretrained(runs / "with_warper")
+    assert pipeline.warper.config.height == 128
+    assert X2FashionPipeline.from_pretrained(runs / "model").warper is None
 
 
 def test_an_export_does_not_overwrite_and_parts_must_fit(runs: Path, tiny_pipeline_dir: Path) -> None:
