@@ -41,6 +41,7 @@ def check_call(
     num_frames = _check_sizes(pipeline, inputs)
     photo, poses, prompts, embeds = inputs.photo, inputs.poses, inputs.prompts, inputs.prompt_embeds
     counts = {len(photo), len(poses) if poses is not None else 1, len(prompts) if prompts else 1}
+    counts.add(len(inputs.views) or 1)
     if embeds is not None:
         _check_prompt_embeds(embeds, prompts, pipeline.denoiser.config.cross_attention_dim)
         counts.add(len(embeds))
@@ -123,6 +124,12 @@ def _check_sizes(pipeline: "X2FashionPipeline", inputs: CallInputs) -> int:
             f"image is {height} x {width} (height x width); both must divide by {multiple}: "
             f"the model was made for {pipeline.config.height} x {pipeline.config.width}"
         )
+    for view in (view for clip in inputs.views for view in clip):
+        if view.photo.shape[-2:] != photo.shape[-2:]:
+            raise UserError(
+                f"a further photo is {view.photo.shape[-2]} x {view.photo.shape[-1]} (height x width), the "
+                f"first {height} x {width}; fit both alike"
+            )
     if poses is None:
         num_frames = DEFAULT_NUM_FRAMES if num_frames is None else num_frames
     elif poses.shape[-2:] != photo.shape[-2:]:

@@ -22,6 +22,24 @@ OVERSHOOT = 0.1
 Pictures = PIL.Image.Image | np.ndarray | torch.Tensor | Sequence[Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A further photo of the same person, such as of her back.
+
+    Attributes:
+        photo: (3, H, W) in [-1, 1].
+        joints: (18, 3): x, y in pixels and visibility; None until they are found.
+    """
+
+    photo: torch.Tensor
+    joints: np.ndarray | None = None
+
+    def fitted(self, height: int, width: int) -> "View":
+        """Photo and joints scaled to fit into `height` x `width`."""
+        photo, place = fit_pictures(self.photo[None], height, width)
+        return View(photo[0], None if self.joints is None else place.to_fitted(self.joints))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CallInputs:
     """What one call is given, in the pipeline's form.
@@ -43,6 +61,8 @@ class CallInputs:
     """(18, 3) or (b, 18, 3), the same of the photo."""
     num_frames: int | None = None
     """Frames of a clip; None takes all poses."""
+    views: tuple[tuple[View, ...], ...] = ()
+    """b times the further photos of a clip's person; () for none at all."""
 
     @classmethod
     def read(
@@ -50,8 +70,10 @@ class CallInputs:
     ) -> "CallInputs":
         """Bring what a caller gave into the pipeline's form (UserError where it cannot be)."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+        first, views = split_views(image)
         return cls(
-            photo=photo_tensor(image),
+            photo=photo_tensor(first),
+            views=views,
             poses=None if poses is None else clip_tensor(poses),
             prompts=prompts if any(prompts) else None,
             **others,
@@ -60,10 +82,12 @@ class CallInputs:
     def fitted(self, height: int, width: int) -> "CallInputs":
         """Photo and poses scaled to fit into `height` x `width`, and their joints with them."""
         given = [self.photo] if self.poses is None else [self.photo, self.poses]
+        given += [view.photo for clip in self.views for view in clip]
         if all(pictures.shape[-2:] == (height, width) for pictures in given):
             return self
         photo, place = fit_pictures(self.photo, height, width)
-        fitted: dict[str, Any] = {"photo": photo}
+        views = tuple(tuple(view.fitted(height, width) for view in clip) for clip in self.views)
+        fitted: dict[str, Any] = {"photo": photo, "views": views}
         if self.image_joints is not None:
             fitted["image_joints"] = place.to_fitted(self.image_joints)
         if self.poses is not None:
@@ -84,6 +108,7 @@ class CallInputs:
             joints=joints_array(self.joints, (batch, num_frames), "joints"),
             image_joints=joints_array(self.image_joints, (batch,), "image_joints"),
             num_frames=num_frames,
+            views=self.views * batch if len(self.views) == 1 else self.views,
         )
 
 
@@ -96,10 +121,32 @@ def fit_inputs(
     """
     size, multiple = inputs.photo.shape[-2:], pipeline.size_multiple
     fits = not any(side % multiple for side in size)
-    alike = inputs.poses is None or inputs.poses.shape[-2:] == size
+    others = [view.photo for clip in inputs.views for view in clip]
+    others += [] if inputs.poses is None else [inputs.poses]
+    alike = all(pictures.shape[-2:] == size for pictures in others)
     if height is None and width is None and pipeline.denoiser.picture_size is None and fits and alike:
         return inputs
     return inputs.fitted(height or pipeline.config.height, width or pipeline.config.width)
+
+
+def split_views(image: Pictures) -> tuple[Pictures, tuple[tuple[View, ...], ...]]:
+    """Part each clip's first photo from the further ones.
+
+    Args:
+        image: as in `photo_tensor`, or a list with a list of photos for each clip.
+
+    Raises:
+        UserError: a clip without a photo, or a mixture.
+    """
+    if not isinstance(image, list | tuple) or not any(isinstance(clip, list | tuple) for clip in image):
+        return image, ()
+    if not all(isinstance(clip, list | tuple) and len(clip) > 0 for clip in image):
+        raise UserError(
+            "image has lists and pictures side by side, or an empty list; for several photos of one person "
+            "give a list for each clip: [[front, back]]"
+        )
+    views = tuple(tuple(View(photo_tensor(photo)[0]) for photo in clip[1:]) for clip in image)
+    return [clip[0] for clip in image], views if any(views) else ()
 
 
 def photo_tensor(image: Pictures) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from diffusion.denoising import Generators
-from diffusion.inputs import CallInputs
+from diffusion.inputs import CallInputs, View
 from models.folder import load_part
 from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
@@ -168,13 +168,40 @@ def find_photo_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> Call
         )
     if inputs.image_joints is not None:
         return inputs
+    return dataclasses.replace(inputs, image_joints=find_joints(pipeline, inputs.photo, "photo"))
+
+
+def find_view_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> CallInputs:
+    """Find the joints of further photos, where they are not given.
+
+    Raises:
+        UserError: nobody is found, or there is no finder.
+    """
+    views = tuple(
+        tuple(
+            view
+            if view.joints is not None
+            else View(view.photo, find_joints(pipeline, view.photo[None], "further photo")[0])
+            for view in clip
+        )
+        for clip in inputs.views
+    )
+    return dataclasses.replace(inputs, views=views)
+
+
+def find_joints(pipeline: "X2FashionPipeline", photos: torch.Tensor, name: str) -> np.ndarray:
+    """Joints (b, 18, 3) in photos (b, 3, H, W), by the pipeline's finder or the one that ships.
+
+    Raises:
+        UserError: nobody is found, or there is no finder.
+    """
     if pipeline.pose_finder is None:
         pipeline.register_modules(pose_finder=PoseFinder.from_pretrained())
-    found = [pipeline.pose_finder.find(photo, with_mask=False) for photo in to_uint8(inputs.photo)]
+    found = [pipeline.pose_finder.find(photo, with_mask=False) for photo in to_uint8(photos)]
     for number, pose in enumerate(found):
         if not pose.found:
-            raise UserError(f"no person was found in photo {number}; give image_joints, or another photo")
-    return dataclasses.replace(inputs, image_joints=np.stack([pose.keypoints for pose in found]))
+            raise UserError(f"no person was found in {name} {number}; give image_joints, or another photo")
+    return np.stack([pose.keypoints for pose in found])
 
 
 def move_by_sentences(

@@ -27,7 +27,7 @@ from diffusion.guidance import guidance_branches
 from diffusion.inputs import CallInputs, Pictures, fit_inputs
 from diffusion.latents import decode_latents, encode_images, frame_noise, load_vae, spatial_factor
 from diffusion.lora import LoraLoaderMixin
-from diffusion.motion import find_photo_joints, move_by_sentences, moves_by_sentence
+from diffusion.motion import find_photo_joints, find_view_joints, move_by_sentences, moves_by_sentence
 from diffusion.sampling import Sampling
 from diffusion.schedule import make_scheduler
 from diffusion.text import encode_prompts, load_text_encoder
@@ -268,7 +268,8 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
 
         Args:
             image: the photo, where the clip begins; see `diffusion.inputs.photo_tensor`. It is fitted to the
-                clip's size without distortion.
+                clip's size without distortion. For further photos of the same person, such as of her back,
+                give a list of photos for each clip: ``[[front, back]]``.
             poses: skeleton pictures, one a frame, the first one the photo's; see
                 `diffusion.inputs.clip_tensor`. They and their joints are fitted as the photo is. If None,
                 `text_to_poses` makes them from the sentence and the photo's pose.
@@ -322,7 +323,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         by_sentence = moves_by_sentence(inputs)
         if by_sentence:
             inputs = find_photo_joints(self, inputs)
-        inputs = fit_inputs(self, inputs, height, width)
+        inputs = fit_inputs(self, find_view_joints(self, inputs), height, width)
         batch, num_frames = self.check_inputs(
             inputs, sampling.num_inference_steps, output_type, callback, generator
         )
@@ -384,6 +385,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
             inputs.image_joints,
             self.warper,
             self._execution_device,
+            inputs.views,
         )
 
     def generate_latents(

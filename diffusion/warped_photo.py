@@ -1,6 +1,7 @@
 """The photo moved to every frame's pose: for the denoiser as latents, for the decoder as pictures."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
+from diffusion.inputs import View
 from diffusion.latents import encode_images, spatial_factor
 from models.folder import load_part
 from models.warper import WarpConditions, Warper
@@ -17,6 +19,8 @@ from warping.joints import read_joints
 from warping.limbs import limb_maps
 from warping.warp import warp_to_poses
 
+SHARPNESS = 6
+"""Power of the validity with which several photos are mixed."""
 GRID = 32
 """Pixels of which a warper takes multiples."""
 FRAMES_AT_ONCE = 8
@@ -34,6 +38,10 @@ class WarpedPhoto:
 
     pictures: torch.Tensor
     validity: torch.Tensor
+
+    def clip(self, number: int) -> "WarpedPhoto":
+        """That of one clip, with b = 1."""
+        return WarpedPhoto(self.pictures[number, None], self.validity[number, None])
 
     def frames(self, chosen: slice) -> "WarpedPhoto":
         """Those of some frames."""
@@ -57,6 +65,7 @@ def warp_photo(
     image_joints: np.ndarray | None = None,
     warper: Warper | None = None,
     device: torch.device | None = None,
+    views: Sequence[Sequence[View]] = (),
 ) -> WarpedPhoto:
     """Move the photo's pixels to each frame's pose.
 
@@ -67,6 +76,7 @@ def warp_photo(
         image_joints: (b, 18, 3) of the photo; those of pose 0 if None, since a clip begins at its photo.
         warper: network that moves them; `warping.warp` if None.
         device: where the network computes; where it is if None.
+        views: further photos of each clip's person; each place is taken from the photo that shows it best.
     """
     if joints is None:
         assert poses is not None
@@ -74,6 +84,43 @@ def warp_photo(
         joints = np.stack([np.stack([read_joints(picture) for picture in clip]) for clip in pictures])
     if image_joints is None:
         image_joints = joints[:, 0]
+    warped = _warp_photos(photo, image_joints, joints, warper, device)
+    if not views:
+        return warped
+    clips = []
+    for number, further in enumerate(views):
+        own = [warped.clip(number)]
+        for view in further:
+            assert view.joints is not None
+            moved = _warp_photos(view.photo[None], view.joints[None], joints[number][None], warper, device)
+            own.append(moved)
+        clips.append(best_shown(own))
+    return WarpedPhoto(
+        *(torch.cat([getattr(clip, f.name) for clip in clips]) for f in dataclasses.fields(WarpedPhoto))
+    )
+
+
+def best_shown(moved: list[WarpedPhoto]) -> WarpedPhoto:
+    """Photos moved to the same poses as one: each pixel mostly of the photo that shows it best.
+
+    Where none shows it, it is the first one's.
+    """
+    validity = torch.stack([part.validity for part in moved])
+    weight = validity.pow(SHARPNESS)
+    weight[0] += 1e-3
+    weight /= weight.sum(0)
+    pictures = torch.stack([part.pictures for part in moved])
+    return WarpedPhoto((weight * pictures).sum(0), validity.amax(0))
+
+
+def _warp_photos(
+    photo: torch.Tensor,
+    image_joints: np.ndarray,
+    joints: np.ndarray,
+    warper: Warper | None,
+    device: torch.device | None,
+) -> WarpedPhoto:
+    """Each photo (b, 3, H, W) moved to its clip's poses."""
     if warper is not None:
         moved = [warp_with(warper, *clip, device) for clip in zip(photo, image_joints, joints, strict=True)]
         return WarpedPhoto(*(torch.stack(parts) for parts in zip(*moved, strict=True)))

@@ -9,6 +9,7 @@ import torch
 
 from diffusion.inputs import CallInputs, Pictures, clip_tensor
 from diffusion.latents import frames_at_once
+from diffusion.motion import find_view_joints
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.sampling import Sampling
 from generation.windows import WindowStore, crossfade, plan_windows
@@ -41,7 +42,7 @@ def stream_frames(
 
     Args:
         pipeline: the model.
-        image: the photo.
+        image: the photo, or ``[[photo, further photos]]`` of the same size.
         poses: skeleton pictures (H, W, 3) uint8 of the photo's size; indexed by a list of frames, it
             returns (n, H, W, 3), as arrays do and `data.pose_cache.PackedPictures`. None leaves the
             motion to the sentence, and all frames are one window.
@@ -64,7 +65,7 @@ def stream_frames(
     """
     if sampling is None:
         sampling = Sampling(num_inference_steps=pipeline.default_num_inference_steps)
-    inputs = CallInputs.read(image, None, prompt)
+    inputs = find_view_joints(pipeline, CallInputs.read(image, None, prompt))
     if poses is None:
         count = window_frames if num_frames is None else num_frames
         window_frames = max(window_frames, count)
