@@ -10,6 +10,7 @@ Run the same command again to continue from the last checkpoint. The VAE for inf
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +40,9 @@ OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpo
 class Config:
     """Settings of a VAE training run."""
 
-    dataset: Path = Path("fashion_dataset")
-    """Dataset folder: fashion_crop is read, and fashion_masks where there is one."""
+    dataset: tuple[Path, ...] = (Path("fashion_dataset"),)
+    """Dataset folders: fashion_crop is read, and fashion_masks where there is one. All frames are drawn
+    equally often."""
     output_dir: Path = Path("runs/vae")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
     size: Literal["f8", "f16"] = "f8"
@@ -89,17 +91,23 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __init__(
         self,
-        dataset_dir: Path,
+        dataset_dirs: Sequence[Path],
         split: str,
         person_weight: float,
         augmentation_seed: int | None,
         crop: int = 0,
     ) -> None:
-        names = sorted({segment.name for segment in load_annotations(dataset_dir, split)})
-        self.paths = [path for name in names for path in frame_paths(dataset_dir / "fashion_crop" / name)]
+        self.paths = [
+            path
+            for root in dataset_dirs
+            if split == "train" or any((root / split).glob("*.txt"))
+            for name in sorted({segment.name for segment in load_annotations(root, split)})
+            for path in frame_paths(root / "fashion_crop" / name)
+        ]
         if not self.paths:
             raise UserError(
-                f"{dataset_dir} has no frames in its {split} split; see README for the dataset's layout"
+                f"{', '.join(map(str, dataset_dirs))} has no frames in its {split} split; see README for the "
+                "dataset's layout"
             )
         self.person_weight, self.seed, self.crop = person_weight, augmentation_seed, crop
 

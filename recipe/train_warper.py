@@ -35,8 +35,9 @@ OUTPUTS = ("warper", "config.json", "metrics.json", "warped.png", "checkpoint")
 class Config:
     """Settings of a warper's training run."""
 
-    dataset: Path = Path("fashion_dataset")
-    """Dataset folder with fashion_crop, fashion_poses, fashion_masks and fashion_surface."""
+    dataset: tuple[Path, ...] = (Path("fashion_dataset"),)
+    """Dataset folders with fashion_crop, fashion_poses, fashion_masks and fashion_surface. All clips are
+    drawn equally often."""
     output_dir: Path = Path("runs/warper")
     """Gets checkpoint/, warper/ (for inference), metrics.json and a sheet of held-out frames."""
     init_from: Path | None = None

@@ -1,6 +1,7 @@
 """Pairs of a photo and a frame of the same clip with what connects them, and the warper's loss."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -69,7 +70,7 @@ class PairDataset(Dataset[Pairs]):
     """A random photo and random frames of each clip of a split.
 
     Args:
-        dataset_dir: rendered with --surface.
+        dataset_dirs: rendered with --surface, with pictures of one size.
         split: train or test.
         frames_per_clip: to a photo.
         seed: of what is drawn and varied; None takes the first frame as photo, later ones spread over the
@@ -79,29 +80,33 @@ class PairDataset(Dataset[Pairs]):
         UserError: no clip has a surface.
     """
 
-    def __init__(self, dataset_dir: Path, split: str, frames_per_clip: int, seed: int | None) -> None:
-        self.dataset_dir, self.count, self.seed = dataset_dir, frames_per_clip, seed
+    def __init__(
+        self, dataset_dirs: Sequence[Path], split: str, frames_per_clip: int, seed: int | None
+    ) -> None:
+        self.count, self.seed = frames_per_clip, seed
         self.segments = [
-            segment
-            for segment in load_annotations(dataset_dir, split)
-            if (dataset_dir / "fashion_surface" / f"{segment.name}.npz").is_file()
+            (root, segment)
+            for root in dataset_dirs
+            if split == "train" or any((root / split).glob("*.txt"))
+            for segment in load_annotations(root, split)
+            if (root / "fashion_surface" / f"{segment.name}.npz").is_file()
             and segment.end - segment.start > frames_per_clip
         ]
         if not self.segments:
             raise UserError(
-                f"{dataset_dir} has no {split} clip of more than {frames_per_clip} frames with a surface; "
-                "render it with python -m data.synthetic --surface"
+                f"{', '.join(map(str, dataset_dirs))} has no {split} clip of more than {frames_per_clip} "
+                "frames with a surface; render it with python -m data.synthetic --surface"
             )
 
     def __len__(self) -> int:
         return len(self.segments)
 
     def __getitem__(self, index: int) -> Pairs:
-        segment = self.segments[index % len(self.segments)]
+        root, segment = self.segments[index % len(self.segments)]
         numbers = np.arange(segment.start, segment.end)
         if self.seed is None:
             later = np.unique(np.linspace(segment.start + 1, segment.end - 1, self.count).astype(int))
-            return self.pairs(segment, segment.start, later, None)
+            return self.pairs(root, segment, segment.start, later, None)
         rng = np.random.default_rng([self.seed, index])
         photo = segment.start if rng.random() < 0.6 else int(rng.choice(numbers))
         others = numbers[numbers != photo]
@@ -109,13 +114,12 @@ class PairDataset(Dataset[Pairs]):
         near = others[np.abs(others - photo) == 1]  # one of them near the photo's own pose
         if len(near) and not np.isin(near, chosen).any():
             chosen[0] = rng.choice(near)
-        return self.pairs(segment, photo, np.sort(chosen), rng)
+        return self.pairs(root, segment, photo, np.sort(chosen), rng)
 
     def pairs(
-        self, segment: Segment, photo: int, chosen: np.ndarray, rng: np.random.Generator | None
+        self, root: Path, segment: Segment, photo: int, chosen: np.ndarray, rng: np.random.Generator | None
     ) -> Pairs:
-        """A photo and frames of a segment, varied if there is an rng."""
-        root = self.dataset_dir
+        """A photo and frames of a dataset's segment, varied if there is an rng."""
         paths = frame_paths(root / "fashion_crop" / segment.name)
         masks = frame_paths(root / "fashion_masks" / segment.name)
         surface = read_surface(root / "fashion_surface" / f"{segment.name}.npz")

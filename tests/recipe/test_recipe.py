@@ -36,6 +36,7 @@ from recipe import (
     train_warper,
 )
 from tests.toys import tiny_warper
+from training.warper import PairDataset
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
@@ -52,7 +53,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             output_dir=folder / "data", num_train=2, num_test=1, num_frames=4, height=128, surface=True
         )
     )
-    vae_config = {"dataset": folder / "data", "train_batch_size": 2, "num_test_frames": 2}
+    vae_config = {"dataset": (folder / "data",), "train_batch_size": 2, "num_test_frames": 2}
     train_vae.main(train_vae.Config(output_dir=folder / "vae", max_train_steps=2, **vae_config))
     train_text_encoder.main(
         train_text_encoder.Config(output_dir=folder / "text", max_train_steps=2, hidden_size=32, num_layers=1)
@@ -172,7 +173,7 @@ def tmp_encoder(runs: Path) -> Path:
 
 def test_latent_statistics_normalise(runs: Path) -> None:
     vae = load_vae(runs / "vae" / "vae")
-    dataset = train_vae.FrameDataset(runs / "data", "train", 4.0, None)
+    dataset = train_vae.FrameDataset([runs / "data"], "train", 4.0, None)
     latents = encode_images(vae, torch.stack([dataset[i][0] for i in range(len(dataset))]))
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(8), rtol=0, atol=1e-3)
     torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(8), rtol=0, atol=1e-2)
@@ -282,7 +283,7 @@ def test_a_decoder_learns_beside_a_critic_and_resumes_to_the_same_bytes(runs: Pa
 
 def warper_config(runs: Path, name: str, **settings: object) -> train_warper.Config:
     small = {"max_train_steps": 2, "clips_per_batch": 2, "frames_per_clip": 2, "num_test_clips": 1}
-    shared = {"dataset": runs / "data", "warmup_steps": 0}
+    shared = {"dataset": (runs / "data",), "warmup_steps": 0}
     return train_warper.Config(output_dir=runs / name, **{**shared, **small, **settings})
 
 
@@ -293,6 +294,21 @@ def test_a_warper_is_trained_and_moves_the_photo_for_a_decoder(runs: Path) -> No
     assert (runs / "warper" / "warped.png").is_file()
     train_decoder.main(decoder_config(runs, "decoder_warped", warper=runs / "warper" / "warper"))
     assert read_json(runs / "decoder_warped" / "metrics.json")["psnr_with_the_photo"] > 5
+
+
+def test_clips_of_several_datasets_are_drawn_equally_often(runs: Path, tmp_path: Path) -> None:
+    more = shutil.copytree(runs / "data", tmp_path / "more")
+    shutil.rmtree(more / "test")
+    both = runs / "data", more
+    train_set, test_set = (PairDataset(both, split, 2, 0) for split in ("train", "test"))
+    one = PairDataset(both[:1], "train", 2, 0)
+    assert len(train_set) == 2 * len(one)
+    assert {root for root, _ in train_set.segments} == set(both)
+    assert {root for root, _ in test_set.segments} == {runs / "data"}
+    frames = train_vae.FrameDataset(both, "train", 4.0, None)
+    assert len(frames) == 2 * len(train_vae.FrameDataset(both[:1], "train", 4.0, None))
+    with pytest.raises(UserError, match="nowhere"):
+        PairDataset((runs / "data", tmp_path / "nowhere"), "train", 2, 0)
 
 
 def test_a_warper_training_resumes_to_the_same_bytes(runs: Path) -> None:
@@ -311,7 +327,7 @@ def test_a_warper_needs_surfaces(runs: Path, tmp_path: Path) -> None:
     data = shutil.copytree(runs / "data", tmp_path / "data")
     shutil.rmtree(data / "fashion_surface")
     with pytest.raises(UserError, match="render it with python -m data"):
-        train_warper.main(warper_config(runs, "no", dataset=data))
+        train_warper.main(warper_config(runs, "no", dataset=(data,)))
 
 
 def test_a_decoder_needs_latents_and_a_vae_of_ours(runs: Path, tmp_path: Path) -> None:
@@ -326,7 +342,7 @@ def test_a_decoder_needs_latents_and_a_vae_of_ours(runs: Path, tmp_path: Path) -
 
 def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
     vae_config = {
-        "dataset": runs / "data",
+        "dataset": (runs / "data",),
         "max_train_steps": 2,
         "train_batch_size": 2,
         "num_test_frames": 1,
@@ -350,7 +366,7 @@ def test_a_damaged_mask_is_one_line(runs: Path, tmp_path: Path) -> None:
     for path in (data / "fashion_masks").glob("train_*/*.png"):
         path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError, match="is no mask that can be read"):
-        train_vae.FrameDataset(data, "train", 4.0, None)[0]
+        train_vae.FrameDataset([data], "train", 4.0, None)[0]
     config = decoder_config(runs, "no", dataset=data)
     with pytest.raises(UserError, match="is no mask that can be read"):
         train_decoder.DecoderDataset(config, "train", config.latents)[0]

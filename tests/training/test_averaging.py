@@ -25,7 +25,7 @@ def make_vae() -> SpaceToDepthAutoencoderKL:
 def train(folder: Path, stop_at: int = STEPS) -> AutoencoderKL:
     """Fit noise that follows from the step; killed before the step `stop_at`."""
     config = Config(
-        dataset=folder,
+        dataset=(folder,),
         output_dir=folder,
         max_train_steps=STEPS,
         learning_rate=1e-2,
