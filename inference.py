@@ -15,11 +15,13 @@ A published checkpoint; add --scheduler ddpm --num_inference_steps 1000 for its 
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import tyro
 from tqdm import tqdm
 
 from data.pose_json import write_openpose_folder
@@ -39,6 +41,7 @@ from generation.sentence_findings import look_at_sentence
 from generation.settings import SHIPPED_DATASET, VideoSettings
 from generation.tracks import pose_pictures
 from generation.video import DEFAULT_NUM_FRAMES, choose_sampling, clip_seed, make_video, prepare_inputs
+from generation.views import with_views
 from generation.windows import WindowStore, plan_windows
 from models.loading import model_sha256
 from utils.config import run_script
@@ -46,7 +49,7 @@ from utils.contact_sheet import contact_sheet, spread, thumbnail
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import check_output_dir, write_json
-from utils.image import write_png
+from utils.image import to_uint8, write_png
 from utils.precision import resolve_dtype
 from utils.versions import package_versions
 from utils.video import MAX_FPS, MIN_FPS, check_fps, write_video
@@ -64,8 +67,10 @@ class Config(VideoSettings):
 
     BARE_FLAGS: ClassVar[dict[str, str]] = {"--fit_poses": "on"}
 
-    image: Path | None = None
-    """Photo of a person, of any size. Without it, a video is made of every clip of the dataset's split."""
+    image: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Photo of a person, of any size. Give --image again for further photos of her, such as of her back: each
+    place of a frame is taken from the photo that shows it best. Without it, a video is made of every clip of
+    the dataset's split."""
     poses: Path | None = None
     """Skeletons: a folder of numbered pictures, a video or GIF, or JSON of OpenPose, DWPose or our own. In a
     video of a person the poses are found. Without --poses the sentence moves the person."""
@@ -98,6 +103,11 @@ class Config(VideoSettings):
     output_dir: Path = Path("result")
     """Folder for the videos, contact sheets and settings. Files of the same name are replaced."""
 
+    def __post_init__(self) -> None:
+        """A single photo may be given as it is."""
+        if isinstance(self.image, Path):
+            object.__setattr__(self, "image", (self.image,))
+
 
 def list_clips(config: Config) -> list[Clip]:
     """Say what to make: the user's own clip, or all of the dataset's split.
@@ -105,18 +115,19 @@ def list_clips(config: Config) -> list[Clip]:
     Raises:
         UserError: flags that do not go together, or a dataset that cannot be read.
     """
-    if config.image is not None:
+    if config.image:
+        image, *further = config.image
         if config.poses is None and not config.prompt:
             raise UserError(
-                f"--image {config.image} needs a --prompt that says what the person does, or --poses: a "
+                f"--image {image} needs a --prompt that says what the person does, or --poses: a "
                 "folder of skeleton pictures (000.png, 001.png ...) or an mp4 of them"
             )
         if config.poses is None and config.fit_poses == "on":
             raise UserError("--fit_poses goes with --poses; what a sentence moves fits already")
         if not config.prompt and config.text_guidance_scale != 1:
             raise UserError(f"--text_guidance_scale {config.text_guidance_scale} needs a --prompt to follow")
-        own = Clip(name=config.image.stem, image=config.image, poses=config.poses, prompt=config.prompt)
-        return [dataclasses.replace(own, image_joints=config.image_joints)]
+        own = Clip(name=image.stem, image=image, poses=config.poses, prompt=config.prompt)
+        return [dataclasses.replace(own, image_joints=config.image_joints, further_images=tuple(further))]
     for flag in ("poses", "prompt", "image_joints", "fit_poses", "frame", "check_inputs", "strict"):
         if getattr(config, flag) not in (None, "", "auto", "model", False):
             raise UserError(f"--{flag} {getattr(config, flag)} goes with --image; give the photo as well")
@@ -142,6 +153,8 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         poses = hashlib.sha256()
         for index in range(count):
             poses.update(inputs.poses[index].tobytes())
+        for view in inputs.views:
+            poses.update(view.photo.numpy().tobytes())
         sums |= {"poses": poses.hexdigest(), "denoiser": model_sha256(pipeline.denoiser)}
         store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
 
@@ -156,7 +169,8 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
             yield frame
 
     write_video(path, video(), fps_of(config, inputs))
-    rows = [("photo", [inputs.photo]), ("frames", frames)]
+    further = [to_uint8(view.photo) for view in inputs.views]
+    rows = [("photos" if further else "photo", [inputs.photo, *further]), ("frames", frames)]
     if inputs.poses is not None:
         rows[1:1] = pose_rows(clip, inputs, sorted(shown))
         if inputs.joints is not None and (clip.poses is None or has_new_poses(inputs)):
@@ -236,7 +250,7 @@ def describe(
         "device": str(pipeline.device),
         "versions": package_versions(),
     }
-    return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    return json.loads(json.dumps(settings, default=str))
 
 
 def main(config: Config) -> None:
@@ -271,7 +285,7 @@ def main(config: Config) -> None:
 
     def prepare(clip: Clip) -> Inputs:
         photo = None
-        if config.image is not None:
+        if config.image:
             photo = look_at_photo(clip.image, height, width, tools.finder, clip.image_joints)
         inputs = prepare_inputs(
             pipeline,
@@ -283,14 +297,17 @@ def main(config: Config) -> None:
             seed=config.seed,
             photo=photo,
         )
-        return inputs if photo is None else mend_inputs(clip, inputs, photo, config.fit_poses)
+        if photo is None:
+            return inputs
+        inputs = mend_inputs(clip, inputs, photo, config.fit_poses)
+        return with_views(inputs, clip, tools.finder)
 
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
         inputs = prepare(clip)
         count = num_frames_of(config, inputs)
         if inputs.poses is None or count <= config.window_frames:
             check_multiple(f"frames of clip {clip.name}", count, pipeline.denoiser.frame_multiple)
-    if config.image is not None:
+    if config.image:
         report = look_at_inputs(config, pipeline, inputs)
         for finding in report.findings:
             if config.check_inputs or (finding.severity != "refusal" and finding.code not in QUIET):

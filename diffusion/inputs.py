@@ -133,7 +133,8 @@ def split_views(image: Pictures) -> tuple[Pictures, tuple[tuple[View, ...], ...]
     """Part each clip's first photo from the further ones.
 
     Args:
-        image: as in `photo_tensor`, or a list with a list of photos for each clip.
+        image: as in `photo_tensor`, or a list with a list of photos for each clip, the further ones as
+            pictures or as `View`.
 
     Raises:
         UserError: a clip without a photo, or a mixture.
@@ -145,7 +146,10 @@ def split_views(image: Pictures) -> tuple[Pictures, tuple[tuple[View, ...], ...]
             "image has lists and pictures side by side, or an empty list; for several photos of one person "
             "give a list for each clip: [[front, back]]"
         )
-    views = tuple(tuple(View(photo_tensor(photo)[0]) for photo in clip[1:]) for clip in image)
+    views = tuple(
+        tuple(photo if isinstance(photo, View) else View(photo_tensor(photo)[0]) for photo in clip[1:])
+        for clip in image
+    )
     return [clip[0] for clip in image], views if any(views) else ()
 
 

@@ -269,7 +269,8 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         Args:
             image: the photo, where the clip begins; see `diffusion.inputs.photo_tensor`. It is fitted to the
                 clip's size without distortion. For further photos of the same person, such as of her back,
-                give a list of photos for each clip: ``[[front, back]]``.
+                give a list of photos for each clip: ``[[front, back]]``. The joints of further ones are
+                found, or given with a `diffusion.inputs.View`.
             poses: skeleton pictures, one a frame, the first one the photo's; see
                 `diffusion.inputs.clip_tensor`. They and their joints are fitted as the photo is. If None,
                 `text_to_poses` makes them from the sentence and the photo's pose.

@@ -11,6 +11,7 @@ from data.annotations import load_annotations
 from data.frames import frame_paths
 from data.pose_cache import PackedPictures, pack_if_many
 from data.pose_track import PoseTrack
+from diffusion.inputs import View
 from generation.findings import Finding
 from generation.photo import Photo, read_photo
 from generation.tracks import has_only_our_colors, is_readable, pose_pictures, read_track, with_canvas
@@ -37,6 +38,8 @@ class Clip:
     start: int = 0
     end: int | None = None
     image_joints: Path | None = None
+    further_images: tuple[Path, ...] = ()
+    """Further photos of the same person, such as of her back."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ class Inputs:
     """What was found in photo, poses and sentence."""
     original: Photo | None = None
     """The whole photo, and where it lies in the frame."""
+    views: tuple[View, ...] = ()
+    """The further photos, in frames of their own."""
 
     def with_joints(self, joints: np.ndarray) -> "Inputs":
         """These inputs with other joints (F, 18, 3), and skeletons drawn of them."""

@@ -63,7 +63,7 @@ def check_outputs(
     if dataset is not None:
         read = [dataset / name for name in DATASET_FOLDERS]
     else:
-        read = [path for clip in clips for path in (clip.image, clip.poses, clip.image_joints) if path]
+        read = [path for clip in clips for path in _files_of(clip)]
     refuse_overwrites(written, [*read, *_model_files(settings)])
     for folder in poses:
         if is_edited(folder):
@@ -80,6 +80,10 @@ def check_outputs(
                 f"{folder} holds files that were not written by this script, and would be replaced; "
                 "rename it, or choose another --output_dir"
             )
+
+
+def _files_of(clip: Clip) -> list[Path]:
+    return [path for path in (clip.image, *clip.further_images, clip.poses, clip.image_joints) if path]
 
 
 def keeps_poses(output_dir: Path, clip: Clip) -> bool:

@@ -135,7 +135,7 @@ def make_video(
     )
     chunks = stream_frames(
         pipeline,
-        inputs.photo,
+        [[inputs.photo, *inputs.views]],
         inputs.poses,
         clip.prompt,
         choose_sampling(settings, pipeline),
