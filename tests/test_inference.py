@@ -341,7 +341,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
     cases = [
         (("--image", own["photo.png"]), "needs a --prompt"),
         (("--image", own["photo.png"], "--prompt", "She turns.", "--fit_poses"), "goes with --poses"),
-        ((*sentence, "--image", tmp_path / "empty.png"), "empty.png; give a photo of one whole person"),
+        (("--image", tmp_path / "empty.png", *sentence[2:]), "empty.png; give a photo of one whole person"),
         ((*sentence, "--pose_finder", tmp_path / "empty"), "pose_landmark_full.tflite cannot be read"),
         ((*sentence, "--text_to_poses", tmp_path / "empty"), "holds no text-to-poses model"),
         ((*sentence, "--image_joints", tmp_path / "trunkless.json"), "needs a neck and hips"),
