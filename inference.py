@@ -5,6 +5,7 @@ Try it, on the clips that ship, then on a photo of your own, with poses and with
     python inference.py
     python inference.py --image photo.png --poses skeletons.mp4 --prompt "This lady turns to the left."
     python inference.py --image photo.png --prompt "She turns to her left."
+    python inference.py --image photo.png --timeline "0-2: She stands; 2-5: She turns to her left"
 
 For each clip, --output_dir gets NAME.mp4, NAME.png (photo, poses, frames) and NAME.json (settings). Skeletons
 that were made from a sentence are there as well, NAME_poses/: edit them, give them again with --poses.
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from data.pose_json import write_openpose_folder
@@ -32,16 +32,22 @@ from generation.backdrop import Backdrop
 from generation.findings import Report
 from generation.inputs import Clip, Inputs, dataset_clips
 from generation.loading import load_motion_tools, load_pipeline
-from generation.look import has_new_poses, mend_inputs
+from generation.look import has_new_poses
 from generation.mending import has_even_times
 from generation.outputs import check_outputs, joints_folder, keeps_poses, poses_folder
-from generation.photo import look_at_photo
-from generation.pose_findings import Fit
-from generation.sentence_findings import look_at_sentence
-from generation.settings import SHIPPED_DATASET, VideoSettings
+from generation.own_clip import (
+    ClipSettings,
+    check_num_frames,
+    fps_of,
+    frame_size,
+    look_at_inputs,
+    num_frames_of,
+    own_clip,
+    prepare_own_clip,
+)
+from generation.settings import SHIPPED_DATASET
 from generation.tracks import pose_pictures
-from generation.video import DEFAULT_NUM_FRAMES, choose_sampling, clip_seed, make_video, prepare_inputs
-from generation.views import with_views
+from generation.video import choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import WindowStore, plan_windows
 from models.loading import model_sha256
 from utils.config import run_script
@@ -52,39 +58,20 @@ from utils.files import check_output_dir, write_json
 from utils.image import to_uint8, write_png
 from utils.precision import resolve_dtype
 from utils.versions import package_versions
-from utils.video import MAX_FPS, MIN_FPS, check_fps, write_video
+from utils.video import check_fps, write_video
 
 MAX_SIDE = 4096
 SHEET_COLUMNS, SHEET_PHOTOS = 12, 4
-DEFAULT_FPS = 12
 QUIET = ("person", "not_looked")
 """Codes of findings that --check_inputs alone prints."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(VideoSettings):
+class Config(ClipSettings):
     """Settings of a run."""
 
     BARE_FLAGS: ClassVar[dict[str, str]] = {"--fit_poses": "on"}
 
-    image: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Photo of a person, of any size. Give --image again for further photos of her, such as of her back: each
-    place of a frame is taken from the photo that shows it best. Without it, a video is made of every clip of
-    the dataset's split."""
-    poses: Path | None = None
-    """Skeletons: a folder of numbered pictures, a video or GIF, or JSON of OpenPose, DWPose or our own. In a
-    video of a person the poses are found. Without --poses the sentence moves the person."""
-    prompt: str = ""
-    """What the person does, for example "She turns to her left."."""
-    image_joints: Path | None = None
-    """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default what --pose_finder finds,
-    and the first of --poses where that is about the same."""
-    fit_poses: Fit = "auto"
-    """Whether to fit --poses of another person to the photo (limb lengths, place and size): if they differ
-    clearly (auto), always (on, or the flag alone), or never (off)."""
-    frame: Literal["model", "photo"] = "model"
-    """What the video shows: the part of the photo around the person (model), or the whole photo at its own
-    size, in which nothing but her moves (photo)."""
     check_inputs: bool = False
     """Look at photo, poses and sentence, print the whole report, and make no video."""
     strict: bool = False
@@ -96,17 +83,8 @@ class Config(VideoSettings):
     """Dataset to take the clips from if there is no --image."""
     split: Literal["train", "test"] = "test"
     """Split of the dataset to take the clips from."""
-    num_frames: int | None = None
-    """Number of frames to make. By default one for each pose, and 24 without poses."""
-    fps: float | None = None
-    """Frames a second of the video. By default the frame rate of the poses if they have one, else 12."""
     output_dir: Path = Path("result")
     """Folder for the videos, contact sheets and settings. Files of the same name are replaced."""
-
-    def __post_init__(self) -> None:
-        """A single photo may be given as it is."""
-        if isinstance(self.image, Path):
-            object.__setattr__(self, "image", (self.image,))
 
 
 def list_clips(config: Config) -> list[Clip]:
@@ -116,19 +94,17 @@ def list_clips(config: Config) -> list[Clip]:
         UserError: flags that do not go together, or a dataset that cannot be read.
     """
     if config.image:
-        image, *further = config.image
-        if config.poses is None and not config.prompt:
-            raise UserError(
-                f"--image {image} needs a --prompt that says what the person does, or --poses: a "
-                "folder of skeleton pictures (000.png, 001.png ...) or an mp4 of them"
-            )
-        if config.poses is None and config.fit_poses == "on":
-            raise UserError("--fit_poses goes with --poses; what a sentence moves fits already")
-        if not config.prompt and config.text_guidance_scale != 1:
-            raise UserError(f"--text_guidance_scale {config.text_guidance_scale} needs a --prompt to follow")
-        own = Clip(name=image.stem, image=image, poses=config.poses, prompt=config.prompt)
-        return [dataclasses.replace(own, image_joints=config.image_joints, further_images=tuple(further))]
-    for flag in ("poses", "prompt", "image_joints", "fit_poses", "frame", "check_inputs", "strict"):
+        return [own_clip(config)]
+    for flag in (
+        "poses",
+        "prompt",
+        "timeline",
+        "image_joints",
+        "fit_poses",
+        "frame",
+        "check_inputs",
+        "strict",
+    ):
         if getattr(config, flag) not in (None, "", "auto", "model", False):
             raise UserError(f"--{flag} {getattr(config, flag)} goes with --image; give the photo as well")
     return dataset_clips(config.dataset, config.split)
@@ -213,27 +189,6 @@ def pose_rows(clip: Clip, inputs: Inputs, shown: list[int]) -> list[tuple[str, l
     return [*rows, (label, list(inputs.poses[shown]))]
 
 
-def num_frames_of(config: Config, inputs: Inputs) -> int:
-    """Frames of a clip's video."""
-    return (config.num_frames or DEFAULT_NUM_FRAMES) if inputs.poses is None else len(inputs.poses)
-
-
-def fps_of(config: Config, inputs: Inputs) -> float:
-    """Frames a second of a clip's video."""
-    own = None if inputs.track is None else inputs.track.fps
-    return config.fps or (own if own is not None and MIN_FPS <= own <= MAX_FPS else DEFAULT_FPS)
-
-
-def look_at_inputs(config: Config, pipeline: X2FashionPipeline, inputs: Inputs) -> Report:
-    """Everything that was found in photo, poses and sentence."""
-    findings = [each for each in inputs.findings if config.fps is None or each.code != "frame_rate"]
-    report = Report(tuple(findings), config.strict)
-    if config.prompt:
-        longest = pipeline.tokenizer.model_max_length
-        report += look_at_sentence(config.prompt, pipeline.tokenizer.tokenize, longest)
-    return report
-
-
 def describe(
     config: Config, pipeline: X2FashionPipeline, clip: Clip, num_frames: int, height: int, width: int
 ) -> dict[str, Any]:
@@ -267,7 +222,7 @@ def main(config: Config) -> None:
     dataset = None if config.image else config.dataset
     check_outputs(config.output_dir, clips, config, made, dataset, config.save_joints is not None)
     pipeline = load_pipeline(config, device)
-    height, width = config.height or pipeline.config.height, config.width or pipeline.config.width
+    height, width = frame_size(config, pipeline)
     check_multiple("pixels of height", height, pipeline.size_multiple)
     check_multiple("pixels of width", width, pipeline.size_multiple)
     if max(height, width) > MAX_SIDE:
@@ -284,31 +239,18 @@ def main(config: Config) -> None:
     tools = load_motion_tools(config, pipeline, from_text=from_text, find_pose=find_pose)
 
     def prepare(clip: Clip) -> Inputs:
-        photo = None
         if config.image:
-            photo = look_at_photo(clip.image, height, width, tools.finder, clip.image_joints)
-        inputs = prepare_inputs(
-            pipeline,
-            tools,
-            clip,
-            num_frames=config.num_frames,
-            height=height,
-            width=width,
-            seed=config.seed,
-            photo=photo,
+            return prepare_own_clip(config, pipeline, tools, clip)
+        frames = config.num_frames
+        return prepare_inputs(
+            pipeline, tools, clip, num_frames=frames, height=height, width=width, seed=config.seed
         )
-        if photo is None:
-            return inputs
-        inputs = mend_inputs(clip, inputs, photo, config.fit_poses)
-        return with_views(inputs, clip, tools.finder)
 
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
         inputs = prepare(clip)
-        count = num_frames_of(config, inputs)
-        if inputs.poses is None or count <= config.window_frames:
-            check_multiple(f"frames of clip {clip.name}", count, pipeline.denoiser.frame_multiple)
+        check_num_frames(config, pipeline, clip, inputs)
     if config.image:
-        report = look_at_inputs(config, pipeline, inputs)
+        report = Report(look_at_inputs(config, pipeline, clip, inputs), config.strict)
         for finding in report.findings:
             if config.check_inputs or (finding.severity != "refusal" and finding.code not in QUIET):
                 print(finding)

@@ -14,6 +14,7 @@ from data.pose_track import PoseTrack
 from diffusion.inputs import View
 from generation.findings import Finding
 from generation.photo import Photo, read_photo
+from generation.timeline import Timeline
 from generation.tracks import has_only_our_colors, is_readable, pose_pictures, read_track, with_canvas
 from models.pose_finder import PoseFinder
 from utils.errors import UserError
@@ -28,7 +29,8 @@ SAME_SHAPE = 0.02
 class Clip:
     """Where the inputs of one video are.
 
-    `poses` None: the sentence moves the person. `end` None stands for the last pose.
+    `poses` None: the sentence, or the timeline of sentences, moves the person. `end` None stands for the last
+    pose.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Clip:
     image_joints: Path | None = None
     further_images: tuple[Path, ...] = ()
     """Further photos of the same person, such as of her back."""
+    timeline: Timeline | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,19 @@
 """A video of any length, in memory that does not grow with it."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from diffusion.denoising import StepCallback
 from diffusion.inputs import CallInputs, Pictures, clip_tensor
 from diffusion.latents import frames_at_once
 from diffusion.motion import find_view_joints
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.sampling import Sampling
+from generation.timeline import sentence_of_frames
 from generation.windows import WindowStore, crossfade, plan_windows
 from utils.errors import UserError
 from utils.image import to_uint8
@@ -22,7 +24,7 @@ def stream_frames(
     pipeline: X2FashionPipeline,
     image: Pictures,
     poses: Any,
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     sampling: Sampling | None = None,
     *,
     seed: int,
@@ -33,6 +35,7 @@ def stream_frames(
     overlap: int = 8,
     decode_chunk_size: int | None = None,
     store: WindowStore | None = None,
+    callback: StepCallback | None = None,
 ) -> Iterator[np.ndarray]:
     """Make a video of any length, in memory that does not grow with it.
 
@@ -46,7 +49,7 @@ def stream_frames(
         poses: skeleton pictures (H, W, 3) uint8 of the photo's size; indexed by a list of frames, it
             returns (n, H, W, 3), as arrays do and `data.pose_cache.PackedPictures`. None leaves the
             motion to the sentence, and all frames are one window.
-        prompt: one sentence, or None.
+        prompt: one sentence, one for each frame, or None. A window gets those of its frames.
         sampling: steps and guidance; if None, without guidance in the model's default number of steps.
         seed: seed of the noise.
         joints: (F, 18, 3) of the poses, as in `X2FashionPipeline.__call__`.
@@ -56,6 +59,7 @@ def stream_frames(
         overlap: frames that neighbouring windows share.
         decode_chunk_size: frames that are decoded at once; as many as memory allows if None.
         store: keeps the latents of finished windows, and is asked for them first.
+        callback: called after each step of each window.
 
     Yields:
         Frames (n, H, W, 3) uint8, a few at a time.
@@ -65,7 +69,7 @@ def stream_frames(
     """
     if sampling is None:
         sampling = Sampling(num_inference_steps=pipeline.default_num_inference_steps)
-    inputs = find_view_joints(pipeline, CallInputs.read(image, None, prompt))
+    inputs = find_view_joints(pipeline, CallInputs.read(image, None, None))
     if poses is None:
         count = window_frames if num_frames is None else num_frames
         window_frames = max(window_frames, count)
@@ -82,11 +86,16 @@ def stream_frames(
     if image_joints is None and joints is not None:
         image_joints = joints[0]
     tail: torch.Tensor | None = None
-    encoded: tuple[torch.Tensor, torch.Tensor | None] | None = None
+    encoded: dict[str | None, tuple[torch.Tensor, torch.Tensor | None]] = {}
     for index, window in enumerate(windows):
         frames = window.frames
+        if prompt is None or isinstance(prompt, str):
+            text = prompt
+        else:
+            text = sentence_of_frames(prompt[window.start : window.stop])
         own = dataclasses.replace(
             inputs,
+            prompts=[text] if text else None,
             poses=None if poses is None else clip_tensor(poses[frames]),
             joints=None if joints is None else joints[frames],
             image_joints=image_joints,
@@ -96,16 +105,17 @@ def stream_frames(
         warped = pipeline.warp_photo(own)
         latents = None if store is None else store.load(index)
         if latents is None:
-            if encoded is None:
-                encoded = pipeline.encode_inputs(own)
+            if text not in encoded:
+                encoded[text] = pipeline.encode_inputs(own)
             latents = pipeline.generate_latents(
-                *encoded,
+                *encoded[text],
                 own.poses,
                 warped,
                 len(frames),
                 sampling,
                 torch.Generator().manual_seed(seed + index),
                 pipeline.frame_noise(seed, frames, *own.photo.shape[-2:]),
+                callback,
             )
             if store is not None:
                 store.save(index, latents)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from diffusion.denoising import StepCallback
 from diffusion.motion import poses_from_text
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES
@@ -17,6 +18,7 @@ from generation.loading import MotionTools
 from generation.photo import GIVE_JOINTS, SURE_SCORE, Photo
 from generation.settings import ModelSettings, VideoSettings
 from generation.streaming import stream_frames
+from generation.timeline import poses_from_timeline
 from generation.windows import WindowStore
 from models.text_to_poses import TextToPoses
 from utils.errors import UserError
@@ -92,17 +94,18 @@ def move_by_sentence(
     num_frames: int,
     seed: int,
 ) -> Inputs:
-    """Give a clip `num_frames` skeletons that do what its sentence says, from the photo's pose (18, 3) on."""
+    """Give a clip `num_frames` skeletons that do what its sentence says, from the photo's pose (18, 3) on.
+
+    With a timeline, they do what its sentences say, and are as many as it has frames.
+    """
     height, width = inputs.photo.shape[:2]
-    joints = poses_from_text(
-        model,
-        pipeline.encode_prompt([clip.prompt]),
-        pose,
-        height,
-        width,
-        num_frames,
-        torch.Generator().manual_seed(clip_seed(seed, f"{clip.name}/motion")),
-    )
+    generator = torch.Generator().manual_seed(clip_seed(seed, f"{clip.name}/motion"))
+    if clip.timeline is not None:
+        encode, timeline = pipeline.encode_prompt, clip.timeline
+        joints = poses_from_timeline(model, encode, timeline, pose, height, width, generator)
+    else:
+        embeds = pipeline.encode_prompt([clip.prompt])
+        joints = poses_from_text(model, embeds, pose, height, width, num_frames, generator)
     return inputs.with_joints(joints)
 
 
@@ -118,6 +121,7 @@ def make_video(
     inputs: Inputs,
     num_frames: int,
     store: WindowStore | None = None,
+    callback: StepCallback | None = None,
 ) -> Iterator[np.ndarray]:
     """Sample one clip, a long one in windows of frames; yields (H, W, 3) uint8 RGB.
 
@@ -128,6 +132,7 @@ def make_video(
         inputs: photo, poses, joints.
         num_frames: of the video.
         store: keeps the windows that are done.
+        callback: called after each step of each window.
     """
     is_long = inputs.poses is not None and num_frames > settings.window_frames
     pipeline.set_progress_bar_config(
@@ -137,7 +142,7 @@ def make_video(
         pipeline,
         [[inputs.photo, *inputs.views]],
         inputs.poses,
-        clip.prompt,
+        clip.prompt if clip.timeline is None else clip.timeline.sentences,
         choose_sampling(settings, pipeline),
         seed=clip_seed(settings.seed, clip.name),
         joints=inputs.joints,
@@ -146,6 +151,7 @@ def make_video(
         window_frames=settings.window_frames,
         overlap=settings.window_overlap,
         store=store,
+        callback=callback,
     )
     with tqdm(
         total=num_frames, desc=clip.name, unit="frame", leave=False, dynamic_ncols=True, disable=not is_long

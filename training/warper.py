@@ -18,12 +18,10 @@ from diffusion.warped_photo import warp_conditions
 from models.warper import STEM, Warp, WarpConditions
 from utils.errors import UserError
 from utils.image import read_image
-from utils.pose_drawing import FACE, JOINT, NUM_JOINTS, joint_indices
+from utils.pose_drawing import FACE, JOINT, MIRRORED, NUM_JOINTS, joint_indices
 from warping.body import Body, read_body
 from warping.joints import load_joints
 
-MIRRORED = [JOINT[name.replace("left", "?").replace("right", "left").replace("?", "right")] for name in JOINT]
-"""Each joint's other side."""
 BODY_JOINTS = [i for i in range(NUM_JOINTS) if i not in joint_indices(FACE)]
 FACES_SEEN = 0.3
 """How often all joints of the face are called seen, as some estimators do from behind."""

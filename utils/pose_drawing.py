@@ -22,6 +22,8 @@ NUM_JOINTS = len(JOINT_NAMES)
 JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 FACE = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 HIPS = ("left_hip", "right_hip")
+MIRRORED = [JOINT[name.replace("left", "?").replace("right", "left").replace("?", "right")] for name in JOINT]
+"""Joint -> the one on the other side, or itself."""
 
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
