@@ -14,6 +14,10 @@ from utils.errors import UserError
 
 COMPONENT = "denoiser"
 """What adapters are added to; their tensors' names begin with it in a file."""
+LOADER_OPTIONS = (
+    "weight_name", "subfolder", "return_lora_metadata", "use_safetensors", "cache_dir", "force_download",
+    "proxies", "local_files_only", "token", "revision",
+)  # fmt: skip
 
 
 class LoraLoaderMixin(LoraBaseMixin):
@@ -26,18 +30,23 @@ class LoraLoaderMixin(LoraBaseMixin):
         self,
         pretrained_model_name_or_path_or_dict: str | Path | Mapping[str, Tensor],
         adapter_name: str | None = None,
+        hotswap: bool = False,
+        low_cpu_mem_usage: bool = False,
         **kwargs: Any,
     ) -> None:
         """Add an adapter, which then counts in full; `set_adapters` weighs it, `unload_lora_weights` ends it.
 
         Args:
             pretrained_model_name_or_path_or_dict: a safetensors file, a folder that holds
-                pytorch_lora_weights.safetensors, or the tensors by name.
+                pytorch_lora_weights.safetensors, or the tensors by name; written by `save_lora_weights` or
+                by the denoiser's `save_lora_adapter`.
             adapter_name: to tell several from each other.
-            kwargs: of diffusers' loaders, such as `weight_name`.
+            hotswap: whether it replaces the adapter of this name, in place.
+            low_cpu_mem_usage: whether no random weights are drawn for it first.
+            kwargs: of `lora_state_dict`.
 
         Raises:
-            UserError: there is no adapter, or it was made for another model.
+            UserError: there is no adapter, it was made for another model, or it holds NaN or infinity.
         """
         given = pretrained_model_name_or_path_or_dict
         source = "what was given" if isinstance(given, Mapping) else str(given)
@@ -48,6 +57,8 @@ class LoraLoaderMixin(LoraBaseMixin):
             )
         try:
             tensors, metadata = self.lora_state_dict(given, return_lora_metadata=True, **kwargs)
+        except UserError:
+            raise
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"cannot read a LoRA from {source}: {' '.join(str(error).split())[:200]}; give a folder that "
@@ -55,14 +66,36 @@ class LoraLoaderMixin(LoraBaseMixin):
             ) from error
         own = {name.removeprefix(f"{COMPONENT}."): tensor for name, tensor in tensors.items()}
         check_lora(self.denoiser, own, source)
-        packed = {f"{COMPONENT}.{name}": tensor for name, tensor in own.items()}
+        settings = {name.removeprefix(f"{COMPONENT}."): value for name, value in (metadata or {}).items()}
         self.denoiser.load_lora_adapter(
-            packed, prefix=COMPONENT, adapter_name=adapter_name, metadata=metadata, _pipeline=self
+            own,
+            prefix=None,
+            adapter_name=adapter_name,
+            metadata=settings or None,
+            hotswap=hotswap,
+            low_cpu_mem_usage=low_cpu_mem_usage,
+            _pipeline=self,
         )
 
     @classmethod
     def lora_state_dict(cls, source: str | Path | Mapping[str, Tensor], **kwargs: Any) -> Any:
-        """Read an adapter's tensors by name; pickled files are not read."""
+        """Read an adapter's tensors by name; pickled files are not read.
+
+        Args:
+            source: see `load_lora_weights`.
+            kwargs: `weight_name` and `subfolder` of the file in the folder; `return_lora_metadata`, whether
+                to return the adapter's settings as well; and what diffusers' loaders take for downloads.
+
+        Raises:
+            UserError: another argument, or `use_safetensors=False`.
+        """
+        if unknown := kwargs.keys() - LOADER_OPTIONS:
+            raise UserError(
+                f"a LoRA is loaded without {', '.join(sorted(unknown))}; the options are hotswap, "
+                f"low_cpu_mem_usage, {', '.join(LOADER_OPTIONS)}"
+            )
+        if kwargs.pop("use_safetensors", None) is False:
+            raise UserError("use_safetensors is False, but a LoRA is read from safetensors only; leave it out")
         if isinstance(source, Mapping):
             source = dict(source)
         elif Path(source).is_file():

@@ -60,7 +60,7 @@ def check_lora(denoiser: Denoiser, tensors: Mapping[str, Tensor], source: str) -
         source: where they come from, for the message.
 
     Raises:
-        UserError: there is no adapter in it, or one of another model.
+        UserError: there is no adapter in it, one of another model, or one with NaN or infinity.
     """
     names = sorted({name.rsplit(".lora_", 1)[0] for name in tensors})
     if not tensors or any(".lora_" not in name for name in tensors):
@@ -68,6 +68,9 @@ def check_lora(denoiser: Denoiser, tensors: Mapping[str, Tensor], source: str) -
             f"{source} is not a LoRA of a denoiser; give a file that train.py --lora_rank wrote, "
             "pytorch_lora_weights.safetensors"
         )
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{source} is damaged: {name} has NaN or infinity; train or copy it again")
     layers = dict(denoiser.named_modules())
     for name in names:
         layer = layers.get(name)
@@ -79,12 +82,12 @@ def check_lora(denoiser: Denoiser, tensors: Mapping[str, Tensor], source: str) -
         if not isinstance(layer, nn.Linear):
             raise UserError(
                 f"{source} was made for another model: it adapts {name}, which this model does not have; "
-                "give the model that it was trained on with --pretrained_model"
+                "load it into the model that it was trained on (--pretrained_model)"
             )
         fits = first.ndim == second.ndim == 2 and second.shape[1] == first.shape[0]
         if not fits or (second.shape[0], first.shape[1]) != (layer.out_features, layer.in_features):
             raise UserError(
                 f"{source} was made for another model: it adds {given} to {name}, whose weight is "
-                f"{layer.out_features} x {layer.in_features}; give the model that it was trained on with "
-                "--pretrained_model"
+                f"{layer.out_features} x {layer.in_features}; load it into the model that it was trained on "
+                "(--pretrained_model)"
             )

@@ -137,6 +137,60 @@ def test_a_file_without_settings_and_tensors_in_memory_load_alike(
         pipeline.unload_lora_weights()
 
 
+def test_what_the_denoiser_saves_the_pipeline_loads(
+    make_tiny_pipeline: Callable[..., X2FashionPipeline], lora_dir: Path, tmp_path: Path
+) -> None:
+    pipeline, other = make_tiny_pipeline(), make_tiny_pipeline()
+    pipeline.load_lora_weights(lora_dir, adapter_name="outfit")
+    pipeline.denoiser.save_lora_adapter(tmp_path / "saved", adapter_name="outfit")
+    other.load_lora_weights(tmp_path / "saved", low_cpu_mem_usage=True)
+    torch.testing.assert_close(sample(other), sample(pipeline), atol=1e-5, rtol=1e-5)
+    assert next(iter(other.denoiser.peft_config.values())).lora_alpha == 3
+
+
+def test_an_adapter_takes_the_place_of_another(
+    make_tiny_pipeline: Callable[..., X2FashionPipeline],
+    pipeline: X2FashionPipeline,
+    lora_dir: Path,
+    tmp_path: Path,
+) -> None:
+    other = write_lora(make_tiny_pipeline().denoiser, tmp_path / "other", seed=2)
+    pipeline.load_lora_weights(lora_dir, adapter_name="outfit")
+    first = sample(pipeline)
+    pipeline.load_lora_weights(other, adapter_name="outfit", hotswap=True)
+    second = sample(pipeline)
+    assert pipeline.get_list_adapters() == {"denoiser": ["outfit"]} and not torch.equal(first, second)
+    pipeline.load_lora_weights(lora_dir, adapter_name="outfit", hotswap=True)
+    assert torch.equal(sample(pipeline), first)
+
+
+def test_options_of_loading_are_known_or_refused(
+    pipeline: X2FashionPipeline, lora_dir: Path, tmp_path: Path
+) -> None:
+    (lora_dir / NAME).rename(lora_dir / "mine.safetensors")
+    with pytest.raises(UserError, match="loaded without network_alpha; the options are hotswap"):
+        pipeline.load_lora_weights(lora_dir, network_alpha=8)
+    with pytest.raises(UserError, match="use_safetensors is False"):
+        pipeline.load_lora_weights(lora_dir, use_safetensors=False)
+    before = sample(pipeline)
+    pipeline.load_lora_weights(
+        tmp_path, subfolder=lora_dir.name, weight_name="mine.safetensors", use_safetensors=True
+    )
+    assert not torch.equal(sample(pipeline), before)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_adapter_that_is_not_finite_is_refused(
+    pipeline: X2FashionPipeline, lora_dir: Path, value: float
+) -> None:
+    tensors = load_file(lora_dir / NAME)
+    name = next(name for name in tensors if name.endswith("lora_B.weight"))
+    tensors[name][-1, 0] = value
+    with pytest.raises(UserError, match=f"{name.removeprefix('denoiser.')} has NaN or infinity"):
+        pipeline.load_lora_weights(tensors)
+    assert not getattr(pipeline.denoiser, "peft_config", None)
+
+
 def test_what_does_not_fit_is_refused_in_words(
     make_tiny_pipeline: Callable[..., X2FashionPipeline],
     pipeline: X2FashionPipeline,
