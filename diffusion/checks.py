@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from transformers import CLIPTextModel
 
 from diffusion.denoising import Generators, StepCallback
-from diffusion.inputs import CallInputs, check_multiple
+from diffusion.inputs import CallInputs, check_multiple, check_side
 from diffusion.latents import spatial_factor
 from diffusion.schedule import check_scheduler
 from models import Denoiser
@@ -20,6 +20,52 @@ if TYPE_CHECKING:
 OUTPUT_TYPES = ("np", "pt", "pil", "latent")
 DEFAULT_NUM_FRAMES = 24
 """Of a clip without poses."""
+PUBLISHED_SIZE = 512, 256
+"""Height and width in pixels of the published model's pictures."""
+
+
+def picture_size_of(denoiser: Denoiser | None, height: int | None, width: int | None) -> tuple[int, int]:
+    """Height and width in pixels of the pictures that a new pipeline makes by default.
+
+    A denoiser is told by its first pipeline what it was made for, and keeps it.
+
+    Args:
+        denoiser: of the pipeline.
+        height: that the pipeline was given.
+        width: that the pipeline was given.
+
+    Raises:
+        UserError: one of the two is given, and the other is not known; or one is no size.
+    """
+    known = None if denoiser is None else denoiser.picture_size
+    for name, side in (("height", height), ("width", width)):
+        if side is not None:
+            check_side(name, side)
+    if known is None and (height is None) != (width is None):
+        raise UserError(f"height is {height} and width is {width}; give both, or neither")
+    known_height, known_width = known or PUBLISHED_SIZE
+    size = known_height if height is None else height, known_width if width is None else width
+    if denoiser is not None and known is None and height is not None:
+        denoiser.picture_size = size
+    return size
+
+
+def check_complete(pipeline: "X2FashionPipeline") -> None:
+    """Refuse a pipeline without a part that each call needs (UserError)."""
+    for name in ("denoiser", "vae", "scheduler"):
+        if getattr(pipeline, name) is None:
+            raise UserError(
+                f"this pipeline has no {name}, which every call needs; load it whole, or give it one with "
+                f"register_modules({name}=...)"
+            )
+
+
+def check_text_encoder(pipeline: "X2FashionPipeline") -> None:
+    """Refuse to read a sentence without text encoder and tokenizer (UserError)."""
+    if pipeline.text_encoder is None or pipeline.tokenizer is None:
+        raise UserError(
+            "this pipeline has no text encoder to read the prompt with; give prompt_embeds, or no prompt"
+        )
 
 
 def check_call(
@@ -29,6 +75,7 @@ def check_call(
     output_type: str,
     callback: StepCallback,
     generator: Generators,
+    decode_chunk_size: int | None,
 ) -> tuple[int, int]:
     """Refuse what cannot be sampled.
 
@@ -45,10 +92,8 @@ def check_call(
     if embeds is not None:
         _check_prompt_embeds(embeds, prompts, pipeline.denoiser.config.cross_attention_dim)
         counts.add(len(embeds))
-    elif prompts and (pipeline.text_encoder is None or pipeline.tokenizer is None):
-        raise UserError(
-            "this pipeline has no text encoder to read the prompt with; give prompt_embeds, or no prompt"
-        )
+    elif prompts:
+        check_text_encoder(pipeline)
     if len(counts - {1}) > 1:
         raise UserError(
             f"image, poses and prompt make {sorted(counts)} clips; give as many of each, or one of a kind"
@@ -59,11 +104,12 @@ def check_call(
     unknown = [name for name in callback.tensor_inputs if name not in allowed]
     if unknown:
         raise UserError(f"a callback cannot be given {', '.join(unknown)}; choose among {', '.join(allowed)}")
-    if isinstance(generator, list) and len(generator) != max(counts):
+    if decode_chunk_size is not None and decode_chunk_size < 1:
         raise UserError(
-            f"{len(generator)} generators are given for {max(counts)} clips; give one for each, or a "
-            "single one"
+            f"decode_chunk_size is {decode_chunk_size}; give the number of frames to decode at once, 1 or "
+            "more, or leave it out"
         )
+    _check_generator(generator, max(counts))
     check_parts_fit(
         pipeline.denoiser,
         pipeline.vae,
@@ -145,6 +191,20 @@ def _check_sizes(pipeline: "X2FashionPipeline", inputs: CallInputs) -> int:
         )
     check_multiple("frames", num_frames, pipeline.denoiser.frame_multiple)
     return num_frames
+
+
+def _check_generator(generator: Generators, num_clips: int) -> None:
+    if generator is None or isinstance(generator, torch.Generator):
+        return
+    if not isinstance(generator, list) or not all(isinstance(each, torch.Generator) for each in generator):
+        raise UserError(
+            f"generator is of type {type(generator).__name__}; give a torch.Generator, such as "
+            "torch.manual_seed(0), or a list with one for each clip"
+        )
+    if len(generator) != num_clips:
+        raise UserError(
+            f"{len(generator)} generators are given for {num_clips} clips; give one for each, or a single one"
+        )
 
 
 def _check_prompt_embeds(prompt_embeds: torch.Tensor, prompts: list[str] | None, width: int) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,9 @@ def fit_inputs(
     """Fit photo, poses and joints to the size asked for, or to the one that the model was made for.
 
     Where nobody has said what it was made for, pictures of a size that it takes stay as they are.
+
+    Raises:
+        UserError: a size that is none.
     """
     size, multiple = inputs.photo.shape[-2:], pipeline.size_multiple
     fits = not any(side % multiple for side in size)
@@ -126,7 +130,11 @@ def fit_inputs(
     alike = all(pictures.shape[-2:] == size for pictures in others)
     if height is None and width is None and pipeline.denoiser.picture_size is None and fits and alike:
         return inputs
-    return inputs.fitted(height or pipeline.config.height, width or pipeline.config.width)
+    height = pipeline.config.height if height is None else height
+    width = pipeline.config.width if width is None else width
+    check_side("height", height)
+    check_side("width", width)
+    return inputs.fitted(height, width)
 
 
 def split_views(image: Pictures) -> tuple[Pictures, tuple[tuple[View, ...], ...]]:
@@ -246,6 +254,12 @@ def joints_array(joints: np.ndarray | None, leading: tuple[int, ...], name: str)
             f"{name} have shape {joints.shape}; give {(*leading, 18, 3)}: x, y in pixels, visibility"
         )
     return np.broadcast_to(joints, (*leading, 18, 3))
+
+
+def check_side(name: str, pixels: int) -> None:
+    """Refuse a height or width that is no positive integer (UserError)."""
+    if not isinstance(pixels, numbers.Integral) or pixels < 1:
+        raise UserError(f"{name} is {pixels!r}; give a number of pixels, or leave it out")
 
 
 def check_multiple(what: str, number: int, multiple: int) -> None:

@@ -95,7 +95,9 @@ class LoraLoaderMixin(LoraBaseMixin):
                 f"low_cpu_mem_usage, {', '.join(LOADER_OPTIONS)}"
             )
         if kwargs.pop("use_safetensors", None) is False:
-            raise UserError("use_safetensors is False, but a LoRA is read from safetensors only; leave it out")
+            raise UserError(
+                "use_safetensors is False, but a LoRA is read from safetensors only; leave it out"
+            )
         if isinstance(source, Mapping):
             source = dict(source)
         elif Path(source).is_file():

@@ -42,14 +42,14 @@ def load_text_to_poses(path: str | Path, text_width: int | None = None) -> TextT
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no text-to-poses model (there is no {FOLDER}/config.json); make one with "
-            "python -m recipe.train_text_to_poses, or give --poses"
+            "python -m recipe.train_text_to_poses, or give poses"
         )
     model = load_part(folder, "text-to-poses model", {"TextToPoses": TextToPoses})
     if text_width not in (None, model.config.cross_attention_dim):
         raise UserError(
             f"the text-to-poses model in {folder} reads embeddings of width "
-            f"{model.config.cross_attention_dim}, the text encoder writes {text_width}; give --text_to_poses "
-            "of the same text encoder, or --poses"
+            f"{model.config.cross_attention_dim}, the text encoder writes {text_width}; give a "
+            "text_to_poses of the same text encoder, or poses"
         )
     return model
 
@@ -71,7 +71,7 @@ def body_frame(pose: np.ndarray) -> tuple[np.ndarray, float]:
     if neck[2] <= 0 or torso < 1:
         raise UserError(
             "the photo's pose needs a neck and hips to move; give a photo of the whole person, or her joints "
-            "with --image_joints"
+            "as image_joints"
         )
     return middle, torso
 

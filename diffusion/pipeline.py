@@ -13,7 +13,7 @@ from diffusers.utils import BaseOutput, logging
 from diffusers.video_processor import VideoProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from diffusion.checks import check_call
+from diffusion.checks import check_call, check_complete, check_text_encoder, picture_size_of
 from diffusion.components import find_here
 from diffusion.denoising import (
     Generators,
@@ -40,9 +40,6 @@ from models.text_to_poses import TextToPoses
 from models.warper import Warper
 
 logger = logging.get_logger(__name__)
-
-PUBLISHED_SIZE = 512, 256
-"""Height and width in pixels of the published model's pictures."""
 
 
 @dataclasses.dataclass
@@ -74,8 +71,8 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         tokenizer: of the text encoder.
         scheduler: any diffusers scheduler over the betas that the denoiser was trained with; see
             `diffusion.schedule.make_scheduler`.
-        height: of the pictures that the model was made for, in pixels, kept in model_index.json. If None,
-            that of the pipeline that the denoiser comes from, or the published 512.
+        height: of the pictures that are made by default, in pixels, kept in model_index.json. If None, that
+            of the first pipeline that had the denoiser, or the published 512.
         width: of these pictures; the published one is 256.
         tiny_decoder: decodes in place of the VAE, faster and softer, without the photo; such as TAESD for
             Stable Diffusion's VAE.
@@ -127,11 +124,8 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
             pose_finder=pose_finder,
             warper=warper,
         )
-        if height and width and denoiser is not None:
-            denoiser.picture_size = height, width
-        known = None if denoiser is None else denoiser.picture_size
-        known_height, known_width = known or PUBLISHED_SIZE
-        self.register_to_config(height=height or known_height, width=width or known_width)
+        height, width = picture_size_of(denoiser, height, width)
+        self.register_to_config(height=height, width=width)
         self.vae_factor = 8 if vae is None else spatial_factor(vae)
         self._num_timesteps, self._interrupt = 0, False
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_factor)
@@ -207,7 +201,11 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         """Encode one sentence or b as (b, n, d): the text encoder's last hidden state of all n tokens.
 
         What exceeds the tokenizer's length is cut off, with a warning.
+
+        Raises:
+            UserError: the pipeline has no text encoder.
         """
+        check_text_encoder(self)
         prompts, length = [prompt] if isinstance(prompt, str) else prompt, self.tokenizer.model_max_length
         for sentence in prompts:
             if len(self.tokenizer(sentence).input_ids) > length:
@@ -303,6 +301,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         Raises:
             UserError: what was given cannot be sampled.
         """
+        check_complete(self)
         sampling = Sampling(
             num_inference_steps=(
                 self.default_num_inference_steps if num_inference_steps is None else num_inference_steps
@@ -326,7 +325,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
             inputs = find_photo_joints(self, inputs)
         inputs = fit_inputs(self, find_view_joints(self, inputs), height, width)
         batch, num_frames = self.check_inputs(
-            inputs, sampling.num_inference_steps, output_type, callback, generator
+            inputs, sampling.num_inference_steps, output_type, callback, generator, decode_chunk_size
         )
         inputs = inputs.expanded(batch, num_frames)
         reference_latents, embeds = self.encode_inputs(inputs)
@@ -359,10 +358,13 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         output_type: str = "np",
         callback: StepCallback | None = None,
         generator: Generators = None,
+        decode_chunk_size: int | None = None,
     ) -> tuple[int, int]:
         """Numbers of clips and of frames of a call; what cannot be sampled is refused (UserError)."""
         callback = callback or StepCallback()
-        return check_call(self, inputs, num_inference_steps, output_type, callback, generator)
+        return check_call(
+            self, inputs, num_inference_steps, output_type, callback, generator, decode_chunk_size
+        )
 
     def encode_inputs(self, inputs: CallInputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Encode what all frames of a clip share.

@@ -33,7 +33,7 @@ def load_text_encoder(
         tokenizer_path = path if _holds_tokenizer(path) else path.parent / "tokenizer"
     if not _holds_tokenizer(Path(tokenizer_path)):
         raise UserError(
-            f"there is no tokenizer in {tokenizer_path}; give --tokenizer a folder that holds "
+            f"there is no tokenizer in {tokenizer_path}; give as tokenizer a folder that holds "
             f"{' or '.join(TOKENIZER_NAMES)}"
         )
     try:

@@ -48,6 +48,58 @@ def test_made_of_the_parts_of_another_it_keeps_the_size(pipeline: X2FashionPipel
         assert torch.equal(sample(again), sample(pipeline))
 
 
+def test_another_size_is_the_new_pipelines_alone(make_tiny_pipeline: MakePipeline) -> None:
+    pipeline = make_tiny_pipeline()
+    larger = X2FashionPipeline.from_pipe(pipeline, height=2 * HEIGHT, width=2 * WIDTH)
+    taller = X2FashionPipeline(**pipeline.components, height=2 * HEIGHT)
+    assert (larger.config.height, larger.config.width) == (2 * HEIGHT, 2 * WIDTH)
+    assert (taller.config.height, taller.config.width) == (2 * HEIGHT, WIDTH)
+    assert pipeline.denoiser.picture_size == (HEIGHT, WIDTH)
+    for again in (X2FashionPipeline.from_pipe(pipeline), X2FashionPipeline(**pipeline.components)):
+        assert (again.config.height, again.config.width) == (HEIGHT, WIDTH)
+    again = X2FashionPipeline.from_pipe(larger)
+    again.set_progress_bar_config(disable=True)
+    assert sample(again, output_type="np", num_frames=2).shape[2:4] == (2 * HEIGHT, 2 * WIDTH)
+    pipeline.denoiser.picture_size = None
+    with pytest.raises(UserError, match="height is 128 and width is None; give both"):
+        X2FashionPipeline(**pipeline.components, height=2 * HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"generator": 0}, "generator is of type int; give a torch.Generator"),
+        (
+            {"generator": (torch.Generator(),)},
+            "generator is of type tuple; give a torch.Generator, .* or a list",
+        ),
+        ({"generator": [0]}, "generator is of type list"),
+        ({"decode_chunk_size": 0}, "decode_chunk_size is 0; .* 1 or more"),
+        ({"height": 0, "width": 0}, "height is 0; give a number of pixels"),
+        ({"width": -32}, "width is -32"),
+        ({"height": "64"}, "height is '64'"),
+    ],
+)
+def test_arguments_that_are_none_are_refused_by_name(
+    pipeline: X2FashionPipeline, overrides: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        sample(pipeline, **overrides)
+    assert "--" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["denoiser", "vae", "scheduler"])
+def test_a_pipeline_without_a_part_can_encode_and_says_what_it_lacks(
+    make_tiny_pipeline: MakePipeline, name: str
+) -> None:
+    pipeline = make_tiny_pipeline()
+    embeds = pipeline.encode_prompt(SENTENCES[0])
+    bare = X2FashionPipeline(**pipeline.components | {name: None})
+    assert torch.equal(bare.encode_prompt(SENTENCES[0]), embeds)
+    with pytest.raises(UserError, match=f"has no {name}, which every call needs"):
+        sample(bare)
+
+
 def test_from_pipe_takes_every_vae_of_ours(make_tiny_pipeline: MakePipeline) -> None:
     pipeline = make_tiny_pipeline()
     pipeline.register_modules(vae=ReferenceAutoencoderKL(**TINY_VAE_CONFIG).eval())
@@ -65,8 +117,9 @@ def test_without_a_text_encoder_it_takes_embeddings(make_tiny_pipeline: MakePipe
         each.set_progress_bar_config(disable=True)
         assert torch.equal(sample(each, prompt=None, prompt_embeds=embeds), expected)
         assert torch.equal(sample(each, prompt=None), without)
-    with pytest.raises(UserError, match="no text encoder"):
-        sample(bare)
+    for read in (sample, lambda pipeline: pipeline.encode_prompt(SENTENCES[0])):
+        with pytest.raises(UserError, match="no text encoder"):
+            read(bare)
     with pytest.raises(UserError, match="give one of them"):
         sample(pipeline, prompt_embeds=embeds)
     with pytest.raises(UserError, match=r"\(1, 16, 31\); give \(clips, tokens, 32\)"):
