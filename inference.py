@@ -45,7 +45,6 @@ from generation.own_clip import (
     own_clip,
     prepare_own_clip,
 )
-from generation.settings import SHIPPED_DATASET
 from generation.tracks import pose_pictures
 from generation.video import choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import WindowStore, plan_windows
@@ -56,6 +55,7 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import check_output_dir, write_json
 from utils.image import to_uint8, write_png
+from utils.paths import SHIPPED_DATASET
 from utils.precision import resolve_dtype
 from utils.versions import package_versions
 from utils.video import check_fps, write_video

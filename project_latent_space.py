@@ -45,7 +45,7 @@ from utils.distributed import World, distributed_world
 from utils.errors import UserError
 from utils.files import check_output_dir
 from utils.image import fit_image, fit_size, read_image, to_signed, to_uint8
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL, refuse_overwrites_by
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
 
@@ -57,11 +57,11 @@ CHUNK_FRAMES = 64  # of a video held in memory at once
 class Config:
     """Settings of a projection."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Folder of the dataset. Its fashion_crop, fashion_poses, fashion_masks, train and test are read."""
     output_dir: Path = Path("fashion_dataset_tensor")
     """Folder for the latents: NAME.safetensors for each video."""
-    vae: Path = Path("pretrained_model/x2fashion-small/vae")
+    vae: Path = SHIPPED_MODEL / "vae"
     """Folder of the VAE, in diffusers' layout."""
     warper: Path | None = None
     """Folder of the network that moves the reference frames to the poses, from recipe.train_warper. By

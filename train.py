@@ -44,6 +44,7 @@ from utils.config import check_minimum, run_script, save_config, settings_as_jso
 from utils.distributed import World, distributed_world
 from utils.errors import UserError
 from utils.files import locked_folder
+from utils.paths import SHIPPED_MODEL
 from utils.precision import autocast, resolve_dtype
 
 # What a resumed run must agree on, besides what the package `training` says.
@@ -88,7 +89,7 @@ class Config(RunSettings, ModelSettings):
     """Make videos of held-out clips every so many steps, and at the end. 0 makes none."""
     num_samples: int = 3
     """Number of held-out clips to make videos of."""
-    vae: Path = Path("pretrained_model/x2fashion-small/vae")
+    vae: Path = SHIPPED_MODEL / "vae"
     """Folder of the VAE that made the latents. Here it only decodes the sample videos."""
     warper: Path | None = None
     """Folder of the network that moved the reference frames, if project_latent_space.py was given one. Here

@@ -40,6 +40,7 @@ from utils.allocator import keep_freed_memory
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.errors import UserError
+from utils.paths import SHIPPED_MODEL
 from utils.peak_memory import peak_main_memory
 from utils.precision import autocast, resolve_dtype
 from utils.quiet import quiet_libraries
@@ -76,7 +77,7 @@ class Config:
     """Steps to measure."""
     warmup: int = 2
     """Steps that run first and are not measured."""
-    tokenizer: Path = Path("pretrained_model/x2fashion-small/tokenizer")
+    tokenizer: Path = SHIPPED_MODEL / "tokenizer"
     """Folder of a CLIP tokenizer."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""

@@ -30,12 +30,13 @@ import torch
 from data.pose_cache import pack_if_many
 from generation.inputs import Clip, Inputs, dataset_clips, read_inputs
 from generation.loading import load_pipeline
-from generation.settings import SHIPPED_MODEL, VideoSettings
+from generation.settings import VideoSettings
 from generation.video import make_video
 from generation.windows import WindowStore, plan_windows
 from training.tracker import peak_memory
 from utils.config import run_script
 from utils.errors import UserError
+from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL
 from utils.quiet import quiet_libraries
 from utils.video import write_video
 
@@ -51,7 +52,7 @@ class Config:
     """Numbers of frames of the videos to make."""
     pretrained_model: Path = SHIPPED_MODEL
     """Folder of the model, or of a denoiser from train.py."""
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Dataset whose first test clip gives the photo and the poses."""
     window_frames: int = 24
     """Frames that are sampled together."""

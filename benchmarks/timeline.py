@@ -18,10 +18,10 @@ from data.synthetic.wordings import MOTIONS, sample_wording
 from diffusion.motion import load_text_to_poses
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.timeline import measure_seams, read_segments
-from generation.settings import SHIPPED_DATASET, SHIPPED_MODEL
 from generation.timeline import Segment, Timeline, poses_from_timeline
 from utils.config import run_script
 from utils.files import read_json, write_json
+from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

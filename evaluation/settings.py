@@ -4,8 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from generation.settings import SHIPPED_DATASET, VideoSettings
+from generation.settings import VideoSettings
 from utils.errors import UserError
+from utils.paths import SHIPPED_DATASET
 
 FOLDERS = {
     "poses": "videos",

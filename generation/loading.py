@@ -14,12 +14,13 @@ from diffusion.quality import QUALITIES
 from diffusion.schedule import DEFAULT_SAMPLER, make_scheduler
 from diffusion.text import load_text_encoder
 from diffusion.warped_photo import load_warper
-from generation.settings import SHIPPED_MODEL, ModelSettings, VideoSettings
+from generation.settings import ModelSettings, VideoSettings
 from models import load_denoiser
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.allocator import keep_freed_memory
 from utils.errors import UserError
+from utils.paths import SHIPPED_MODEL
 from utils.precision import resolve_dtype
 
 

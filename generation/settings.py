@@ -4,10 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from utils.paths import beside_code
-
-SHIPPED_MODEL = beside_code("pretrained_model/x2fashion-small")
-SHIPPED_DATASET = beside_code("fashion_dataset")
+from utils.paths import SHIPPED_MODEL
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

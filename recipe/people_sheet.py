@@ -16,13 +16,14 @@ from utils.config import run_script
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.image import read_image
+from utils.paths import SHIPPED_DATASET
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """What to lay out."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Dataset with the folder fashion_crop."""
     output_path: Path = Path("runs/people.jpg")
     """Picture to write: .jpg or .png."""

@@ -31,7 +31,7 @@ from models.loading import model_sha256
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.files import check_output_dir
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, refuse_overwrites_by
 from utils.precision import autocast, resolve_dtype
 from warping.joints import load_joints
 
@@ -40,7 +40,7 @@ from warping.joints import load_joints
 class Config(ModelSettings):
     """What to sample."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Folder of the dataset; its frames have the model's size."""
     split: Literal["train", "test"] = "train"
     """Split of the dataset whose clips are sampled."""

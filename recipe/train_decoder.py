@@ -38,7 +38,7 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import to_signed, to_uint8, write_png
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, refuse_overwrites_by
 from utils.precision import autocast
 from warping.joints import load_joints
 from warping.warp import warp_to_poses
@@ -52,7 +52,7 @@ OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpo
 class Config:
     """Settings of a decoder's training run."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Dataset folder: fashion_crop, fashion_poses, and fashion_masks where there is one."""
     latents: tuple[Path, ...] = (Path("fashion_dataset_tensor"),)
     """Folders of latents of the clips, of true frames or predicted ones. Each is drawn from equally often."""

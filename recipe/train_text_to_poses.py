@@ -35,7 +35,7 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, read_json, write_json
 from utils.image import write_png
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL, refuse_overwrites_by
 from utils.pose_drawing import FACE, HIPS, JOINT, NUM_JOINTS, draw_pose, joint_indices
 from warping.joints import load_joints
 
@@ -57,9 +57,9 @@ OUTPUTS = (FOLDER, "config.json", "metrics.json", "tracks.png", "checkpoint")
 class Config:
     """Settings of a training run."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Dataset with annotations and joints; pictures are not read where there is a JSON."""
-    text_encoder: Path = Path("pretrained_model/x2fashion-small/text_encoder")
+    text_encoder: Path = SHIPPED_MODEL / "text_encoder"
     """The text encoder that the video model uses; frozen."""
     tokenizer: Path | None = None
     """Folder of the tokenizer, if it is neither in the text encoder's folder nor beside it."""

@@ -31,7 +31,7 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import read_image, to_uint8, write_png
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, refuse_overwrites_by
 
 OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 
@@ -40,7 +40,7 @@ OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpo
 class Config:
     """Settings of a VAE training run."""
 
-    dataset: tuple[Path, ...] = (Path("fashion_dataset"),)
+    dataset: tuple[Path, ...] = (SHIPPED_DATASET,)
     """Dataset folders: fashion_crop is read, and fashion_masks where there is one. All frames are drawn
     equally often."""
     output_dir: Path = Path("runs/vae")

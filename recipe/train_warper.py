@@ -25,7 +25,7 @@ from utils.contact_sheet import contact_sheet
 from utils.devices import choose_device
 from utils.files import atomic_folder, check_output_dir, write_json
 from utils.image import to_uint8, write_png
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, refuse_overwrites_by
 from warping.limbs import NUM_LIMBS, STATE_SIZE
 
 OUTPUTS = ("warper", "config.json", "metrics.json", "warped.png", "checkpoint")
@@ -35,7 +35,7 @@ OUTPUTS = ("warper", "config.json", "metrics.json", "warped.png", "checkpoint")
 class Config:
     """Settings of a warper's training run."""
 
-    dataset: tuple[Path, ...] = (Path("fashion_dataset"),)
+    dataset: tuple[Path, ...] = (SHIPPED_DATASET,)
     """Dataset folders with fashion_crop, fashion_poses, fashion_masks and fashion_surface. All clips are
     drawn equally often."""
     output_dir: Path = Path("runs/warper")

@@ -427,3 +427,12 @@ def test_torchrun_splits_the_videos_over_processes(dataset):
         one, other = (LatentVideo(dataset / f / f"{name}.safetensors") for f in ("out", "alone"))
         assert one.metadata == other.metadata
         assert torch.allclose(one.latents(range(3)), other.latents(range(3)), atol=0.02)
+
+
+def test_from_another_folder_it_takes_the_vae_that_ships(tmp_path):
+    make_video(tmp_path / "mine", "clip", num_frames=2)
+    command = [sys.executable, ROOT / "project_latent_space.py", "--dataset", "mine", "--num_references", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "fashion_dataset_tensor" / "clip.safetensors").is_file()

@@ -9,8 +9,8 @@ from diffusion.latents import load_vae
 from evaluation.controls import vae_reconstruction
 from evaluation.fidelity import psnr
 from evaluation.silhouette import estimate_background, segment
-from generation.settings import SHIPPED_MODEL
 from utils.image import fit_image, read_image
+from utils.paths import SHIPPED_MODEL
 from utils.pose_drawing import JOINT
 from warping.warp import warp_to_poses
 

@@ -11,7 +11,7 @@ from utils.config import check_minimum, settings_as_json
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import check_output_dir
-from utils.paths import refuse_overwrites_by
+from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL, refuse_overwrites_by
 
 # What a resumed run must agree on, besides its data: a change would silently make it another run.
 FIXED_SETTINGS = (
@@ -25,13 +25,13 @@ FIXED_SETTINGS = (
 class RunSettings:
     """Settings of a run that trains a denoiser, with the defaults of train.py."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Folder of the dataset."""
     latents: Path = Path("fashion_dataset_tensor")
     """Folder that project_latent_space.py wrote for the dataset."""
     output_dir: Path
     """Folder for checkpoint/, losses.jsonl and video_progress/ (TensorBoard)."""
-    text_encoder: Path = Path("pretrained_model/x2fashion-small/text_encoder")
+    text_encoder: Path = SHIPPED_MODEL / "text_encoder"
     """Folder of the CLIP text encoder."""
     tokenizer: Path | None = None
     """Folder of the tokenizer. By default the text encoder's own, or `tokenizer` beside it."""

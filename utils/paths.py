@@ -69,6 +69,8 @@ def beside_code(name: str) -> Path:
 
 
 ROOT = Path(__file__).resolve().parents[1]
+SHIPPED_MODEL = beside_code("pretrained_model/x2fashion-small")
+SHIPPED_DATASET = beside_code("fashion_dataset")
 DATASET_FOLDERS = ("fashion_crop", "fashion_poses", "fashion_masks", "train", "test")
 LONGEST_NAME = 255
 TEMPORARY = len(".-12345678")

@@ -17,6 +17,7 @@ from data.annotations import load_annotations
 from data.frames import read_frames
 from utils.config import run_script
 from utils.image import Placement, place_image
+from utils.paths import SHIPPED_DATASET
 
 NOISE = 2.5
 """Standard deviation in 8-bit steps."""
@@ -115,7 +116,7 @@ def _turn(path: Path, rotation: int) -> None:
 class Config:
     """What is filmed."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Of rendered clips."""
     split: Literal["train", "test"] = "test"
     """Whose clips."""

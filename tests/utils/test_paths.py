@@ -1,6 +1,8 @@
 """No output takes the place of an input."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +12,38 @@ from hypothesis import strategies as st
 
 from utils.errors import UserError
 from utils.paths import is_same_path, refuse_overwrites
+
+ROOT = Path(__file__).resolve().parents[2]
+LIST_DEFAULTS = """
+import dataclasses, importlib, sys
+from pathlib import Path
+for name in sys.argv[1:]:
+    for field in dataclasses.fields(importlib.import_module(name).Config):
+        for value in field.default if isinstance(field.default, tuple) else [field.default]:
+            if isinstance(value, Path):
+                print(name, field.name, value)
+"""
+
+
+def test_what_ships_is_found_from_any_folder(tmp_path):
+    """Each script that has settings names what ships with the code by a path that holds elsewhere too."""
+    files = [*ROOT.glob("*.py"), *(ROOT / "recipe").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    scripts = [path for path in files if "class Config" in path.read_text(encoding="utf-8")]
+    names = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in scripts]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LIST_DEFAULTS, *names, "data.synthetic.phone"]
+    listed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    defaults = [line.split(" ", 2) for line in listed.stdout.splitlines()]
+    shipped = [line for line in defaults if Path(line[2]).is_absolute()]
+    assert {"train vae", "train text_encoder", "project_latent_space vae"} <= {
+        f"{name} {field}" for name, field, _ in shipped
+    }
+    assert all(Path(path).exists() for _, _, path in shipped)
+    for name, field, path in defaults:
+        assert Path(path).parts[:1] not in [("pretrained_model",), ("fashion_dataset",)], (
+            f"{name} --{field} {path}"
+        )
 
 
 def spellings(path: Path, tmp_path: Path) -> dict[str, Path]:
