@@ -5,77 +5,21 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from data.annotations import SPLITS, Segment, annotation_paths, read_annotation_file
+from data.check_pictures import Size, compare_sizes, decode_pictures, show_size
+from data.check_report import DataReport, SplitCounts
 from data.frames import NAMING, numbered_pictures
 from data.latents import LatentVideo
 from utils.errors import UserError
 from utils.files import read_json
-from utils.image import read_image
 from warping.joints import load_joints
 
 FOLDERS = {"fashion_crop": "frame", "fashion_poses": "pose", "fashion_masks": "mask"}
-MAX_LINES = 20  # of one kind in a printed report
 MAX_GAPS = 8  # named in one message
-CHUNK_PICTURES = 32  # decoded by a thread at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitCounts:
-    """What a split holds: videos, their frames, and segments that could be read."""
-
-    videos: int
-    frames: int
-    segments: int
-    usable_segments: int
-    """Segments with at least the frames of a clip."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataReport:
-    """What `check_dataset` found, grouped by kind; a message is one line that says what to do."""
-
-    dataset_dir: Path
-    num_frames: int
-    """Frames of a clip."""
-    counts: dict[str, SplitCounts]
-    """For "train" and "test"."""
-    problem_kinds: dict[str, list[str]]
-    """Kind: messages. A training would fail, now or later, or train and test share a video."""
-    warning_kinds: dict[str, list[str]]
-    """Kind: messages. A training works."""
-
-    @property
-    def problems(self) -> list[str]:
-        """All problems, one kind after another."""
-        return [message for messages in self.problem_kinds.values() for message in messages]
-
-    @property
-    def warnings(self) -> list[str]:
-        """All warnings, one kind after another."""
-        return [message for messages in self.warning_kinds.values() for message in messages]
-
-    def text(self) -> str:
-        """The report in lines, at most 20 of each kind."""
-        lines = [f"{self.dataset_dir}, for clips of {self.num_frames} frames"]
-        for split, counts in self.counts.items():
-            lines.append(
-                f"  {split}: videos {counts.videos}, frames {counts.frames}, segments {counts.segments}, "
-                f"of at least {self.num_frames} frames {counts.usable_segments}"
-            )
-        for title, kinds in (("problem", self.problem_kinds), ("warning", self.warning_kinds)):
-            for kind, messages in kinds.items():
-                lines.append(f"{title}: {kind} ({len(messages)})")
-                lines += [f"  {message}" for message in messages[:MAX_LINES]]
-                if len(messages) > MAX_LINES:
-                    lines.append(f"  and {len(messages) - MAX_LINES} more")
-        lines.append(f"problems: {len(self.problems)}, warnings: {len(self.warnings)}")
-        return "\n".join(lines)
 
 
 def check_dataset(
@@ -145,7 +89,7 @@ class _Check:
         self.listed: dict[tuple[str, str], _Folder] = {}  # by folder of the dataset and video
         self.identities: dict[str, str] = {}
         self.damaged: set[str] = set()
-        self.video_sizes: dict[Path, tuple[int, int]] = {}
+        self.video_sizes: dict[Path, Size] = {}
 
     def all_names(self) -> list[str]:
         return sorted({name for names in self.names.values() for name in names})
@@ -287,62 +231,17 @@ class _Check:
     def pictures(self) -> None:
         """Decode every picture, and compare their sizes."""
         folders = [self.folder(kind, name) for name in self.all_names() for kind in FOLDERS]
-        chunks = [
-            [folder.path / name for _, name in folder.numbered[i : i + CHUNK_PICTURES]]
-            for folder in folders
-            for i in range(0, len(folder.numbered), CHUNK_PICTURES)
-        ]
-        sizes: defaultdict[Path, list[tuple[str, tuple[int, int]]]] = defaultdict(list)
-        total = sum(map(len, chunks))
-        with (
-            tqdm(total=total, desc="check", unit="picture", disable=not self.progress) as progress,
-            ThreadPoolExecutor(os.cpu_count()) as executor,
-        ):
-            for paths, decoded in zip(chunks, executor.map(_decode, chunks), strict=True):
-                for path, result in zip(paths, decoded, strict=True):
-                    if isinstance(result, str):
-                        self.damaged.add(result)
-                        self.problem_kinds["unusable pictures"].append(result)
-                    else:
-                        sizes[path.parent].append((path.name, result))
-                progress.update(len(paths))
-        self._check_sizes(sizes)
-
-    def _check_sizes(self, sizes: dict[Path, list[tuple[str, tuple[int, int]]]]) -> None:
-        for folder, pictures in sizes.items():
-            first_name, first = pictures[0]
-            others = [(name, size) for name, size in pictures if size != first]
-            if others:
-                name, size = others[0]
-                self.problem_kinds["unequal sizes"].append(
-                    f"{folder / name} is {_show(size)} pixels, {first_name} beside it {_show(first)} "
-                    f"(pictures that differ from that: {len(others)}); all pictures of a video must have "
-                    "one size: write them again"
-                )
-        video_sizes = self.video_sizes
-        for name in self.all_names():
-            frames, poses = (self.dataset_dir / kind / name for kind in ("fashion_crop", "fashion_poses"))
-            if frames not in sizes:
-                continue
-            size = video_sizes[frames] = sizes[frames][0][1]
-            if poses not in sizes or (pose_size := sizes[poses][0][1]) == size:
-                continue
-            differ = f"{poses} is {_show(pose_size)} pixels, {frames} {_show(size)}"
-            if _same_shape(size, pose_size):
-                self.warning_kinds["size of poses"].append(f"{differ}; the poses are resized in training")
+        paths = [folder.path / name for folder in folders for _, name in folder.numbered]
+        sizes: defaultdict[Path, dict[str, Size]] = defaultdict(dict)
+        for path, result in decode_pictures(paths, self.progress):
+            if isinstance(result, str):
+                self.damaged.add(result)
+                self.problem_kinds["unusable pictures"].append(result)
             else:
-                self.problem_kinds["shape of poses"].append(
-                    f"{differ}, which is another aspect ratio; draw the poses again in the frames' size"
-                )
-        if video_sizes:
-            first_video, first = next(iter(video_sizes.items()))
-            unlike = [(v, size) for v, size in video_sizes.items() if not _same_shape(first, size)]
-            if unlike:
-                self.warning_kinds["shape of videos"].append(
-                    f"{len(unlike)} of {len(video_sizes)} videos have another aspect ratio than "
-                    f"{first_video} ({_show(first)}), the first: {unlike[0][0]} ({_show(unlike[0][1])}); "
-                    "projection fits all into one size, with a border: crop them alike"
-                )
+                sizes[path.parent][path.name] = result
+        self.video_sizes = compare_sizes(
+            self.dataset_dir, self.all_names(), sizes, self.problem_kinds, self.warning_kinds
+        )
 
     def size(self, latents_dir: Path | None, multiple: int) -> None:
         """Videos are projected at the first one's size, which the VAE must be able to encode."""
@@ -353,8 +252,8 @@ class _Check:
         if not is_projected and (height % multiple or width % multiple):
             near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
             self.problem_kinds["size of frames"].append(
-                f"{video} is {_show((height, width))} pixels, which do not divide into the VAE's squares of "
-                f"{multiple}; add --height {near[0]} --width {near[1]} to project_latent_space.py"
+                f"{video} is {show_size((height, width))} pixels, which do not divide into the VAE's squares "
+                f"of {multiple}; add --height {near[0]} --width {near[1]} to project_latent_space.py"
             )
 
     def joints(self) -> None:
@@ -456,36 +355,6 @@ class _Check:
                 for path, vae in vaes.items()
                 if vae != commonest
             ]
-
-
-def _decode(paths: list[Path]) -> list[tuple[int, int] | str]:
-    """Height and width of each picture, or what is wrong with it."""
-    results: list[tuple[int, int] | str] = []
-    for path in paths:
-        try:
-            height, width = read_image(path).shape[:2]
-            with Image.open(path) as image:
-                channels = len(image.getbands())
-                image.verify()  # checksums, which decoding passes over
-            if channels > 1 and path.parts[-3] == "fashion_masks":
-                results.append(f"{path} has {channels} channels; a mask is a palette or grey PNG")
-            else:
-                results.append((height, width))
-        except UserError as error:
-            results.append(str(error))
-        except Exception as error:  # a damaged file can make a decoder raise nearly anything
-            results.append(f"{path} is damaged ({' '.join(str(error).split())}); save or copy it again")
-    return results
-
-
-def _show(size: tuple[int, int]) -> str:
-    """Height and width as pictures are named: width first."""
-    return f"{size[1]} x {size[0]}"
-
-
-def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes have one aspect ratio, but for rounding to a pixel of `other`."""
-    return abs(other[1] * size[0] - other[0] * size[1]) <= max(size)
 
 
 def _identity(content: dict) -> str | None:

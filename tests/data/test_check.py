@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from data.annotations import load_annotations
-from data.check import MAX_LINES, DataReport, check_dataset
+from data.check import check_dataset
+from data.check_report import MAX_LINES, DataReport
 from data.latents import write_latent_video
 from utils.image import write_png
 
