@@ -49,23 +49,25 @@ from utils.precision import autocast, resolve_dtype
 
 # What a resumed run must agree on, besides what the package `training` says.
 FIXED_SETTINGS = ("preset", "prediction_type", "timestep_shift", "shared_noise")
+DEFAULT_PRESET = "small"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """Which denoiser is trained."""
 
-    preset: Literal[*PRESETS] = "small"  # type: ignore[valid-type]
+    preset: Literal[*PRESETS] | None = None  # type: ignore[valid-type]
     """Size of the denoiser (models/presets.py): tiny for tests, small for a CPU, published for the size of
-    the original."""
+    the original. By default small, or that of --init_from."""
     init_from: Path | None = None
-    """Start from the weights of this model (a folder or a published .pth file) instead of random ones."""
+    """Start from the weights of this model (a folder or a published .pth file) instead of random ones. Its
+    size and its prediction type are kept."""
     lora_rank: int = 0
     """Train an adapter of this rank (LoRA) for the model of --init_from, whose own weights stay as they are.
     Start with 8. 0 trains the whole model."""
     prediction_type: Literal["preset", "epsilon", "v_prediction", "sample"] = "preset"
     """What the network predicts: noise (epsilon), v, or the clean latents (sample). By default what the
-    preset says."""
+    preset or --init_from says."""
     shared_noise: float | None = None
     """Share of the noise that all frames of a clip have in common, against flicker. By default the preset's,
     or that of --init_from."""
@@ -124,21 +126,39 @@ def check_config(config: Config, world: World) -> None:
         raise UserError("--shared_noise is the model's own with --lora_rank; leave it out")
 
 
+def check_is_preset(config: Config, denoiser: Denoiser) -> None:
+    """Refuse a --preset or --prediction_type that the model of --init_from does not have (UserError)."""
+    preset = {} if config.preset is None else PRESETS[config.preset]
+    wanted = {name: (value, f"--preset {config.preset}") for name, value in preset.items()}
+    if config.prediction_type != "preset":
+        wanted["prediction_type"] = config.prediction_type, f"--prediction_type {config.prediction_type}"
+    of_the_run = "latent_channels", "cross_attention_dim", "shared_noise", "keep_unused_tensors"
+    for name, (value, flag) in wanted.items():
+        given, own = (list(v) if isinstance(v, tuple) else v for v in (value, denoiser.config[name]))
+        if name not in of_the_run and given != own:
+            raise UserError(
+                f"{flag} asks for {name} {given}, but --init_from {config.init_from} has {own}; leave out "
+                f"{flag} to train that model on, or --init_from to train a new one"
+            )
+
+
 def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: int) -> Denoiser:
     """The denoiser of the preset with weights drawn from the seed, or the model of --init_from.
 
     Channels of the latents and width of the text are those of the frozen models, whatever the preset's.
 
     Raises:
-        UserError: the model of --init_from was made for other latents or another text encoder.
+        UserError: the model of --init_from was made for other latents or another text encoder, or is not what
+            --preset and --prediction_type say.
     """
     if config.init_from is not None:
         denoiser = load_fitting_denoiser(config.init_from, latent_channels, cross_attention_dim)
+        check_is_preset(config, denoiser)
         if config.shared_noise is not None:
             denoiser.register_to_config(shared_noise=config.shared_noise)
         return denoiser
     sizes = {"latent_channels": latent_channels, "cross_attention_dim": cross_attention_dim}
-    overrides = {**PRESETS[config.preset], **sizes}
+    overrides = {**PRESETS[config.preset or DEFAULT_PRESET], **sizes}
     if config.prediction_type != "preset":
         overrides["prediction_type"] = config.prediction_type
     if config.shared_noise is not None:
@@ -202,6 +222,8 @@ def describe(config: Config, dataset: ClipDataset, denoiser: Denoiser, world: Wo
 def main(config: Config, world: World) -> None:
     """Train until --max_train_steps: the run of one process."""
     check_config(config, world)
+    if config.init_from is None and config.preset is None:
+        config = dataclasses.replace(config, preset=DEFAULT_PRESET)
     if config.check_data:
         world.on_main(lambda: report_on_data(config))
         return

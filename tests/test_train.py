@@ -306,6 +306,16 @@ def test_an_exploding_loss_stops(folders, tiny_pipeline_dir, tmp_path) -> None:
     assert re.search(r"error: at step \d+ the loss is .*, before at most .*, on .*[ab]", done.stderr)
 
 
+def test_a_model_to_begin_with_brings_its_own_size(folders, tiny_pipeline_dir, tmp_path) -> None:
+    flags = ("--init_from", str(tiny_pipeline_dir), "--max_train_steps", "1", "--learning_rate", "0")
+    arguments = command(folders, tiny_pipeline_dir, tmp_path, *flags)
+    at = arguments.index("--preset")
+    done = run(arguments[:at] + arguments[at + 2 :])
+    assert done.returncode == 0, done.stderr
+    own = load_file(tiny_pipeline_dir / "denoiser" / "diffusion_pytorch_model.safetensors")
+    assert_equal(weights(tmp_path), own)
+
+
 def test_dry_run_tells_and_writes_nothing(folders, tiny_pipeline_dir, tmp_path) -> None:
     done = run(command(folders, tiny_pipeline_dir, tmp_path / "run", "--dry_run"))
     assert done.returncode == 0, done.stderr

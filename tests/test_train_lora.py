@@ -74,7 +74,10 @@ def test_stop_and_resume_equals_the_straight_run(folders, tiny_pipeline_dir, str
     ("flags", "message"),
     [
         (("--lora_rank", "3"), "lora_rank was 2 and is 3"),
-        (("--lora_rank", "0", "--allow_changed_settings"), "holds another model"),
+        (("--lora_rank", "0"), "holds an adapter; to go on, add --lora_rank"),
+        (("--lora_rank", "0", "--allow_changed_settings"), "holds an adapter; to go on, add --lora_rank"),
+        (("--preset", "small"), "--preset small asks for block_out_channels [48, 96, 192], but --init_from"),
+        (("--prediction_type", "epsilon"), "leave out --prediction_type epsilon to train that model on"),
     ],
 )
 def test_a_users_mistake_is_one_line(folders, tiny_pipeline_dir, straight, flags, message) -> None:
@@ -94,6 +97,14 @@ def test_settings_that_do_not_go_with_an_adapter(tmp_path: Path, settings: dict,
     given = {"lora_rank": 2, "init_from": Path("model"), "output_dir": tmp_path, **settings}
     with pytest.raises(UserError, match=message):
         train.check_config(train.Config(**given), World(0, 1, torch.device("cpu")))
+
+
+def test_a_whole_models_run_is_not_gone_on_with_by_an_adapter(
+    folders, tiny_pipeline_dir, tmp_path: Path
+) -> None:
+    assert run(command(folders, tiny_pipeline_dir, tmp_path, "--max_train_steps", "1")).returncode == 0
+    done = run(lora_command(folders, tiny_pipeline_dir, tmp_path))
+    assert done.returncode == 2 and "holds a whole model; to go on, leave out --lora_rank" in done.stderr
 
 
 def test_another_base_model_is_refused(

@@ -130,6 +130,14 @@ class TrainingState:
             UserError: it is damaged, of another run, or of another model.
         """
         step, stored, state, stored_settings = load_checkpoint(path)
+        holds_adapter = all(".lora_" in name for name in stored.get("raw", {"": None}))
+        if holds_adapter != self.trains_adapter:
+            what, advice = (
+                ("an adapter", "add --lora_rank as in that run")
+                if holds_adapter
+                else ("a whole model", "leave out --lora_rank")
+            )
+            raise UserError(f"{path} holds {what}; to go on, {advice}; or give another --output_dir")
         if settings is not None:
             advice = "give the old settings, another --output_dir, or --allow_changed_settings"
             check_settings(path, stored_settings, settings, advice)
@@ -163,7 +171,7 @@ def _fill(targets: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     """Copy stored tensors into those of the model."""
     if targets.keys() != stored.keys():
         differing = sorted(targets.keys() ^ stored.keys())
-        raise KeyError(f"{len(differing)} tensors differ, the first: {differing[0]}")
+        raise ValueError(f"{len(differing)} tensors differ, the first: {differing[0]}")
     for name, target in targets.items():
         value = stored[name]
         if value.shape != target.shape:
