@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from transformers import CLIPTextModel
 
 from diffusion.denoising import Generators, StepCallback
-from diffusion.inputs import CallInputs, check_multiple, check_side
+from diffusion.inputs import CallInputs, check_count, check_multiple
 from diffusion.latents import spatial_factor
 from diffusion.schedule import check_scheduler
 from models import Denoiser
@@ -38,9 +38,8 @@ def picture_size_of(denoiser: Denoiser | None, height: int | None, width: int | 
         UserError: one of the two is given, and the other is not known; or one is no size.
     """
     known = None if denoiser is None else denoiser.picture_size
-    for name, side in (("height", height), ("width", width)):
-        if side is not None:
-            check_side(name, side)
+    check_count("height", height)
+    check_count("width", width)
     if known is None and (height is None) != (width is None):
         raise UserError(f"height is {height} and width is {width}; give both, or neither")
     known_height, known_width = known or PUBLISHED_SIZE
@@ -104,11 +103,7 @@ def check_call(
     unknown = [name for name in callback.tensor_inputs if name not in allowed]
     if unknown:
         raise UserError(f"a callback cannot be given {', '.join(unknown)}; choose among {', '.join(allowed)}")
-    if decode_chunk_size is not None and decode_chunk_size < 1:
-        raise UserError(
-            f"decode_chunk_size is {decode_chunk_size}; give the number of frames to decode at once, 1 or "
-            "more, or leave it out"
-        )
+    check_count("decode_chunk_size", decode_chunk_size)
     _check_generator(generator, max(counts))
     check_parts_fit(
         pipeline.denoiser,
@@ -164,6 +159,7 @@ def check_parts_fit(
 def _check_sizes(pipeline: "X2FashionPipeline", inputs: CallInputs) -> int:
     """Check height, width and number of frames, and return the last."""
     photo, poses, num_frames = inputs.photo, inputs.poses, inputs.num_frames
+    check_count("num_frames", num_frames, least=0)  # multiples are looked at below
     (height, width), multiple = photo.shape[-2:], pipeline.size_multiple
     if height % multiple or width % multiple:
         raise UserError(
@@ -210,6 +206,8 @@ def _check_generator(generator: Generators, num_clips: int) -> None:
 def _check_prompt_embeds(prompt_embeds: torch.Tensor, prompts: list[str] | None, width: int) -> None:
     if prompts:
         raise UserError("both prompt and prompt_embeds are given; give one of them")
+    if not isinstance(prompt_embeds, torch.Tensor):
+        raise UserError(f"prompt_embeds is of type {type(prompt_embeds).__name__}; give a torch.Tensor")
     if prompt_embeds.ndim != 3 or prompt_embeds.shape[2] != width:
         raise UserError(
             f"prompt_embeds have shape {tuple(prompt_embeds.shape)}; give (clips, tokens, {width}), as "

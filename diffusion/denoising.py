@@ -39,6 +39,8 @@ class StepCallback:
     def __post_init__(self) -> None:
         if isinstance(self.function, PipelineCallback | MultiPipelineCallbacks):
             object.__setattr__(self, "tensor_inputs", self.function.tensor_inputs)
+        elif isinstance(self.tensor_inputs, str):
+            object.__setattr__(self, "tensor_inputs", [self.tensor_inputs])
 
     def __call__(
         self,
@@ -79,6 +81,7 @@ def draw_latents(
         UserError: `latents` of another shape.
     """
     batch, channels, height, width = reference_latents.shape
+    latents = None if latents is None else torch.as_tensor(latents)
     shape = (batch, channels, num_frames, height, width)
     if latents is None:
         noise = randn_tensor(shape, generator, reference_latents.device, torch.float32)

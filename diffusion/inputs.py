@@ -70,6 +70,8 @@ class CallInputs:
         cls, image: Pictures, poses: Pictures | None, prompt: str | Sequence[str] | None, **others: Any
     ) -> "CallInputs":
         """Bring what a caller gave into the pipeline's form (UserError where it cannot be)."""
+        if not isinstance(prompt, str | Sequence | None) or not all(isinstance(p, str) for p in prompt or ()):
+            raise UserError(f"prompt is {prompt!r}; give a sentence, or a list with one for each clip")
         prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
         first, views = split_views(image)
         return cls(
@@ -123,6 +125,8 @@ def fit_inputs(
     Raises:
         UserError: a size that is none.
     """
+    check_count("height", height)
+    check_count("width", width)
     size, multiple = inputs.photo.shape[-2:], pipeline.size_multiple
     fits = not any(side % multiple for side in size)
     others = [view.photo for clip in inputs.views for view in clip]
@@ -132,8 +136,6 @@ def fit_inputs(
         return inputs
     height = pipeline.config.height if height is None else height
     width = pipeline.config.width if width is None else width
-    check_side("height", height)
-    check_side("width", width)
     return inputs.fitted(height, width)
 
 
@@ -256,10 +258,10 @@ def joints_array(joints: np.ndarray | None, leading: tuple[int, ...], name: str)
     return np.broadcast_to(joints, (*leading, 18, 3))
 
 
-def check_side(name: str, pixels: int) -> None:
-    """Refuse a height or width that is no positive integer (UserError)."""
-    if not isinstance(pixels, numbers.Integral) or pixels < 1:
-        raise UserError(f"{name} is {pixels!r}; give a number of pixels, or leave it out")
+def check_count(name: str, number: int | None, least: int = 1) -> None:
+    """Refuse an argument that is no whole number, or below `least`; None is fine (UserError)."""
+    if number is not None and (not isinstance(number, numbers.Integral) or number < least):
+        raise UserError(f"{name} is {number!r}; give a whole number, {least} or more, or leave it out")
 
 
 def check_multiple(what: str, number: int, multiple: int) -> None:

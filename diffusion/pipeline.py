@@ -13,6 +13,14 @@ from diffusers.utils import BaseOutput, logging
 from diffusers.video_processor import VideoProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+try:
+    import diffusion  # noqa: F401
+except ModuleNotFoundError as error:  # of a `custom_pipeline`, diffusers runs a copy of this file
+    raise ModuleNotFoundError(
+        "the rest of X2Fashion's code is not on Python's path; type `pip install -e CLONE`, or "
+        '`import sys; sys.path.insert(0, "CLONE")`, where CLONE is the folder that has the folder diffusion'
+    ) from error
+
 from diffusion.checks import check_call, check_complete, check_text_encoder, picture_size_of
 from diffusion.components import find_here
 from diffusion.denoising import (

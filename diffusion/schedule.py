@@ -16,6 +16,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from diffusion.inputs import check_count
 from utils.errors import UserError
 
 
@@ -107,8 +108,7 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str, num_inferen
             f"the denoiser predicts {prediction_type!r}, but the {name} is set to {given!r}; "
             f"make it with prediction_type={prediction_type!r}"
         )
-    if num_inference_steps < 1:
-        raise UserError(f"num_inference_steps is {num_inference_steps}; it must be at least 1")
+    check_count("num_inference_steps", num_inference_steps)
     num_train_timesteps = scheduler.config.num_train_timesteps
     if num_inference_steps > num_train_timesteps:
         raise UserError(

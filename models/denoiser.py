@@ -72,7 +72,7 @@ class Denoiser(ModelMixin, ConfigMixin, PeftAdapterMixin, Recomputing):  # type:
 
     _supports_gradient_checkpointing = True
     _no_split_modules = ["ResidualBlock", "SpatioTemporalAttention", "TextAttention"]  # noqa: RUF012
-    _repeated_blocks = ["ResidualBlock", "SpatioTemporalAttention", "TextAttention"]  # noqa: RUF012
+    _repeated_blocks = ["SpatioTemporalAttention"]  # noqa: RUF012
     _skip_layerwise_casting_patterns = ["timestep_embedding", "position_bias", "norm"]  # noqa: RUF012
     config: Any  # diffusers' frozen dict, whose entries are attributes
     picture_size: tuple[int, int] | None = None

@@ -1,5 +1,8 @@
 """What users of diffusers expect of a pipeline."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,9 +78,13 @@ def test_another_size_is_the_new_pipelines_alone(make_tiny_pipeline: MakePipelin
         ),
         ({"generator": [0]}, "generator is of type list"),
         ({"decode_chunk_size": 0}, "decode_chunk_size is 0; .* 1 or more"),
-        ({"height": 0, "width": 0}, "height is 0; give a number of pixels"),
+        ({"height": 0, "width": 0}, "height is 0; give a whole number"),
         ({"width": -32}, "width is -32"),
         ({"height": "64"}, "height is '64'"),
+        ({"num_frames": 2.0}, "num_frames is 2.0; give a whole number"),
+        ({"num_inference_steps": "2"}, "num_inference_steps is '2'; give a whole number, 1 or more"),
+        ({"prompt": 3}, "prompt is 3; give a sentence"),
+        ({"prompt": None, "prompt_embeds": np.zeros((1, 5, 32))}, "prompt_embeds is of type ndarray"),
     ],
 )
 def test_arguments_that_are_none_are_refused_by_name(
@@ -174,6 +181,24 @@ def test_it_is_found_by_its_code(
         pipeline.denoiser.state_dict()["unet.conv_in.spatial.bias"],
     )
     assert sample(loaded).shape == sample(pipeline).shape
+
+
+def test_its_code_alone_says_what_it_needs(tiny_pipeline_dir: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["HF_MODULES_CACHE"] = str(tmp_path / "modules")
+
+    def load(*lines: str) -> str:
+        options = {"custom_pipeline": str(ROOT / "diffusion" / "pipeline.py"), "trust_remote_code": True}
+        call = f"print(type(DiffusionPipeline.from_pretrained({str(tiny_pipeline_dir)!r}, **{options})))"
+        code = "\n".join(["import sys", *lines, "from diffusers import DiffusionPipeline", call])
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+    if "X2FashionPipeline" in (said := load()):
+        pytest.skip("this environment has the code installed")
+    assert "ModuleNotFoundError" in said and "pip install -e CLONE" in said
+    assert "X2FashionPipeline" in load(f"sys.path.insert(0, {str(ROOT)!r})")
 
 
 def test_every_model_returns_what_diffusers_models_do(pipeline: X2FashionPipeline) -> None:

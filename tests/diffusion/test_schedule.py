@@ -49,7 +49,7 @@ def test_an_unknown_sampler_is_refused() -> None:
     [
         (make_scheduler("ddim", "epsilon"), "sample", 4, "is set to 'epsilon'"),
         (make_scheduler("ddim", "sample"), "sample", 1001, "it can be at most that"),
-        (make_scheduler("ddim", "sample"), "sample", 0, "at least 1"),
+        (make_scheduler("ddim", "sample"), "sample", 0, "1 or more"),
         (
             EulerAncestralDiscreteScheduler(
                 trained_betas=published_betas().tolist(), prediction_type="sample"
