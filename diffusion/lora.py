@@ -67,6 +67,8 @@ class LoraLoaderMixin(LoraBaseMixin):
         own = {name.removeprefix(f"{COMPONENT}."): tensor for name, tensor in tensors.items()}
         check_lora(self.denoiser, own, source)
         settings = {name.removeprefix(f"{COMPONENT}."): value for name, value in (metadata or {}).items()}
+        if "target_modules" not in settings:  # told by the tensors' names
+            settings = {}
         self.denoiser.load_lora_adapter(
             own,
             prefix=None,
@@ -100,11 +102,12 @@ class LoraLoaderMixin(LoraBaseMixin):
             )
         if isinstance(source, Mapping):
             source = dict(source)
-        elif Path(source).is_file():
-            source, kwargs["weight_name"] = Path(source).parent, Path(source).name
-        elif Path(source).is_dir():
-            kwargs.setdefault("weight_name", LORA_WEIGHT_NAME_SAFE)
-        if not isinstance(source, dict):
+        else:
+            if Path(source).is_file():
+                source, kwargs["weight_name"] = Path(source).parent, Path(source).name
+            name = kwargs.setdefault("weight_name", LORA_WEIGHT_NAME_SAFE)
+            if not name.endswith(".safetensors"):
+                raise UserError(f"{name} is no safetensors file, and a LoRA is read from no other; give one")
             source = str(source)
         return CogVideoXLoraLoaderMixin.lora_state_dict(source, use_safetensors=True, **kwargs)
 

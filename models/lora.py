@@ -79,10 +79,15 @@ def check_lora(denoiser: Denoiser, tensors: Mapping[str, Tensor], source: str) -
         if first is None or second is None:
             raise UserError(f"{source} is incomplete: {name} needs lora_A and lora_B; copy the file again")
         given = f"{tuple(second.shape)} x {tuple(first.shape)}"
-        if not isinstance(layer, nn.Linear):
+        if layer is None:
             raise UserError(
                 f"{source} was made for another model: it adapts {name}, which this model does not have; "
                 "load it into the model that it was trained on (--pretrained_model)"
+            )
+        if not isinstance(layer, nn.Linear):
+            raise UserError(
+                f"{source} adapts {name}, which is a {type(layer).__name__}; only linear layers take an "
+                "adapter: train one with train.py --lora_rank"
             )
         fits = first.ndim == second.ndim == 2 and second.shape[1] == first.shape[0]
         if not fits or (second.shape[0], first.shape[1]) != (layer.out_features, layer.in_features):

@@ -131,7 +131,9 @@ def test_a_file_without_settings_and_tensors_in_memory_load_alike(
     tensors = load_file(lora_dir / NAME)
     assert all(name.startswith("denoiser.unet.") for name in tensors)
     save_file(tensors, tmp_path / "bare.safetensors")
-    for given in (tmp_path / "bare.safetensors", tensors):
+    own = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()}
+    X2FashionPipeline.save_lora_weights(tmp_path, own, denoiser_lora_adapter_metadata={"r": 3})
+    for given in (tmp_path / "bare.safetensors", tmp_path / NAME, tensors):
         pipeline.load_lora_weights(given)
         assert torch.equal(sample(pipeline), expected)
         pipeline.unload_lora_weights()
@@ -172,6 +174,9 @@ def test_options_of_loading_are_known_or_refused(
         pipeline.load_lora_weights(lora_dir, network_alpha=8)
     with pytest.raises(UserError, match="use_safetensors is False"):
         pipeline.load_lora_weights(lora_dir, use_safetensors=False)
+    torch.save(load_file(lora_dir / "mine.safetensors"), tmp_path / "pickled.bin")
+    with pytest.raises(UserError, match=r"pickled\.bin is no safetensors file"):
+        pipeline.load_lora_weights(tmp_path / "pickled.bin")
     before = sample(pipeline)
     pipeline.load_lora_weights(
         tmp_path, subfolder=lora_dir.name, weight_name="mine.safetensors", use_safetensors=True
@@ -214,6 +219,8 @@ def test_what_does_not_fit_is_refused_in_words(
     refused(write_lora(deeper.denoiser, tmp_path / "deeper", seed=1), "does not have")
     refused({name: tensor for name, tensor in tensors.items() if name != one}, "incomplete")
     refused({}, "not a LoRA")
+    stem = "unet.conv_in.spatial"
+    refused({f"{stem}.lora_{part}.weight": torch.zeros(1, 1) for part in "AB"}, stem, "only linear layers")
     pipeline.denoiser.save_pretrained(tmp_path / "denoiser")
     refused(tmp_path / "denoiser" / "diffusion_pytorch_model.safetensors", "not a LoRA", "--lora_rank")
     refused(tmp_path, NAME)
