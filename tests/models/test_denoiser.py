@@ -346,7 +346,7 @@ def test_compiled_blocks_give_the_same_for_any_number_of_frames(tiny: Denoiser) 
         with torch.no_grad():
             assert relative_error(compiled(**inputs), tiny(**inputs)) < 1e-6
         counts.append(backend.frame_count)
-    assert counts[0] >= 2 * len(tiny.config.block_out_channels)
+    assert counts[0] >= 2
     assert counts[1] == counts[2]
 
 
