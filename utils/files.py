@@ -70,7 +70,8 @@ def check_output_dir(folder: str | Path) -> None:
 def locked_folder(folder: str | Path) -> Iterator[None]:
     """Hold a folder against other processes that would write the same files; a dead process holds nothing.
 
-    The folder is made where it is missing, and removed again if nothing was written into it.
+    The folder is made where it is missing, and removed again if nothing was written into it. The file .lock
+    in it does not stay.
 
     Raises:
         UserError: another process holds it, or it cannot be written.
@@ -90,12 +91,12 @@ def locked_folder(folder: str | Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # Windows refuses, and removes the file on release
+            (folder / ".lock").unlink()  # while it is held: who opened it before finds it gone, and asks anew
         lock.release()
-        if [path.name for path in folder.iterdir()] == [".lock"]:
-            with contextlib.suppress(OSError):  # another process may have taken it in between
-                (folder / ".lock").unlink()
-                for path in missing:
-                    path.rmdir()
+        with contextlib.suppress(OSError):  # something was written, or another process holds it by now
+            for path in missing:
+                path.rmdir()
 
 
 @contextlib.contextmanager

@@ -2,12 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from utils.errors import UserError
 from utils.files import atomic_folder, atomic_path, locked_folder, read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -86,6 +90,42 @@ def test_a_locked_folder_is_refused_to_others_and_free_again_later(tmp_path: Pat
     with locked_folder(folder):
         pass
     assert (folder / "weights").is_file()
+
+
+def test_a_lock_leaves_nothing_in_a_folder_of_others(tmp_path: Path) -> None:
+    write_file(tmp_path / "theirs")
+    with pytest.raises(RuntimeError), locked_folder(tmp_path):
+        assert (tmp_path / ".lock").exists()
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_a_lock_is_held_by_one_of_many(tmp_path: Path) -> None:
+    count = """
+import sys, time
+from pathlib import Path
+from utils.errors import UserError
+from utils.files import locked_folder
+folder, held = Path(sys.argv[1]), 0
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    try:
+        with locked_folder(folder):
+            with (folder / "inside").open("x"):
+                pass
+            time.sleep(0.001)
+            (folder / "inside").unlink()
+            held += 1
+    except UserError:
+        pass
+print(held)
+"""
+    others = [
+        subprocess.Popen([sys.executable, "-c", count, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    held = [int(process.communicate()[0]) for process in others]
+    assert [process.returncode for process in others] == [0, 0, 0] and sum(held) > 3
 
 
 def test_a_locked_folder_that_nothing_was_written_into_is_gone(tmp_path: Path) -> None:
