@@ -2,6 +2,7 @@
 
     python prepare_dataset.py --videos my_videos --output_dir my_dataset
     python prepare_dataset.py --videos my_videos --output_dir my_dataset --texts sentences.csv --blur_faces
+    python prepare_dataset.py --format fashion_text2video --videos DOWNLOAD --output_dir my_dataset --fps 30
 
 The same command again goes on where it was stopped, and adds new videos. What is written does not depend on
 the number of workers. Videos that cannot be read are named, the others are done, and the exit status is 2.
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from models.pose_finder import PoseFinder
 from preparation import layout
 from preparation.clips import Settings, prepare_video
+from preparation.fashion_text2video import read_download, write_labels
 from preparation.finish import Summary, Wishes, finish
 from preparation.texts import Unit, read_texts
 from preparation.videos import Video, find_videos
@@ -38,9 +40,13 @@ class Config:
     """What is prepared, and how."""
 
     videos: Path
-    """Folder of videos (mp4, mov, webm ...) of any size, rate and rotation; folders in it count too."""
+    """Folder of videos (mp4, mov, webm ...) of any size, rate and rotation; folders in it count too. With
+    --format fashion_text2video the folder that the download was unpacked into."""
     output_dir: Path
     """Where the dataset goes."""
+    format: Literal["videos", "fashion_text2video"] = "videos"
+    """What --videos holds: video files, or the Fashion-Text2Video download with its frames, texts, labels and
+    lists."""
     height: int = 512
     """Of the frames in pixels, a multiple of 16 from 128 to 1024; they are half as wide."""
     fps: float = 10.0
@@ -95,6 +101,8 @@ def check(config: Config) -> None:
     if config.height % 16:
         near = round(config.height / 16) * 16
         raise UserError(f"--height {config.height} is not a multiple of 16; try --height {near}")
+    if config.format != "videos" and config.texts is not None:
+        raise UserError(f"--texts {config.texts}: the download brings its own sentences; leave --texts out")
     if config.keypoints is not None and not config.keypoints.is_dir():
         raise UserError(f"--keypoints {config.keypoints} is no folder; give a folder of .json files")
     check_output_dir(config.output_dir)
@@ -115,6 +123,7 @@ def check_dataset(config: Config) -> None:
     path = config.output_dir / layout.SETTINGS
     if path.exists():
         there, wanted = read_json(path), settings_as_json(settings_of(config))
+        there = {"format": "videos"} | there  # of an earlier version
         other = [f"--{key} {there.get(key)}" for key in wanted if there.get(key) != wanted[key]]
         if other:
             raise UserError(
@@ -199,8 +208,13 @@ def main(config: Config) -> None:
     """Prepare the videos that are not done yet, then divide and describe all clips."""
     check(config)
     check_dataset(config)
-    videos = find_videos(config.videos)
-    texts = None if config.texts is None else read_texts(config.texts, videos)
+    download = None
+    if config.format == "fashion_text2video":
+        download = read_download(config.videos, config.seed)
+        videos, texts = download.videos, download.texts
+    else:
+        videos = find_videos(config.videos)
+        texts = None if config.texts is None else read_texts(config.texts, videos)
     with locked_folder(config.output_dir):
         open_dataset(config)
         waiting = [v for v in videos if not layout.is_finished(config.output_dir, v.name, v.path)]
@@ -214,16 +228,27 @@ def main(config: Config) -> None:
                     failures[video.source] = reason
                     progress.write(f"error: {reason}", file=sys.stderr)
 
-        names = [field.name for field in dataclasses.fields(Wishes)]
-        wishes = Wishes(**{name: getattr(config, name) for name in names} | {"texts": texts})
+        wishes = Wishes(
+            videos=config.videos,
+            texts=texts,
+            texts_unit=config.texts_unit if download is None else "frames",
+            subject=config.subject,
+            test_share=config.test_share,
+            seed=config.seed,
+            consent=config.consent,
+            sides=None if download is None else download.sides,
+        )
         summary = finish(config.output_dir, failures, wishes)
+        if download is not None and download.labels:
+            write_labels(config.output_dir, download)
     report(config, summary)
     if failures:
         raise UserError(
             f"{len(failures)} of {len(videos)} videos could not be prepared, see above; the others are done"
         )
     if summary.mistakes:
-        raise UserError(f"{len(summary.mistakes)} sentences of {config.texts} cannot be used, see above")
+        source = config.texts or config.videos
+        raise UserError(f"{len(summary.mistakes)} sentences of {source} cannot be used, see above")
     if not summary.sides:
         raise UserError(f"no clip was kept; {config.output_dir / 'prepared.csv'} says why")
 

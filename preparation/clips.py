@@ -47,6 +47,7 @@ class Settings:
         keypoints: folder of files of joints that take the place of the finder.
         blur_faces: make faces unrecognisable.
         picture_format: of the frames.
+        format: "videos" are cropped around the person; the frames of "fashion_text2video" are kept whole.
     """
 
     height: int = 512
@@ -57,6 +58,7 @@ class Settings:
     keypoints: Path | None = None
     blur_faces: bool = False
     picture_format: Literal["jpg", "png"] = "jpg"
+    format: Literal["videos", "fashion_text2video"] = "videos"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,8 +205,11 @@ def _clip(start: int, span: Span, found: _Found, seen: list[Frame], settings: Se
     here = slice(span.start, span.stop)
     height, width = settings.height, settings.height // 2
     masks = found.masks[here]
-    person = extent_of_clip(found.keypoints[here], masks, found.size)
-    place = crop_around(person, found.size, height, width)
+    if settings.format == "videos":
+        person = extent_of_clip(found.keypoints[here], masks, found.size)
+        place = crop_around(person, found.size, height, width)
+    else:
+        place = fit_size(*found.size, height, width)
     keypoints = place.to_fitted(found.keypoints[here])
     inside = (keypoints[..., :2] > -0.5).all(axis=-1) & (
         keypoints[..., :2] < (width - 0.5, height - 0.5)

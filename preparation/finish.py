@@ -26,6 +26,7 @@ class Wishes:
         test_share: of the clips.
         seed: of the choice of clips for test and among wordings.
         consent: for README.md.
+        sides: video -> "train" or "test", where it was decided before.
     """
 
     videos: Path
@@ -35,6 +36,7 @@ class Wishes:
     test_share: float
     seed: int
     consent: str
+    sides: dict[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def finish(output_dir: Path, failures: dict[str, str], wishes: Wishes) -> Summar
     clips = {clip["name"]: clip for record in records for clip in record["clips"]}
     sources = {clip["name"]: record["source"] for record in records for clip in record["clips"]}
     looks = {name: layout.read_look(output_dir, name) for name in clips}
-    split = divide(looks, sources, wishes.test_share, wishes.seed)
+    split = divide(looks, sources, wishes.test_share, wishes.seed, wishes.sides)
 
     mistakes: list[str] = []
     segments: dict[str, Segments] = {}

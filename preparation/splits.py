@@ -103,7 +103,13 @@ def distances(looks: Sequence[np.ndarray]) -> np.ndarray:
     return result
 
 
-def divide(looks: Mapping[str, np.ndarray], videos: Mapping[str, str], share: float, seed: int) -> Split:
+def divide(
+    looks: Mapping[str, np.ndarray],
+    videos: Mapping[str, str],
+    share: float,
+    seed: int,
+    given: Mapping[str, str] | None = None,
+) -> Split:
     """Divide clips into train and test.
 
     Clips of one video stay together, and so do clips that look alike. Which groups are for test follows from
@@ -114,6 +120,7 @@ def divide(looks: Mapping[str, np.ndarray], videos: Mapping[str, str], share: fl
         videos: clip -> the video that it is from.
         share: of the clips that are for test; where any are, at least one group is, and never all.
         seed: of the choice.
+        given: video -> its side, where it was decided before; videos that it lacks are for training.
     """
     names = sorted(looks)
     away = distances([looks[name] for name in names]) if names else np.zeros((0, 0))
@@ -121,17 +128,29 @@ def divide(looks: Mapping[str, np.ndarray], videos: Mapping[str, str], share: fl
     members: dict[int, list[str]] = {}
     for name, number in zip(names, group, strict=True):
         members.setdefault(number, []).append(name)
+    rule = (
+        "clips of one video, and clips whose looks are closer than the limit, are one group; "
+        "a group is on one side"
+    )
     tests = _choose(list(members.values()), share, seed)
     sides = {name: "test" if name in tests else "train" for name in names}
+    if given:
+        rule = (
+            "as the lists that came with the videos say; groups are clips that look alike or are of one video"
+        )
+        sides = {name: given.get(videos[name], "train") for name in names}
     report = {
         "seed": seed,
         "test_share": share,
-        "rule": "clips of one video, and clips whose looks are closer than the limit, are one group; "
-        "a group is on one side",
+        "rule": rule,
         "limit": SAME_LOOK,
         "nearest_across": _nearest_across(names, sides, away),
         "groups": [
-            {"split": sides[clips[0]], "clips": clips, "links": [n for n in links if n["clips"][0] in clips]}
+            {
+                "split": "both" if len({sides[clip] for clip in clips}) > 1 else sides[clips[0]],
+                "clips": clips,
+                "links": [link for link in links if link["clips"][0] in clips],
+            }
             for clips in members.values()
         ],
     }

@@ -7,6 +7,15 @@ from typing import Any
 
 HEADER = ("video", "clip", "split", "start_s", "end_s", "frames", "sentences", "kept", "why")
 MAX_PRINTED = 60
+LICENCES = {
+    "videos": "TO FILL IN. Who owns the videos, and what may be done with them and with a model of them?\n"
+    "  Sets of fashion videos that can be downloaded mostly allow research alone, no commercial use, and no\n"
+    "  passing on.",
+    "fashion_text2video": "Fashion-Text2Video, for non-commercial research alone. Neither it nor what is\n"
+    "  made of it may be copied, published, passed on, or used commercially. Cite Jiang et al.,\n"
+    '  "Text2Performer: Text-Driven Human Video Generation", ICCV 2023, and the Fashion dataset, which its\n'
+    "  videos are from.",
+}
 
 
 def rows_of(
@@ -81,14 +90,14 @@ def readme(
         for split in ("train", "test")
         for part in [[row for row in kept if row["split"] == split]]
     )
+    licence = LICENCES[settings.get("format", "videos")]
     faces = "Faces are blurred." if settings["blur_faces"] else "Faces are shown."
     return f"""# A prepared dataset
 
 - Source: {len({row["video"] for row in rows})} videos in `{videos}`
 - Prepared: {date}, by `prepare_dataset.py`; `prepared.json` has the settings, `prepared.csv` what was kept
   and why, `splits.json` why a clip is for training or for test
-- Licence: TO FILL IN. Who owns the videos, and what may be done with them and with a model of them? Sets of
-  fashion videos that can be downloaded mostly allow research alone, no commercial use, and no passing on.
+- Licence: {licence}
 - Consent of the people shown: {consent or "NOT STATED (--consent)"}
 - {faces}
 

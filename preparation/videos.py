@@ -2,26 +2,30 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from data.frames import frame_paths, iter_pictures
 from utils.errors import UserError
 from utils.video import DEMUXERS, iter_video, video_length
 
 MAX_NAME = 100
+FOLDER_FPS = 30
+"""Of videos that are folders of pictures."""
 MISSING_SHARE = 0.05
 """Of the frames that a video says it has: it was cut off if more are missing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A video file.
+    """A video.
 
     Attributes:
         name: unique, fit for file names; its clips are NAME_00, NAME_01 and so on.
-        path: of the file.
+        path: of the file, or of a folder of numbered pictures.
         source: the path as seen from the folder of videos.
     """
 
@@ -60,15 +64,39 @@ def find_videos(folder: Path) -> list[Video]:
     )
     if not sources:
         raise UserError(f"--videos {folder} holds no videos; give a folder of {', '.join(DEMUXERS)} files")
+    return name_videos(folder, sources)
+
+
+def name_videos(folder: Path, sources: Iterable[str]) -> list[Video]:
+    """Give each video a name of its own.
+
+    Args:
+        folder: that the videos are in.
+        sources: their paths in the folder: files, or folders of numbered pictures.
+    """
     videos: dict[str, Video] = {}
     for source in sources:
-        stem = Path(source).with_suffix("").as_posix()
+        is_folder = (folder / source).is_dir()
+        stem = Path(source).name if is_folder else Path(source).with_suffix("").as_posix()
         base = re.sub(r"[^A-Za-z0-9-]+", "_", stem).strip("_")[:MAX_NAME] or "video"
         name, number = base, 2
         while name.lower() in videos:
             name, number = f"{base}-{number}", number + 1
         videos[name.lower()] = Video(name, folder / source, source)
     return list(videos.values())
+
+
+def _pictures(path: Path, longest_side: int | None) -> Iterator[tuple[np.ndarray, float]]:
+    """The pictures of a video, upright, and their times in seconds."""
+    if not path.is_dir():
+        yield from ((picture, seconds) for picture, seconds, _ in iter_video(path, longest_side))
+        return
+    for number, picture in enumerate(iter_pictures(frame_paths(path))):
+        scale = min(1.0, (longest_side or np.inf) / max(picture.shape[:2]))
+        if scale < 1:
+            size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        yield picture, number / FOLDER_FPS
 
 
 def sample_frames(
@@ -80,7 +108,7 @@ def sample_frames(
     second, frames are repeated. Only two frames are in memory.
 
     Args:
-        path: of the video.
+        path: of the video, or a folder of numbered pictures, which are 30 a second.
         fps: moments per second.
         longest_side: pixels to which larger pictures are reduced while they are read.
         max_minutes: a longer video is refused.
@@ -88,10 +116,10 @@ def sample_frames(
     Raises:
         UserError: the video cannot be read, is too long, or ends before it should.
     """
-    stated = video_length(path)
+    stated = None if path.is_dir() else video_length(path)
     last: Frame | None = None
     start, moment, count = 0.0, 0, 0
-    for picture, seconds, _ in iter_video(path, longest_side):
+    for picture, seconds in _pictures(path, longest_side):
         start = seconds if last is None else start
         now = seconds - start
         if now > max_minutes * 60:
