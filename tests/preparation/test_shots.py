@@ -1,12 +1,18 @@
 """Shots are cut where the picture jumps, and only whole people are kept."""
 
-import numpy as np
+import itertools
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from data.frames import read_frames
 from preparation.shots import find_spans, split_shots
 from preparation.videos import Frame
 from utils.pose_drawing import FACE, JOINT, joint_indices
 
 SIZE = (100, 60)
+SAMPLE = Path(__file__).resolve().parents[2] / "fashion_dataset"
 
 
 def standing(num_frames: int) -> np.ndarray:
@@ -42,6 +48,35 @@ def test_shots_are_cut_where_the_picture_jumps() -> None:
     frames = pictures([*scene(0, 12), *scene(1, 9), *scene(2, 5)])
     parts = [[frame.number for frame in part] for part in split_shots(frames, 100)]
     assert parts == [list(range(12)), list(range(12, 21)), list(range(21, 26))]
+
+
+def fade(first: np.ndarray, last: np.ndarray, steps: int) -> list[np.ndarray]:
+    """The pictures between two."""
+    shares = np.arange(1, steps) / steps
+    return [((1 - s) * first + s * last).round().astype(np.uint8) for s in shares]
+
+
+def test_a_fade_belongs_to_neither_shot() -> None:
+    before, after = scene(0, 12), scene(1, 12)
+    frames = pictures([*before, *fade(before[-1], after[0], 6), *after])
+    parts = [[frame.number for frame in part] for part in split_shots(frames, 100)]
+    assert list(itertools.chain(*parts)) == list(range(29))
+    assert parts[0][-1] <= 12 and parts[-1][0] >= 16 and max(len(part) for part in parts[1:-1]) < 6
+
+
+def test_a_fade_through_black_belongs_to_neither_shot() -> None:
+    before, after = scene(0, 12), scene(1, 12)
+    black = np.zeros_like(before[0])
+    frames = [*before, *fade(before[-1], black, 5), black, black, *fade(black, after[0], 5), *after]
+    parts = [[frame.number for frame in part] for part in split_shots(pictures(frames), 100)]
+    assert list(itertools.chain(*parts)) == list(range(34))
+    assert parts[0][-1] <= 12 and parts[-1][0] >= 20 and max(len(part) for part in parts[1:-1]) < 6
+
+
+@pytest.mark.parametrize("name", ["test_00000", "test_00001", "train_00001"])
+def test_somebody_who_moves_is_no_fade(name: str) -> None:
+    frames = pictures(list(read_frames(SAMPLE / "fashion_crop" / name)))
+    assert [len(list(part)) for part in split_shots(frames, 100)] == [24]
 
 
 def test_long_shots_are_divided() -> None:
