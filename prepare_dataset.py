@@ -3,6 +3,7 @@
     python prepare_dataset.py --videos my_videos --output_dir my_dataset
     python prepare_dataset.py --videos my_videos --output_dir my_dataset --texts sentences.csv --blur_faces
     python prepare_dataset.py --format fashion_text2video --videos DOWNLOAD --output_dir my_dataset --fps 30
+    python prepare_dataset.py --videos my_videos --output_dir my_dataset --jobs 8 --shards s3://bucket/mine
 
 The same command again goes on where it was stopped, and adds new videos. What is written does not depend on
 the number of workers. Videos that cannot be read are named, the others are done, and the exit status is 2.
@@ -12,23 +13,27 @@ import concurrent.futures
 import concurrent.futures.process
 import dataclasses
 import datetime
+import functools
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 from tqdm import tqdm
 
+from data.pack import pack_dataset
+from data.shards import address_of
 from models.pose_finder import PoseFinder
 from preparation import layout
 from preparation.clips import Settings, prepare_video
 from preparation.fashion_text2video import read_download, write_labels
 from preparation.finish import Summary, Wishes, finish
 from preparation.texts import Unit, read_texts
-from preparation.videos import Video, find_videos
+from preparation.videos import Video, find_videos, length_of
+from utils.cluster import ClusterSettings, part_of, run_jobs
 from utils.config import check_minimum, run_script, settings_as_json
 from utils.errors import UserError
 from utils.files import check_output_dir, locked_folder, read_json, write_json
@@ -36,7 +41,7 @@ from utils.paths import refuse_overwrites
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ClusterSettings):
     """What is prepared, and how."""
 
     videos: Path
@@ -78,6 +83,11 @@ class Config:
     """Of the choice of clips for test and among wordings."""
     num_workers: int = 0
     """Videos that are prepared side by side; 0 is one a core."""
+    shards: Path | None = None
+    """Write the dataset as tar files too, for large sets: into this folder, or to an address in object
+    storage such as s3://bucket/my_dataset."""
+    clips_per_shard: int = 64
+    """Clips of a tar file."""
 
 
 def check(config: Config) -> None:
@@ -87,6 +97,8 @@ def check(config: Config) -> None:
         UserError: a number out of its range, a folder that is missing or cannot be written.
     """
     check_minimum(config, 0, "num_workers")
+    check_minimum(config, 1, "clips_per_shard")
+    part_of(config)
     for name, low, high in (
         ("height", 128, 1024),
         ("fps", 1, 60),
@@ -106,6 +118,8 @@ def check(config: Config) -> None:
     if config.keypoints is not None and not config.keypoints.is_dir():
         raise UserError(f"--keypoints {config.keypoints} is no folder; give a folder of .json files")
     check_output_dir(config.output_dir)
+    if config.shards is not None and address_of(config.shards) is None:
+        check_output_dir(config.shards)
     refuse_overwrites([config.output_dir / name for name in layout.FOLDERS], [config.videos])
 
 
@@ -136,26 +150,39 @@ def check_dataset(config: Config) -> None:
 
 def open_dataset(config: Config) -> None:
     """Begin a dataset, or go on with one: nothing that a killed run left half-written stays."""
-    path = config.output_dir / layout.SETTINGS
-    if not path.exists():
-        date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        write_json(path, {"date": date, **settings_as_json(settings_of(config))})
+    if not (config.output_dir / layout.SETTINGS).exists():
+        write_settings(config)
     layout.remove_leftovers(config.output_dir)
 
 
+def write_settings(config: Config) -> None:
+    """Write the settings that shape the clips, by which a later run knows the dataset."""
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    path = config.output_dir / layout.SETTINGS
+    write_json(path, {"date": date, **settings_as_json(settings_of(config))})
+
+
 _finder: PoseFinder | None = None  # of this process
+_tell: Callable[[float], object] | None = None
 
 
-def _start_worker(needs_finder: bool) -> None:
-    global _finder
+def _start_worker(needs_finder: bool, seconds: Any = None) -> None:
+    global _finder, _tell
     cv2.setNumThreads(1)
     _finder = PoseFinder.from_pretrained() if needs_finder else None
+    if seconds is not None:
+        _tell = functools.partial(_add, seconds)
+
+
+def _add(total: Any, seconds: float) -> None:
+    with total.get_lock():
+        total.value += seconds
 
 
 def _prepare(video: Video, output_dir: Path, settings: Settings) -> str:
     """Prepare a video in a worker; why it could not be prepared, or nothing."""
     try:
-        prepare_video(video, output_dir, settings, _finder)
+        prepare_video(video, output_dir, settings, _finder, _tell)
     except layout.OutputError:
         raise
     except UserError as error:
@@ -163,26 +190,32 @@ def _prepare(video: Video, output_dir: Path, settings: Settings) -> str:
     return ""
 
 
-def prepare_all(config: Config, videos: list[Video]) -> Iterator[tuple[Video, str]]:
+def prepare_all(config: Config, videos: list[Video], progress: tqdm) -> Iterator[tuple[Video, str]]:
     """Prepare videos side by side, and give each as it is done, with the reason where it failed.
 
     Raises:
         UserError: the dataset's folder cannot be written, or a worker was ended from outside.
     """
+    global _tell
     settings = settings_of(config)
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(videos))
     if num_workers <= 1:
         _start_worker(config.keypoints is None)
+        _tell = progress.update
         yield from ((video, _prepare(video, config.output_dir, settings)) for video in videos)
         return
     context = multiprocessing.get_context("spawn")
+    seconds = context.Value("d", 0.0)
     with concurrent.futures.ProcessPoolExecutor(
-        num_workers, context, _start_worker, (config.keypoints is None,)
+        num_workers, context, _start_worker, (config.keypoints is None, seconds)
     ) as pool:
         futures = {pool.submit(_prepare, video, config.output_dir, settings): video for video in videos}
         try:
-            for future in concurrent.futures.as_completed(futures):
-                yield futures[future], future.result()
+            waiting = set(futures)
+            while waiting:
+                done, waiting = concurrent.futures.wait(waiting, 1, concurrent.futures.FIRST_COMPLETED)
+                progress.update(seconds.value - progress.n)
+                yield from ((futures[future], future.result()) for future in done)
         except concurrent.futures.process.BrokenProcessPool as error:
             raise UserError(
                 "a worker was ended, perhaps for want of memory; the same command with a smaller "
@@ -191,6 +224,33 @@ def prepare_all(config: Config, videos: list[Video]) -> Iterator[tuple[Video, st
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def prepare_waiting(config: Config, waiting: list[Video]) -> dict[str, str]:
+    """Prepare videos and name those that cannot be; a video's path -> why."""
+    failures: dict[str, str] = {}
+    if not waiting:
+        return failures
+    total = sum(min(length_of(video.path) or 0, 60 * config.max_minutes) for video in waiting)
+    shape = "{l_bar}{bar}| {n:.0f} of {total:.0f} s of video, {elapsed} gone, {remaining} left{postfix}"
+    with tqdm(total=total, bar_format=shape, mininterval=1, disable=None) as progress:
+        for count, (video, reason) in enumerate(prepare_all(config, waiting, progress), 1):
+            progress.set_postfix_str(f"{count} of {len(waiting)} videos")
+            if reason:
+                failures[video.source] = reason
+                progress.write(f"error: {reason}", file=sys.stderr)
+    return failures
+
+
+def prepare_part(config: Config, videos: list[Video]) -> None:
+    """Prepare one part of the videos; the command without --part does the rest."""
+    if not (config.output_dir / layout.SETTINGS).exists():
+        write_settings(config)
+    waiting = [v for v in videos if not layout.is_finished(config.output_dir, v.name, v.path)]
+    failures = prepare_waiting(config, waiting)
+    print(f"part {config.part}: {len(waiting) - len(failures)} of {len(waiting)} videos prepared")
+    if failures:
+        raise UserError(f"{len(failures)} videos of part {config.part} could not be prepared, see above")
 
 
 def report(config: Config, summary: Summary) -> None:
@@ -208,26 +268,25 @@ def main(config: Config) -> None:
     """Prepare the videos that are not done yet, then divide and describe all clips."""
     check(config)
     check_dataset(config)
-    download = None
+    download, texts = None, None
     if config.format == "fashion_text2video":
         download = read_download(config.videos, config.seed)
         videos, texts = download.videos, download.texts
     else:
         videos = find_videos(config.videos)
-        texts = None if config.texts is None else read_texts(config.texts, videos)
+        texts = read_texts(config.texts, videos) if config.texts else None
+    part, num_parts = part_of(config)
+    if config.part:
+        prepare_part(config, videos[part::num_parts])
+        return
     with locked_folder(config.output_dir):
         open_dataset(config)
+        if config.jobs:
+            run_jobs(config)
         waiting = [v for v in videos if not layout.is_finished(config.output_dir, v.name, v.path)]
         print(f"{len(videos)} videos in {config.videos}, {len(videos) - len(waiting)} already prepared")
 
-        failures: dict[str, str] = {}
-        with tqdm(total=len(waiting), unit="video", disable=None) as progress:
-            for video, reason in prepare_all(config, waiting):
-                progress.update()
-                if reason:
-                    failures[video.source] = reason
-                    progress.write(f"error: {reason}", file=sys.stderr)
-
+        failures = prepare_waiting(config, waiting)
         wishes = Wishes(
             videos=config.videos,
             texts=texts,
@@ -241,6 +300,9 @@ def main(config: Config) -> None:
         summary = finish(config.output_dir, failures, wishes)
         if download is not None and download.labels:
             write_labels(config.output_dir, download)
+        if config.shards is not None and summary.sides:
+            count, written = pack_dataset(config.output_dir, config.shards, config.clips_per_shard)
+            print(f"{count} shards in {address_of(config.shards) or config.shards}, {written} written now")
     report(config, summary)
     if failures:
         raise UserError(

@@ -20,6 +20,8 @@ import torch
 from data.annotations import Segment, load_annotations
 from data.check import check_dataset
 from data.clips import ClipDataset, ClipRequest
+from data.pack import local_dataset
+from data.shards import address_of, is_sharded
 from diffusion.latents import load_vae, spatial_factor
 from diffusion.memory import estimate_training_memory
 from diffusion.pipeline import X2FashionPipeline
@@ -343,12 +345,18 @@ def sample(
     if pipeline is not None:
         folder = config.output_dir / "training_sample"
         clips = held_out[: config.num_samples]
-        write_samples(pipeline, config.dataset, clips, config.num_frames, config.seed, folder, tracker, step)
+        with local_dataset(config.dataset, [clip.name for clip in clips]) as dataset_dir:
+            write_samples(pipeline, dataset_dir, clips, config.num_frames, config.seed, folder, tracker, step)
         tracker.resume_clock()
 
 
 def report_on_data(config: Config) -> None:
     """Look at every file of the dataset; ends with status 2 where training would fail."""
+    if is_sharded(config.dataset):
+        raise UserError(
+            f"--check_data looks at a folder, and {address_of(config.dataset) or config.dataset} is sharded; "
+            "check the folder before it is packed"
+        )
     latents = config.latents if config.latents.is_dir() else None
     size_multiple = spatial_factor(load_vae(config.vae))
     report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=size_multiple)

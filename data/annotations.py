@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from data.frames import count_frames
+from data.shards import Shards, is_sharded
 from utils.errors import UserError
 
 SPLITS = ("train", "test")
@@ -30,7 +31,7 @@ def load_annotations(dataset_dir: str | Path, split: str, check_frames: bool = T
     0, `end` exclusive. Blank lines are skipped.
 
     Args:
-        dataset_dir: the dataset's folder.
+        dataset_dir: the dataset's folder, or its shards or their address.
         split: "train" or "test".
         check_frames: whether each segment must lie within the frames that fashion_crop/NAME holds. They are
             counted by their names, not opened.
@@ -40,6 +41,8 @@ def load_annotations(dataset_dir: str | Path, split: str, check_frames: bool = T
             last frame; the message starts with FILE:LINE.
     """
     segments: list[Segment] = []
+    if is_sharded(dataset_dir):
+        return _from_shards(Shards(dataset_dir), split)
     for path in annotation_paths(dataset_dir, split):
         num_frames = count_frames(f"{dataset_dir}/fashion_crop/{path.stem}") if check_frames else None
         segments += read_annotation_file(path, num_frames)
@@ -86,7 +89,29 @@ def read_annotation_file(
             content = file.read()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    name = path.stem
+    return _parse_lines(path.stem, str(path), content, num_frames, mistakes)
+
+
+def _from_shards(shards: Shards, split: str) -> list[Segment]:
+    """All segments of a split of a sharded dataset."""
+    segments: list[Segment] = []
+    for name, clip in shards.clips.items():
+        if text := clip.about.get("texts", {}).get(split):
+            num_frames = sum(file.startswith("frame.") for file in clip.files)
+            place = f"{shards.location}/{clip.shard}.tar: {name}.{split}.txt"
+            segments += _parse_lines(name, place, text.encode(), num_frames, None)
+    if not segments:
+        raise UserError(
+            f"{shards.location} has no annotations of the {split} split; give shards that data.pack wrote of "
+            f"a dataset with a folder {split}"
+        )
+    return segments
+
+
+def _parse_lines(
+    name: str, place: str, content: bytes, num_frames: int | None, mistakes: list[str] | None
+) -> list[Segment]:
+    """The segments of a video, sorted by start; see `read_annotation_file`."""
     segments: list[Segment] = []
     for line_number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         try:
@@ -94,7 +119,7 @@ def read_annotation_file(
                 segments.append(_parse(name, text, num_frames))
         except ValueError as error:
             reason = "not UTF-8 text; save the file as UTF-8" if isinstance(error, UnicodeError) else error
-            message = f"{path}:{line_number}: {reason}"
+            message = f"{place}:{line_number}: {reason}"
             if mistakes is None:
                 raise UserError(message) from error
             mistakes.append(message)

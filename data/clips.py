@@ -12,9 +12,10 @@ from torch.utils.data import Dataset, Sampler
 
 from data.annotations import Segment
 from data.frames import count_frames, frame_paths, read_frames
-from data.latents import LatentVideo
+from data.latents import Facts, Latents, LatentVideo
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, to_tensor
+from data.shards import address_of
 from utils.errors import UserError
 
 
@@ -110,8 +111,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
     those videos alone that were projected without.
 
     Args:
-        dataset_dir: folder with fashion_poses and fashion_masks.
-        latents_dir: what project_latent_space.py wrote.
+        dataset_dir: folder with fashion_poses and fashion_masks, or the shards that it was packed into.
+        latents_dir: what project_latent_space.py wrote: a folder, or shards or their address.
         segments: annotations to draw from; those shorter than `num_frames` are left out, like in the
             published training.
         num_frames: frames of a whole clip.
@@ -144,30 +145,29 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 f"no segment of {dataset_dir} has {num_frames} frames "
                 f"(the longest of {len(segments)} has {longest}); choose a smaller --num_frames"
             )
-        missing = sorted(
-            {s.name for s in self.segments if not (latents_dir / f"{s.name}.safetensors").is_file()}
-        )
+        self.latents = Latents(latents_dir)
+        missing = sorted({s.name for s in self.segments if s.name not in self.latents})
         if missing:
             raise UserError(
-                f"{len(missing)} videos are not in {latents_dir} (the first: {missing[0]}); run: "
-                f"python project_latent_space.py --dataset {dataset_dir} --output_dir {latents_dir}"
+                f"{len(missing)} videos are not in {self.latents.place} (the first: {missing[0]}); run: "
+                f"python project_latent_space.py --dataset {address_of(dataset_dir) or dataset_dir} "
+                f"--output_dir {self.latents.place}"
             )
-        self.poses_dir, self.latents_dir = dataset_dir / "fashion_poses", latents_dir
+        self.poses_dir = dataset_dir / "fashion_poses"
         self.masks_dir, self.person_weight = dataset_dir / "fashion_masks", person_weight
         self.num_frames, self.use_warps = num_frames, use_warps
         self.vae_sha256 = self._check_videos()
-        first = LatentVideo(latents_dir / f"{self.segments[0].name}.safetensors")
-        self.latent_channels = first.latents([0]).shape[1]
+        self.latent_channels = self.latents.open(self.segments[0].name).latents([0]).shape[1]
 
     def _check_videos(self) -> str:
         """Refuse videos without a pose a frame or masks, and latents of several VAEs; the VAE's sum or ""."""
-        vaes: dict[str, Path] = {}
+        vaes: dict[str, str] = {}
         ends: dict[str, int] = {}
         for segment in self.segments:
             ends[segment.name] = max(segment.end, ends.get(segment.name, 0))
         for name, end in ends.items():
-            video = LatentVideo(self.latents_dir / f"{name}.safetensors")
-            vaes.setdefault(video.metadata.get("vae_sha256", ""), video.path)
+            video = self.latents.facts(name)
+            vaes.setdefault(video.vae_sha256, video.place)
             if not video.has_poses:
                 self._check_poses(name, video)
             if self.person_weight > 1 and not video.has_person and not (self.masks_dir / name).is_dir():
@@ -177,8 +177,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 )
             if end > video.num_frames:
                 raise UserError(
-                    f"an annotation of {name} ends at {end}, and {video.path} has {video.num_frames} frames; "
-                    "run project_latent_space.py again"
+                    f"an annotation of {name} ends at {end}, and {video.place} has {video.num_frames} "
+                    "frames; run project_latent_space.py again"
                 )
         if len(vaes) > 1:
             one, other = list(vaes.values())[:2]
@@ -188,10 +188,10 @@ class ClipDataset(Dataset[dict[str, Any]]):
             )
         return next(iter(vaes))
 
-    def _check_poses(self, name: str, video: LatentVideo) -> None:
+    def _check_poses(self, name: str, video: Facts) -> None:
         if (num_poses := count_frames(self.poses_dir / name)) != video.num_frames:
             raise UserError(
-                f"{self.poses_dir / name} has {num_poses} poses, {video.path} {video.num_frames} frames; "
+                f"{self.poses_dir / name} has {num_poses} poses, {video.place} {video.num_frames} frames; "
                 "each frame needs its own pose: complete them and project again"
             )
 
@@ -207,7 +207,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             `person_weight` also loss_weight (1, f, h, w).
         """
         segment = self.segments[request.segment]
-        video = LatentVideo(self.latents_dir / f"{segment.name}.safetensors")
+        video = self.latents.open(segment.name)
         rng = np.random.default_rng(request.seed)
         starts = np.arange(segment.start, segment.end - request.num_frames + 1)
         warped_starts = np.intersect1d(starts, video.reference_frames)

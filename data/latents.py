@@ -14,6 +14,8 @@ A file holds
 and in its header what it was made from, so that latents of another VAE are noticed.
 """
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from data.pose_cache import decode_picture, to_tensor
+from data.ranges import RangedTensors
+from data.shards import Shards, is_sharded
 from utils.errors import UserError
 from utils.files import atomic_path
 
 # Reading one stretch of frames is ten times faster than reading each frame, up to so many times the frames.
 MAX_SPREAD = 8
+IN_SHARD = "safetensors"
+WHOLE_BYTES = 4_000_000
+"""Projected videos up to this size are read whole from a shard: one reading is faster than six."""
 
 
 class LatentVideo:
     """A projected video. Only the header is read here; each call reads the frames that it returns.
 
     The file stays open as long as the object lives, which belongs to one process.
+
+    Args:
+        path: of the file, or what it is called in messages.
+        file: its tensors, where they do not come from `path`.
 
     Attributes:
         num_frames: number of frames of the video.
@@ -47,10 +58,10 @@ class LatentVideo:
         UserError: no such file, or not a projected video.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, file: RangedTensors | None = None) -> None:
+        self.path = path
         try:
-            self._file = safe_open(self.path, "pt")
+            self._file: Any = safe_open(self.path, "pt") if file is None else file
             names = set(self._file.keys())
             self.metadata: dict[str, str] = self._file.metadata() or {}
             self.num_frames: int = self._file.get_slice("latents").get_shape()[0]
@@ -61,7 +72,7 @@ class LatentVideo:
             self.has_person = "person" in names
         except FileNotFoundError as error:
             raise UserError(f"there is no {self.path}; make it with project_latent_space.py") from error
-        except (OSError, SafetensorError) as error:
+        except (OSError, KeyError, SafetensorError) as error:
             raise UserError(
                 f"{self.path} is no projected video ({error}); remove it and project again"
             ) from error
@@ -119,6 +130,76 @@ def _read_frames(tensor: Any, outer: tuple[int, ...], indices: Sequence[int] | n
     if stop - first <= MAX_SPREAD * len(frames):
         return tensor[(*outer, slice(first, stop))][[frame - first for frame in frames]]
     return tensor[(*outer, frames)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a projected video without reading its frames."""
+
+    place: str
+    num_frames: int
+    vae_sha256: str
+    has_poses: bool
+    has_person: bool
+
+    @classmethod
+    def of(cls, video: LatentVideo) -> "Facts":
+        """The facts of a video."""
+        vae_sum = video.metadata.get("vae_sha256", "")
+        return cls(str(video.path), video.num_frames, vae_sum, video.has_poses, video.has_person)
+
+
+class Latents:
+    """All projected videos of a dataset: a folder of NAME.safetensors, or shards of them (data/shards.py).
+
+    Args:
+        path: the folder, the folder of shards, or the address of the shards.
+
+    Attributes:
+        place: where they are, for messages.
+        shards: the shards, or None for a folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.shards = Shards(path) if is_sharded(path) else None
+        self.place = self.shards.location if self.shards else str(path)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shards.clips if self.shards else self._path(name).is_file()
+
+    def _path(self, name: str) -> Path:
+        return Path(self.place) / f"{name}.safetensors"
+
+    def open(self, name: str) -> LatentVideo:
+        """A video.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        if self.shards is None:
+            return LatentVideo(self._path(name))
+        place = f"{self.place}/{self.shards.clips[name].shard}.tar: {name}.safetensors"
+        _, size = self.shards.clips[name].files.get(IN_SHARD, (0, 0))
+        if not size:
+            raise UserError(
+                f"{self.place} holds no projected videos; give what project_latent_space.py wrote"
+            )
+        if size <= WHOLE_BYTES:
+            whole = self.shards.read(name, IN_SHARD)
+            return LatentVideo(place, RangedTensors(place, size, lambda start, stop: whole[start:stop]))
+        read = functools.partial(self.shards.read, name, IN_SHARD)
+        return LatentVideo(place, RangedTensors(place, size, read))
+
+    def facts(self, name: str) -> Facts:
+        """What is known of a video."""
+        if self.shards is None:
+            return Facts.of(self.open(name))
+        try:
+            return Facts(**self.shards.clips[name].about)
+        except TypeError as error:
+            raise UserError(
+                f"{self.place} holds no projected videos; give what project_latent_space.py wrote"
+            ) from error
 
 
 def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +85,13 @@ class _Found:
     size: tuple[int, int]
 
 
-def prepare_video(video: Video, output_dir: Path, settings: Settings, finder: PoseFinder | None) -> None:
+def prepare_video(
+    video: Video,
+    output_dir: Path,
+    settings: Settings,
+    finder: PoseFinder | None,
+    tell: Callable[[float], object] | None = None,
+) -> None:
     """Write all clips of a video and then its record.
 
     What an earlier run left of the video is replaced.
@@ -95,17 +101,18 @@ def prepare_video(video: Video, output_dir: Path, settings: Settings, finder: Po
         output_dir: the dataset's folder.
         settings: of the clips.
         finder: of poses; may be None where `settings.keypoints` gives them.
+        tell: is called with seconds of the video that are done, from time to time.
 
     Raises:
         UserError: the video or its joints cannot be read.
         OutputError: the dataset's folder cannot be written.
     """
     status = video.path.stat()
-    clips, dropped, last, rate = _look(video, settings, finder)
+    clips, dropped, last, rate = _look(video, settings, finder, tell)
     is_slow = rate < 0.95 * settings.fps
     try:
         layout.remove_video(output_dir, video.name)
-        entries = _cut_out(video, output_dir, settings, clips, finder)
+        entries = _cut_out(video, output_dir, settings, clips, finder, tell)
         record = {
             "source": video.source,
             "bytes": status.st_size,
@@ -122,14 +129,14 @@ def prepare_video(video: Video, output_dir: Path, settings: Settings, finder: Po
 
 
 def _look(
-    video: Video, settings: Settings, finder: PoseFinder | None
+    video: Video, settings: Settings, finder: PoseFinder | None, tell: Callable[[float], object] | None
 ) -> tuple[list[_Clip], list[dict[str, Any]], Frame, float]:
     """First reading: the clips, what is left out, the last frame, and frames per second of the video."""
     given = None if settings.keypoints is None else _given_joints(settings.keypoints, video)
     clips: list[_Clip] = []
     dropped: list[dict[str, Any]] = []
     start, last = 0, Frame(np.empty(0), 0.0, 0)
-    frames = sample_frames(video.path, settings.fps, LOOK_SIDE, settings.max_minutes)
+    frames = _told(sample_frames(video.path, settings.fps, LOOK_SIDE, settings.max_minutes), tell)
     for part in split_shots(frames, settings.max_frames):
         seen: list[Frame] = []
         found = _find(_remember(part, seen), seen, settings.fps, finder, given)
@@ -146,6 +153,16 @@ def _look(
             f"{last.number + 1}; give one pose for each of its frames"
         )
     return clips, dropped, last, rate
+
+
+def _told(frames: Iterator[Frame], tell: Callable[[float], object] | None) -> Iterator[Frame]:
+    """The frames; half of their time is told, as each video is read twice."""
+    told = 0.0
+    for frame in frames:
+        if tell is not None:
+            tell((frame.seconds - told) / 2)
+        told = frame.seconds
+        yield frame
 
 
 def _remember(frames: Iterator[Frame], seen: list[Frame]) -> Iterator[np.ndarray]:
@@ -234,13 +251,18 @@ def _clip(start: int, span: Span, found: _Found, seen: list[Frame], settings: Se
 
 
 def _cut_out(
-    video: Video, output_dir: Path, settings: Settings, clips: list[_Clip], finder: PoseFinder | None
+    video: Video,
+    output_dir: Path,
+    settings: Settings,
+    clips: list[_Clip],
+    finder: PoseFinder | None,
+    tell: Callable[[float], object] | None,
 ) -> list[dict[str, Any]]:
     """Second reading: write the clips' files; what the record says of each."""
     if not clips:
         return []
     side = max(needed_side(clip.place) for clip in clips)
-    frames = enumerate(sample_frames(video.path, settings.fps, side, settings.max_minutes))
+    frames = enumerate(_told(sample_frames(video.path, settings.fps, side, settings.max_minutes), tell))
     entries = []
     for number, clip in enumerate(clips):
         own = itertools.islice(

@@ -171,7 +171,9 @@ def _sides(folder: Path, sources: Mapping[str, str]) -> dict[str, str]:
     sides = {}
     for path in sorted(folder.rglob("*_frame_num.txt")):
         side = LISTS.get(path.name.removesuffix("_frame_num.txt"))
-        for line in path.read_text(encoding="utf-8-sig").splitlines() if side else ():
+        if side is None:
+            continue
+        for line in path.read_text(encoding="utf-8-sig").splitlines():
             if line.split() and (source := sources.get(line.split()[0])):
                 sides[source] = side
     return sides

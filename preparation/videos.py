@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.frames import frame_paths, iter_pictures
+from data.frames import count_frames, frame_paths, iter_pictures
 from utils.errors import UserError
-from utils.video import DEMUXERS, iter_video, video_length
+from utils.video import DEMUXERS, iter_video, video_length, video_seconds
 
 MAX_NAME = 100
 FOLDER_FPS = 30
@@ -86,6 +86,11 @@ def name_videos(folder: Path, sources: Iterable[str]) -> list[Video]:
     return list(videos.values())
 
 
+def length_of(path: Path) -> float | None:
+    """Seconds that a video lasts by what it says of itself; None where it says nothing."""
+    return count_frames(path) / FOLDER_FPS if path.is_dir() else video_seconds(path)
+
+
 def _pictures(path: Path, longest_side: int | None) -> Iterator[tuple[np.ndarray, float]]:
     """The pictures of a video, upright, and their times in seconds."""
     if not path.is_dir():
@@ -117,13 +122,17 @@ def sample_frames(
         UserError: the video cannot be read, is too long, or ends before it should.
     """
     stated = None if path.is_dir() else video_length(path)
+    limit = max_minutes * 60
+    too_long = f"{path} is longer than {max_minutes:g} minutes; cut it, or raise --max_minutes"
+    if (length_of(path) or 0) > limit + 1:
+        raise UserError(too_long)
     last: Frame | None = None
     start, moment, count = 0.0, 0, 0
     for picture, seconds in _pictures(path, longest_side):
         start = seconds if last is None else start
         now = seconds - start
-        if now > max_minutes * 60:
-            raise UserError(f"{path} is longer than {max_minutes:g} minutes; cut it, or raise --max_minutes")
+        if now > limit:
+            raise UserError(too_long)
         if last is not None:
             if now <= last.seconds:  # times that do not rise say nothing
                 count += 1

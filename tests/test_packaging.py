@@ -23,6 +23,7 @@ def pins(name: str) -> dict[str, str]:
     [
         ("requirements.txt", PYPROJECT["project"]["dependencies"]),
         ("requirements-render.txt", PYPROJECT["project"]["optional-dependencies"]["render"]),
+        ("requirements-large.txt", PYPROJECT["project"]["optional-dependencies"]["large"]),
     ],
 )
 def test_the_ranges_admit_the_pinned_versions(file: str, ranges: list[str]) -> None:

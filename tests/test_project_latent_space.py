@@ -17,7 +17,8 @@ from data.frames import read_frames
 from data.latents import LatentVideo, write_latent_video
 from diffusion.latents import encode_images, load_vae
 from diffusion.warped_photo import load_warper, warp_with
-from project_latent_space import Config, joints_at, main, pick_references
+from preparation.projection import joints_at, pick_references
+from project_latent_space import Config, main
 from project_latent_space import __doc__ as description
 from tests.toys import tiny_warper
 from utils.config import run_script

@@ -26,9 +26,9 @@ class RunSettings:
     """Settings of a run that trains a denoiser, with the defaults of train.py."""
 
     dataset: Path = SHIPPED_DATASET
-    """Folder of the dataset."""
+    """Folder of the dataset, or its shards or their address, such as s3://bucket/my_dataset."""
     latents: Path = Path("fashion_dataset_tensor")
-    """Folder that project_latent_space.py wrote for the dataset."""
+    """What project_latent_space.py wrote for the dataset: a folder, or shards or their address."""
     output_dir: Path
     """Folder for checkpoint/, losses.jsonl and video_progress/ (TensorBoard)."""
     text_encoder: Path = SHIPPED_MODEL / "text_encoder"

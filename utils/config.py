@@ -75,6 +75,20 @@ def settings_as_json(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
+def as_flags(config: Any, **changes: Any) -> list[str]:
+    """The command line that gives these settings, with some of them changed."""
+    flags: list[str] = []
+    for field in dataclasses.fields(config):
+        value = changes.get(field.name, getattr(config, field.name))
+        if isinstance(value, bool):
+            flags.append(f"--{field.name}" if value else f"--no_{field.name}")
+        elif isinstance(value, tuple):
+            flags += [f"--{field.name}", *map(str, value)] if value else []
+        elif value is not None:
+            flags += [f"--{field.name}", str(value)]
+    return flags
+
+
 def save_config(config: Any, path: str | Path) -> None:
     """Write the resolved settings of a run as JSON beside its output."""
     write_json(path, settings_as_json(config))

@@ -216,6 +216,16 @@ def video_length(path: str | Path) -> int | None:
         return None
 
 
+def video_seconds(path: str | Path) -> float | None:
+    """How long a video is by what its container says; None where it does not say."""
+    path = Path(path)
+    try:
+        with av.open(str(path), format=DEMUXERS.get(path.suffix.lower())) as container:
+            return None if container.duration is None else container.duration / av.time_base
+    except (av.error.FFmpegError, OSError):
+        return None
+
+
 def _check_dimensions(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
         raise UserError(

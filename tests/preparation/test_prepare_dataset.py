@@ -18,10 +18,13 @@ import pytest
 from data.annotations import load_annotations
 from data.check import check_dataset
 from data.frames import frame_paths, read_frames
+from data.pack import extract
+from data.shards import Shards
 from data.synthetic.phone import Phone, film
 from prepare_dataset import Config, main
 from utils.errors import UserError
 from utils.image import read_image
+from utils.paths import DATASET_FOLDERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "fashion_dataset"
@@ -101,6 +104,25 @@ def test_the_number_of_workers_changes_nothing(
 ) -> None:
     run(phone_videos, tmp_path / "two", "--test_share", "0.5", "--num_workers", "2")
     assert contents(tmp_path / "two") == contents(prepared[0])
+
+
+def test_two_local_jobs_do_what_one_process_does(
+    tmp_path: Path, prepared: tuple[Path, str], phone_videos: Path
+) -> None:
+    pytest.importorskip("submitit", reason="pip install -r requirements-dev.txt")
+    cluster = ("--jobs", "2", "--cluster", "local", "--job_dir", tmp_path / "jobs")
+    shards = ("--shards", tmp_path / "shards", "--clips_per_shard", "1")
+    printed, errors = run(phone_videos, tmp_path / "dataset", "--test_share", "0.5", *cluster, *shards)
+    assert errors == [] and "2 already prepared" in printed and "2 shards in" in printed
+    logs = [path.read_text() for path in (tmp_path / "jobs").rglob("*.out")]
+    assert sorted(log.count("1 of 1 videos prepared") for log in logs) == [1, 1]
+    assert contents(tmp_path / "dataset") == contents(prepared[0])
+    packed = Shards(tmp_path / "shards")
+    assert list(packed.clips) == CLIPS
+    for name in CLIPS:
+        extract(packed, name, tmp_path / "out")
+    wanted = {k: v for k, v in contents(prepared[0]).items() if k.split("/")[0] in DATASET_FOLDERS}
+    assert contents(tmp_path / "out") == wanted
 
 
 def test_the_last_step_can_be_done_again_otherwise(

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
-from utils.config import _with_value, run_script, save_config
+from utils.config import _with_value, as_flags, run_script, save_config
 from utils.errors import UserError
 
 
@@ -85,3 +86,36 @@ def test_settings_are_saved_as_json(tmp_path) -> None:
 )
 def test_a_bare_flag_gets_its_value(arguments: list[str], filled: list[str]) -> None:
     assert _with_value(arguments, "--fit_poses", "on") == filled
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Many:
+    """Settings of all kinds."""
+
+    folder: Path
+    number: int | None = None
+    share: float = 0.1
+    text: str = ""
+    loud: bool = False
+    quiet: bool = True
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Many(folder=Path("a b")),
+        Many(
+            folder=Path("s3://bucket/x"),
+            number=-3,
+            text="two words",
+            loud=True,
+            quiet=False,
+            names=("a=1", "b"),
+        ),
+    ],
+)
+def test_settings_come_back_from_their_command_line(settings: Many) -> None:
+    assert tyro.cli(Many, args=as_flags(settings), use_underscores=True) == settings
+    changed = tyro.cli(Many, args=as_flags(settings, number=7), use_underscores=True)
+    assert changed == dataclasses.replace(settings, number=7)
