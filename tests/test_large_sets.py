@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.annotations import load_annotations
 from data.latents import Latents
 from data.shards import Shards, shards_there
+from project_latent_space import Config
+from project_latent_space import main as project
 from tests.train_toys import ROOT, assert_equal, command, losses, make_folders, weights
 from utils.checkpoint import list_checkpoints
+from utils.errors import UserError
 
 pytest.importorskip("s3fs", reason="pip install -r requirements-dev.txt")
 moto = pytest.importorskip("moto.server", reason="pip install -r requirements-dev.txt")
@@ -139,16 +143,16 @@ def test_a_changed_clip_changes_its_shard_alone(sets: Path, tiny_pipeline_dir: P
 def test_mistakes_are_one_line(
     sets: Path, tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = ("--dataset", sets / "dataset", "--output_dir", f"{BUCKET}/other")
-    assert "takes shards; pack the dataset first" in run("project_latent_space.py", *folder, code=2)
-    same = ("--dataset", f"{BUCKET}/data", "--output_dir", f"{BUCKET}/data")
-    assert "is read and would be overwritten" in run("project_latent_space.py", *same, code=2)
-    nothing = (Path("s3://nobucket/data"), Path("s3://nobucket/latents"))
-    printed = run(*command(nothing, tiny_pipeline_dir, tmp_path), code=2)
-    assert printed.count("error:") == 1 and "s3://nobucket/data" in printed
+    with pytest.raises(UserError, match="takes shards; pack the dataset first"):
+        project(Config(dataset=sets / "dataset", output_dir=Path(f"{BUCKET}/other")))
+    with pytest.raises(UserError, match="is read and would be overwritten"):
+        project(Config(dataset=Path(f"{BUCKET}/data"), output_dir=Path(f"{BUCKET}/data")))
+    with pytest.raises(UserError, match="s3://nobucket/data"):
+        load_annotations("s3://nobucket/data", "train")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     printed = run(*command(REMOTE, tiny_pipeline_dir, tmp_path), code=2)
-    assert "error: s3://bucket/data cannot be read or written:" in printed
+    assert "error: s3://bucket/data cannot be read or written:" in printed and printed.count("error:") == 1
 
 
 def test_two_local_jobs_do_what_one_process_does(sets: Path, tiny_pipeline_dir: Path, tmp_path: Path) -> None:
@@ -168,21 +172,3 @@ def test_two_local_jobs_do_what_one_process_does(sets: Path, tiny_pipeline_dir: 
     for name in ("a", "b", "c"):
         one, other = Latents(tmp_path / "latents").open(name), Latents(sets / "projected").open(name)
         assert torch.equal(one.latents(range(10)), other.latents(range(10)))
-
-
-def test_a_job_that_is_ended_is_named(sets: Path, tiny_pipeline_dir: Path, tmp_path: Path) -> None:
-    pytest.importorskip("submitit", reason="pip install -r requirements-dev.txt")
-    flags = ("--dataset", sets / "dataset", "--output_dir", tmp_path / "latents", "--vae", tmp_path / "none")
-    local = ("--cluster", "local", "--job_dir", tmp_path / "jobs")
-    printed = run(
-        "project_latent_space.py", *flags, *local, "--jobs", 1, "--job_parameters", "colour=red", code=2
-    )
-    assert "submitit cannot start the jobs on local" in printed and printed.count("error:") == 1
-    printed = run(
-        "project_latent_space.py", *flags, *local, "--jobs", 1, "--job_parameters", "colour", code=2
-    )
-    assert "--job_parameters colour is no NAME=VALUE" in printed
-    printed = run("project_latent_space.py", *flags, "--part", "3/2", code=2)
-    assert "--part 3/2 is none; give K/N with K from 1 to N" in printed
-    printed = run("project_latent_space.py", *flags, "--jobs", 1, "--cluster", "slurm", code=2)
-    assert "submitit cannot start the jobs on slurm" in printed and printed.count("error:") == 1
