@@ -5,6 +5,7 @@ know nothing of each other, so one that was ended is made up for by the same com
 """
 
 import dataclasses
+import os
 import re
 import sys
 from pathlib import Path
@@ -64,6 +65,8 @@ def run_jobs(config: Any) -> None:
     Raises:
         UserError: submitit is missing, refuses a parameter or cannot reach SLURM; or a job was ended.
     """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("--jobs starts its own processes; give it without torchrun")
     try:
         import submitit
         from submitit.helpers import CommandFunction
