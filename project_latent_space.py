@@ -195,10 +195,19 @@ def project_shards(
     sums: dict[str, str],
     progress: tqdm,
 ) -> Tally:
-    """Project shards of a dataset into shards of the same names, those that are not finished."""
+    """Project shards of a dataset into shards of the same names, those that are not finished.
+
+    Raises:
+        UserError: the output holds a dataset, or a storage fails.
+    """
     tally = Tally()
     there = shards_there(config.output_dir)
+    old = None
+    with contextlib.suppress(UserError):
+        old = Shards(config.output_dir)
     place = address_of(config.output_dir) or config.output_dir
+    if old is not None and not all(IN_SHARD in clip.files for clip in old.clips.values()):
+        raise UserError(f"{place} holds the shards of a dataset; choose another --output_dir")
     settings = [FORMAT_VERSION, sums, projector.height, projector.width, config.num_references]
     for shard in mine:
         names = [name for name, clip in shards.clips.items() if clip.shard == shard]
@@ -209,10 +218,13 @@ def project_shards(
             continue
         with tempfile.TemporaryDirectory() as folder:
             part = dataclasses.replace(config, dataset=Path(folder) / "in", output_dir=Path(folder) / "out")
+            part.output_dir.mkdir()
             for name in names:
                 extract(shards, name, part.dataset)
+                if old is not None and name in old.clips:  # of which most may be finished
+                    content = old.read(name, IN_SHARD)
+                    (part.output_dir / f"{name}.safetensors").write_bytes(content)
             done = project_videos(part, names, projector, sums, progress)
-            done.redone += done.projected if shard in there else 0
             made = [name for name in names if (part.output_dir / f"{name}.safetensors").is_file()]
             files = {name: {IN_SHARD: part.output_dir / f"{name}.safetensors"} for name in made}
             about = {

@@ -193,7 +193,7 @@ def test_poses_and_masks_lie_beside_the_latents_at_their_size(dataset):
 
 def test_poses_of_long_videos_go_in_chunks_of_one_size(dataset, monkeypatch):
     main(config(dataset))
-    monkeypatch.setattr("project_latent_space.CHUNK_FRAMES", 2)
+    monkeypatch.setattr("preparation.projection.CHUNK_FRAMES", 2)
     main(config(dataset, output_dir=dataset / "other"))
     one, other = (LatentVideo(dataset / folder / "a.safetensors") for folder in ("out", "other"))
     assert torch.equal(one.poses(range(6)), other.poses(range(6)))
@@ -227,7 +227,7 @@ def test_changed_poses_and_masks_and_files_of_earlier_versions_are_projected_ane
 
 def test_batch_size_does_not_matter_and_long_videos_go_in_chunks(dataset, monkeypatch):
     main(config(dataset))
-    monkeypatch.setattr("project_latent_space.CHUNK_FRAMES", 4)
+    monkeypatch.setattr("preparation.projection.CHUNK_FRAMES", 4)
     main(config(dataset, output_dir=dataset / "other", batch_size=1))
     one, other = (LatentVideo(dataset / folder / "a.safetensors") for folder in ("out", "other"))
     assert torch.allclose(one.latents(range(6)), other.latents(range(6)), atol=2e-3)
