@@ -86,7 +86,7 @@ def main(config: Config) -> None:
         UserError: the dataset or its projected videos cannot be read, or the address cannot be written.
     """
     check_minimum(config, 1, "clips_per_shard", "batch_size", "num_batches", "num_frames")
-    segments = load_annotations(config.dataset, config.split)
+    segments = load_annotations(config.dataset, config.split, check_frames=False)
     names = sorted({segment.name for segment in segments})
     with tempfile.TemporaryDirectory() as folder:
         places = {"folder": config.latents, "shards on disk": Path(folder)}
