@@ -4,7 +4,8 @@
     python -m benchmarks.reading_clips --dataset people --latents people_tensor --address s3://bucket/measure
 
 The projected videos are packed into shards first, in a temporary folder and at the address. Printed are clips
-a second, over random clips, for each place and number of worker processes.
+a second, over random clips, for each place and number of worker processes, and milliseconds of a core a clip,
+which depend less on what else the machine does.
 """
 
 import dataclasses
@@ -60,8 +61,8 @@ def pack_latents(config: Config, names: list[str], place: Path) -> None:
         write_shard(place, f"shard-{number:05d}", files, about, "")
 
 
-def clips_a_second(config: Config, segments: list[Segment], latents: Path, num_workers: int) -> float:
-    """Clips a second from one place."""
+def measure(config: Config, segments: list[Segment], latents: Path, num_workers: int) -> str:
+    """Clips a second from one place, and, where this process reads them, milliseconds of a core for each."""
     dataset = ClipDataset(config.dataset, latents, segments, config.num_frames)
     sampler = ClipSampler(
         len(dataset),
@@ -75,8 +76,12 @@ def clips_a_second(config: Config, segments: list[Segment], latents: Path, num_w
     loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_clips, num_workers=num_workers)
     for number, _ in enumerate(loader, 1):
         if number == UNCOUNTED:
-            started = time.perf_counter()
-    return config.num_batches * config.batch_size / (time.perf_counter() - started)
+            started, busy = time.perf_counter(), time.process_time()
+    num_clips = config.num_batches * config.batch_size
+    speed = f"{num_clips / (time.perf_counter() - started):.1f} clips of {config.num_frames} frames a second"
+    if num_workers:
+        return speed
+    return f"{speed}, {1000 * (time.process_time() - busy) / num_clips:.1f} ms of a core a clip"
 
 
 def main(config: Config) -> None:
@@ -98,10 +103,7 @@ def main(config: Config) -> None:
         print(f"{len(segments)} segments of {len(names)} videos, {size / len(names) / 1e6:.1f} MB a video")
         for num_workers in config.num_workers:
             for name, place in places.items():
-                speed = clips_a_second(config, segments, place, num_workers)
-                print(
-                    f"{name}, {num_workers} workers: {speed:.1f} clips of {config.num_frames} frames a second"
-                )
+                print(f"{name}, {num_workers} workers: {measure(config, segments, place, num_workers)}")
 
 
 if __name__ == "__main__":
