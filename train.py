@@ -357,7 +357,7 @@ def report_on_data(config: Config) -> None:
             f"--check_data looks at a folder, and {address_of(config.dataset) or config.dataset} is sharded; "
             "check the folder before it is packed"
         )
-    latents = config.latents if config.latents.is_dir() else None
+    latents = config.latents if config.latents.is_dir() and not is_sharded(config.latents) else None
     size_multiple = spatial_factor(load_vae(config.vae))
     report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=size_multiple)
     print(report.text())
