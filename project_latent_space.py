@@ -221,7 +221,8 @@ def project_shards(
             part.output_dir.mkdir()
             for name in names:
                 extract(shards, name, part.dataset)
-                if old is not None and name in old.clips:  # of which most may be finished
+                # Most of the shard's videos may be finished; other shards may be written anew meanwhile.
+                if old is not None and name in old.clips and old.clips[name].shard == shard:
                     content = old.read(name, IN_SHARD)
                     (part.output_dir / f"{name}.safetensors").write_bytes(content)
             done = project_videos(part, names, projector, sums, progress)

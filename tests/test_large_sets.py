@@ -1,5 +1,8 @@
 """A dataset in object storage is projected and trained on as one in a folder is, to the bit."""
 
+import contextlib
+import dataclasses
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +16,7 @@ import torch
 
 from data.annotations import load_annotations
 from data.latents import Latents
+from data.pack import pack_dataset
 from data.shards import Shards, shards_there
 from project_latent_space import Config
 from project_latent_space import main as project
@@ -61,6 +65,14 @@ def run(*arguments: object, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def project_again(vae: Path) -> str:
+    """What is printed when the shards in the bucket are projected in this process."""
+    settings = Config(dataset=Path(f"{BUCKET}/data"), output_dir=Path(f"{BUCKET}/latents"), vae=vae)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        project(dataclasses.replace(settings, dtype="float32"))
+    return printed.getvalue()
+
+
 @pytest.fixture(scope="module")
 def sets(storage: dict[str, str], tiny_pipeline_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with dataset/ and latents/, and the same as shards in the bucket."""
@@ -68,15 +80,13 @@ def sets(storage: dict[str, str], tiny_pipeline_dir: Path, tmp_path_factory: pyt
     dataset, _ = make_folders(root)
     pack = ("-m", "data.pack", "--dataset", dataset, "--output_dir", f"{BUCKET}/data", "--clips_per_shard", 2)
     assert "wrote 2 of 2 shards in s3://bucket/data" in run(*pack)
-    assert "wrote 0 of 2 shards" in run(*pack)
-    vae = ("--vae", tiny_pipeline_dir / "vae", "--dtype", "float32")
-    run("project_latent_space.py", "--dataset", dataset, "--output_dir", root / "projected", *vae)
-    remote = ("--dataset", f"{BUCKET}/data", "--output_dir", f"{BUCKET}/latents", *vae)
-    assert "projected 3 videos (30 frames" in run("project_latent_space.py", *remote)
-    assert (
-        "0 videos anew" in (printed := run("project_latent_space.py", *remote))
-        and "3 were finished" in printed
-    )
+    assert pack_dataset(dataset, f"{BUCKET}/data", 2) == (2, 0)
+    vae = tiny_pipeline_dir / "vae"
+    project(Config(dataset=dataset, output_dir=root / "projected", vae=vae, dtype="float32"))
+    remote = ("--dataset", f"{BUCKET}/data", "--output_dir", f"{BUCKET}/latents", "--vae", vae)
+    printed = run("project_latent_space.py", *remote, "--dtype", "float32")
+    assert "projected 3 videos (30 frames" in printed
+    assert "projected 0 videos" in (printed := project_again(vae)) and "3 were finished" in printed
     return root
 
 
@@ -129,15 +139,17 @@ def test_it_goes_on_at_the_sample_whatever_the_number_of_workers(
 def test_a_changed_clip_changes_its_shard_alone(sets: Path, tiny_pipeline_dir: Path) -> None:
     before = shards_there(f"{BUCKET}/latents")
     (sets / "dataset/test/c.txt").write_text("0 9 She stands.\n")
-    pack = ("-m", "data.pack", "--dataset", sets / "dataset", "--output_dir", f"{BUCKET}/data")
-    assert "wrote 1 of 2 shards" in run(*pack, "--clips_per_shard", 2)
-    vae = ("--vae", tiny_pipeline_dir / "vae", "--dtype", "float32")
-    printed = run(
-        "project_latent_space.py", "--dataset", f"{BUCKET}/data", "--output_dir", f"{BUCKET}/latents", *vae
-    )
+    assert pack_dataset(sets / "dataset", f"{BUCKET}/data", 2) == (2, 1)
+    printed = project_again(tiny_pipeline_dir / "vae")
     assert "projected 1 videos" in printed and "1 videos anew" in printed and "2 were finished" in printed
+    assert pack_dataset(sets / "dataset", f"{BUCKET}/data", 3) == (1, 1)  # all are in one shard now
+    assert "2 were finished" in project_again(tiny_pipeline_dir / "vae")
+    assert list(shards_there(f"{BUCKET}/latents")) == ["shard-00000"]
+    assert pack_dataset(sets / "dataset", f"{BUCKET}/data", 2) == (2, 2)
+    assert "2 were finished" in project_again(tiny_pipeline_dir / "vae")
     after = shards_there(f"{BUCKET}/latents")
     assert after["shard-00000"] == before["shard-00000"] and after["shard-00001"] != before["shard-00001"]
+    assert set(Shards(f"{BUCKET}/latents").clips) == {"a", "b", "c"}
 
 
 def test_mistakes_are_one_line(
