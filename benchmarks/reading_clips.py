@@ -20,13 +20,14 @@ from data.clips import ClipDataset, ClipSampler, collate_clips
 from data.latents import IN_SHARD, Facts, LatentVideo
 from data.shards import address_of, write_shard
 from utils.config import check_minimum, run_script
+from utils.paths import SHIPPED_DATASET
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """What is read."""
 
-    dataset: Path = Path("fashion_dataset")
+    dataset: Path = SHIPPED_DATASET
     """Folder of the dataset."""
     latents: Path = Path("fashion_dataset_tensor")
     """Folder of its projected videos."""
