@@ -9,7 +9,6 @@ import torch
 from diffusion.motion import load_text_to_poses, poses_from_text
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.timeline import measure_seams, read_segments
-from generation.settings import SHIPPED_DATASET, SHIPPED_MODEL
 from generation.timeline import (
     exchange_sides,
     face_other_way,
@@ -21,6 +20,7 @@ from generation.timeline import (
 from tests.toys import figure_joints
 from utils.errors import UserError
 from utils.files import read_json
+from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL
 
 
 @pytest.mark.parametrize(
