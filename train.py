@@ -11,6 +11,7 @@ Run project_latent_space.py first. Run the same command again to continue from t
 import contextlib
 import dataclasses
 import functools
+import inspect
 import sys
 from pathlib import Path
 from typing import Literal
@@ -130,8 +131,11 @@ def check_config(config: Config, world: World) -> None:
 
 def check_is_preset(config: Config, denoiser: Denoiser) -> None:
     """Refuse a --preset or --prediction_type that the model of --init_from does not have (UserError)."""
-    preset = {} if config.preset is None else PRESETS[config.preset]
-    wanted = {name: (value, f"--preset {config.preset}") for name, value in preset.items()}
+    wanted = {}
+    if config.preset is not None:
+        defaults = {name: p.default for name, p in inspect.signature(Denoiser).parameters.items()}
+        preset = defaults | PRESETS[config.preset]
+        wanted = {name: (value, f"--preset {config.preset}") for name, value in preset.items()}
     if config.prediction_type != "preset":
         wanted["prediction_type"] = config.prediction_type, f"--prediction_type {config.prediction_type}"
     of_the_run = "latent_channels", "cross_attention_dim", "shared_noise", "keep_unused_tensors"
