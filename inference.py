@@ -34,7 +34,14 @@ from generation.inputs import Clip, Inputs, dataset_clips
 from generation.loading import load_motion_tools, load_pipeline
 from generation.look import has_new_poses
 from generation.mending import has_even_times
-from generation.outputs import check_outputs, joints_folder, keeps_poses, poses_folder
+from generation.outputs import (
+    check_outputs,
+    joints_folder,
+    joints_sha256,
+    keeps_poses,
+    poses_folder,
+    read_settings,
+)
 from generation.own_clip import (
     ClipSettings,
     check_num_frames,
@@ -84,7 +91,7 @@ class Config(ClipSettings):
     split: Literal["train", "test"] = "test"
     """Split of the dataset to take the clips from."""
     output_dir: Path = Path("result")
-    """Folder for the videos, contact sheets and settings. Files of the same name are replaced."""
+    """Folder for the videos, contact sheets and settings. What an earlier run wrote there is replaced."""
 
 
 def list_clips(config: Config) -> list[Clip]:
@@ -157,10 +164,12 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
                 write_poses(folder, inputs.joints, height, width)
     if laid:
         rows.append(("the whole photo", laid))
+    sha256 = (read_settings(config.output_dir, clip.name) or {}).get("joints_sha256")
     if config.save_joints == "openpose":
         save_joints(config, clip, inputs, count, backdrop)
+        sha256 = joints_sha256(joints_folder(config.output_dir, clip.name))
     write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
-    write_json(path.with_suffix(".json"), settings)
+    write_json(path.with_suffix(".json"), settings | {"joints_sha256": sha256})
     if store is not None:
         store.remove()
     return path

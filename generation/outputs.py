@@ -1,8 +1,9 @@
 """The files of a run, checked before it: nothing that is read, and nothing that was edited, is replaced."""
 
-import re
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from data.pose_json import read_pose_json
 from generation.inputs import Clip
 from generation.settings import ModelSettings
 from utils.errors import UserError
+from utils.files import read_json
 from utils.image import read_image
 from utils.paths import DATASET_FOLDERS, check_name, is_same_path, refuse_overwrites
 from utils.pose_drawing import draw_pose
@@ -18,6 +20,11 @@ MODEL_PARTS = (
     "model_index.json", "denoiser", "vae", "text_encoder", "tokenizer", "scheduler", "text_to_poses",
     "config.json", "diffusion_pytorch_model.safetensors", "model.safetensors",
 )  # fmt: skip
+
+_FOREIGN = (
+    "{} is not as it was written, or was not written by this script, and would be overwritten; rename it, or "
+    "choose another --output_dir"
+)
 
 
 def poses_folder(output_dir: Path, name: str) -> Path:
@@ -38,7 +45,7 @@ def check_outputs(
     dataset: Path | None = None,
     with_joints: bool = False,
 ) -> None:
-    """Refuse to write over anything that is read, over edited skeletons, or under names that are too long.
+    """Refuse to write over what is read, edited or not of this script, or under names that are too long.
 
     Args:
         output_dir: gets the files.
@@ -67,19 +74,42 @@ def check_outputs(
     refuse_overwrites(written, [*read, *_model_files(settings)])
     for folder in poses:
         if is_edited(folder):
-            raise UserError(
-                f"{folder} is not as it was written, or was not written by this script, and would be "
-                "overwritten; rename it, or choose another --output_dir"
-            )
-    for folder, clip in zip(joints, clips, strict=False):
-        if folder.is_dir() and any(
-            not re.fullmatch(re.escape(clip.name) + r"_\d{12}_keypoints\.json", path.name)
-            for path in folder.iterdir()
-        ):
-            raise UserError(
-                f"{folder} holds files that were not written by this script, and would be replaced; "
-                "rename it, or choose another --output_dir"
-            )
+            raise UserError(_FOREIGN.format(folder))
+    for clip in clips:
+        _check_own(output_dir, clip.name, with_joints)
+
+
+def _check_own(output_dir: Path, name: str, with_joints: bool) -> None:
+    """Refuse to replace a clip's files that no settings beside them call this script's."""
+    settings = read_settings(output_dir, name)
+    foreign = [output_dir / f"{name}{end}" for end in (".mp4", ".png", ".json") if settings is None]
+    joints = joints_folder(output_dir, name)
+    if with_joints and (settings or {}).get("joints_sha256") != joints_sha256(joints):
+        foreign.append(joints)
+    for path in foreign:
+        if path.exists() or path.is_symlink():
+            raise UserError(_FOREIGN.format(path))
+
+
+def read_settings(output_dir: Path, name: str) -> dict[str, Any] | None:
+    """The settings beside a clip's video, None where they are missing or are not of this script."""
+    try:
+        settings = read_json(output_dir / f"{name}.json")
+    except UserError:
+        return None
+    is_own = isinstance(settings, dict) and settings.get("name") == name and "clip_seed" in settings
+    return settings if is_own else None
+
+
+def joints_sha256(folder: Path) -> str | None:
+    """SHA-256 of a folder's names and contents, by which an edited one is known; None where there is none."""
+    if not folder.is_dir():
+        return None
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        total.update(f"{path.relative_to(folder).as_posix()} {len(content)} ".encode() + content)
+    return total.hexdigest()
 
 
 def _files_of(clip: Clip) -> list[Path]:

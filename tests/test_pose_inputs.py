@@ -113,4 +113,4 @@ def test_joints_are_saved_as_openpose_files_that_are_read_again(
     np.testing.assert_allclose(track.keypoints[..., :2], (JOINTS[..., :2] + 0.5) / 4 - 0.5, atol=0.01)
     (folder / "mine.txt").write_text("notes")
     refused = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
-    assert refused.returncode == 2 and "photo_openpose holds files that were not written" in refused.stderr
+    assert refused.returncode == 2 and "photo_openpose is not as it was written" in refused.stderr

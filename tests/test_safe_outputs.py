@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from utils.errors import UserError
 from utils.image import read_image, write_png
 from utils.paths import check_name
 from utils.video import write_video
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -94,6 +98,32 @@ def test_edited_skeletons_are_kept(settings: dict[str, object], tmp_path: Path) 
     with pytest.raises(UserError, match="is not as it was written"):
         make(settings, **flags, prompt=SENTENCES[0])
     assert joints.read_bytes() == before
+
+
+def test_files_of_other_programs_are_kept(settings: dict[str, object], tmp_path: Path) -> None:
+    flags = settings | {"image": tmp_path / "photo.png", "poses": tmp_path / "skeletons"}
+    result = tmp_path / "result"
+    command = [sys.executable, "inference.py", "--save_joints", "openpose"]
+    command += [str(part) for name, value in flags.items() for part in (f"--{name}", value)]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    openpose = result / "photo_openpose" / "photo_000000000000_keypoints.json"
+    for foreign in (result / "photo.json", result / "photo.mp4", openpose):
+        foreign.parent.mkdir(parents=True, exist_ok=True)
+        foreign.write_text('{"version": 1.3, "people": []}')
+        refused = run()
+        named = foreign.parent if foreign == openpose else foreign
+        assert refused.returncode == 2 and f"{named} is not as it was written" in refused.stderr
+        assert foreign.read_text() == '{"version": 1.3, "people": []}'
+        shutil.rmtree(result)
+    assert run().returncode == 0 and run().returncode == 0  # its own are replaced
+    make(flags)  # says nothing of the joints, which stay known as its own
+    assert run().returncode == 0
+    openpose.write_text(openpose.read_text().replace("1.3", "1.2"))
+    edited = openpose.read_text()
+    assert run().returncode == 2 and openpose.read_text() == edited
 
 
 def test_too_long_a_name_is_told_before_work(settings: dict[str, object], tmp_path: Path) -> None:
