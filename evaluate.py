@@ -10,6 +10,9 @@ metrics.md and metrics.csv (the same numbers as tables), best.png, median.png an
 videos/ and settings.json. A measure that cannot be computed says why.
 """
 
+import utils.interrupts  # noqa: F401
+
+# isort: split
 import dataclasses
 from typing import Any, Literal
 

@@ -14,6 +14,9 @@ A published checkpoint; add --scheduler ddpm --num_inference_steps 1000 for its 
     python inference.py --pretrained_model model.pth --vae DIR --text_encoder DIR --image PNG --poses DIR
 """
 
+import utils.interrupts  # noqa: F401
+
+# isort: split
 import dataclasses
 import hashlib
 import json
@@ -56,7 +59,7 @@ from generation.tracks import pose_pictures
 from generation.video import choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import WindowStore, plan_windows
 from models.loading import model_sha256
-from utils.config import run_script
+from utils.config import check_minimum, run_script
 from utils.contact_sheet import contact_sheet, spread, thumbnail
 from utils.devices import choose_device
 from utils.errors import UserError
@@ -219,10 +222,9 @@ def describe(
 
 def main(config: Config) -> None:
     """Check everything, then make one clip after the other."""
+    check_minimum(config, 1, *(["num_frames"] if config.num_frames is not None else []))
     if config.fps is not None:
         check_fps(config.fps)
-    if config.num_frames is not None and config.num_frames < 1:
-        raise UserError(f"--num_frames {config.num_frames} must be at least 1")
     check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)

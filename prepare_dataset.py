@@ -9,6 +9,9 @@ The same command again goes on where it was stopped, and adds new videos. What i
 the number of workers. Videos that cannot be read are named, the others are done, and the exit status is 2.
 """
 
+import utils.interrupts  # noqa: F401
+
+# isort: split
 import concurrent.futures
 import concurrent.futures.process
 import dataclasses

@@ -14,6 +14,9 @@ files have changed. On a CPU, run one process for each core with torchrun. Damag
 over; the exit status is then 2. Of shards (see data/shards.py) a whole shard is made at a time.
 """
 
+import utils.interrupts  # noqa: F401
+
+# isort: split
 import contextlib
 import dataclasses
 import hashlib

@@ -8,6 +8,9 @@ Try it:
 Run project_latent_space.py first. Run the same command again to continue from the last checkpoint.
 """
 
+import utils.interrupts  # noqa: F401
+
+# isort: split
 import contextlib
 import dataclasses
 import functools

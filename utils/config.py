@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,20 +26,26 @@ def run_script(
 
     Flags are spelled with underscores as the fields are; hyphens are accepted too. The rank that
     ``python -m torch.distributed.launch`` adds as ``--local-rank=N`` is dropped: LOCAL_RANK says the same.
-    Ctrl-C exits with status 130.
+    Ctrl-C exits with status 130. Where the reader of the output leaves (`| head`), the script ends
+    in silence.
 
     A class may name flags that once took no value in `BARE_FLAGS`, with the value that one alone stands for.
     """
     arguments = [a for a in sys.argv[1:] if not a.replace("_", "-").startswith("--local-rank=")]
     for flag, value in getattr(config_class, "BARE_FLAGS", {}).items():
         arguments = _with_value(arguments, flag, value)
-    config = tyro.cli(config_class, args=arguments, description=description, use_underscores=True)
     quiet_libraries()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a sentence's letters
             stream.reconfigure(errors="backslashreplace")
     try:
-        main(config)
+        try:
+            main(tyro.cli(config_class, args=arguments, description=description, use_underscores=True))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # see "Note on SIGPIPE" in the documentation of Python's module signal
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -67,7 +74,7 @@ def check_minimum(config: Any, minimum: float, *names: str) -> None:
             raise UserError(f"--{name} {getattr(config, name)} must be at least {minimum}")
     seed = getattr(config, "seed", 0)
     if not 0 <= seed < 2**63:
-        raise UserError(f"--seed {seed} must be at least 0 and below 2^63")
+        raise UserError(f"--seed {seed} must be at least 0 and below 2^63; give 0, for example")
 
 
 def settings_as_json(config: Any) -> dict[str, Any]:

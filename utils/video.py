@@ -191,7 +191,7 @@ def iter_video(
                 if picture.shape[:2] != first:
                     raise UserError(f"{path} changes its size at frame {count}; encode it anew in one size")
                 if not 0 < fps < math.inf:
-                    break
+                    raise UserError(f"{path} has no frame rate; encode it anew with one")
                 count += 1
                 yield picture, float(frame.time or 0), fps
     except (av.error.FFmpegError, OSError, UnicodeDecodeError) as error:
@@ -200,7 +200,9 @@ def iter_video(
             f"{path} cannot be read as {path.suffix[1:].lower()} video ({reason}); encode it anew"
         ) from error
     if count == 0:
-        raise UserError(f"{path} holds no pictures or no frame rate; give a video")
+        raise UserError(
+            f"no picture of {path} can be decoded: it is cut off or damaged; copy it again, or encode it anew"
+        )
 
 
 def video_length(path: str | Path) -> int | None:

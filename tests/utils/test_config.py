@@ -1,7 +1,10 @@
 """Command lines: flags, errors, interrupts, the distributed launcher's extra argument."""
 
+import ast
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import tyro
 
 from utils.config import _with_value, as_flags, run_script, save_config
 from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,45 @@ def test_an_interrupt_is_status_130(monkeypatch) -> None:
 
     with pytest.raises(SystemExit, match="130"):
         run(monkeypatch, main)
+
+
+def test_ctrl_c_during_the_imports_is_one_line() -> None:
+    scripts = [path for path in ROOT.glob("*.py") if "run_script(" in path.read_text(encoding="utf-8")]
+    assert len(scripts) >= 5
+    for script in scripts:
+        tree = ast.parse(script.read_text(encoding="utf-8"))
+        first = next(each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom))
+        assert ast.unparse(first) == "import utils.interrupts", script
+    program = "import utils.interrupts; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode and done.stderr == "interrupted\n"
+    program = "import utils.interrupts; raise ValueError('ours')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert "Traceback" in done.stderr and "ours" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")
+@pytest.mark.parametrize("flags", [["--help"], []])
+def test_a_reader_that_leaves_ends_a_script_in_silence(tmp_path: Path, flags: list[str]) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import dataclasses\nfrom utils.config import run_script\n"
+        "@dataclasses.dataclass\nclass Config:\n    num_steps: int = 3\n"
+        "run_script(lambda config: print('x' * 10), Config, 'words ' * 50_000)\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, str(script), *flags],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_help_shows_flags_their_help_and_defaults(monkeypatch, capsys) -> None:

@@ -161,6 +161,20 @@ def test_files_that_are_no_video(tmp_path):
         assert name in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_download_that_was_cut_off_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "whole.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=8)
+        stream.width = stream.height = 64
+        for picture in np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    assert len(read_video(path)[0]) == 4
+    (tmp_path / "cut.webm").write_bytes(path.read_bytes()[:600])
+    with pytest.raises(UserError, match=r"cut\.webm.* (cut off|encode it anew)"):
+        read_video(tmp_path / "cut.webm")
+
+
 def test_a_rotated_phone_video_is_read_upright(tmp_path):
     path = tmp_path / "clip.mp4"
     frames = moving_square(2)
