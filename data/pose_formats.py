@@ -36,7 +36,10 @@ class _Picture:
 
 
 def read_pose_track(
-    path: str | Path, num_frames: int | None = None, near: np.ndarray | None = None
+    path: str | Path,
+    num_frames: int | None = None,
+    near: np.ndarray | None = None,
+    canvas: tuple[int, int] | None = None,
 ) -> PoseTrack:
     """Read poses from a file or folder of any form that is known.
 
@@ -46,6 +49,7 @@ def read_pose_track(
         num_frames: read only the first so many; None reads all.
         near: (18, 3) the photo's pose in the same pixels: of several people the nearest is followed, else the
             largest.
+        canvas: height and width in pixels for relative coordinates of files that say no size.
 
     Returns:
         The track; frames in which nothing was read are zeros, and where nothing at all was read, all are.
@@ -59,12 +63,12 @@ def read_pose_track(
     if path.is_dir():
         series = find_series(path)
         if not series:
-            return _first(read_pose_json(path, near), num_frames)
+            return _first(read_pose_json(path, near, canvas), num_frames)
         pictures = series[:num_frames]
         medium: Medium = "lossless" if all(each.suffix.lower() == ".png" for each in pictures) else "lossy"
         return _read_pictures(lambda: (_Picture(_open(each), str(each)) for each in pictures), medium, near)
     if path.suffix.lower() == ".json":
-        return _first(read_pose_json(path, near), num_frames)
+        return _first(read_pose_json(path, near, canvas), num_frames)
     if path.suffix.lower() in DEMUXERS:
         lossless: Medium = "lossless" if path.suffix.lower() == ".gif" else "lossy"
         return _read_pictures(lambda: _video(path, num_frames), lossless, near)

@@ -21,10 +21,14 @@ FORMS = (
     'a file a frame or a list of frames, or {"height": .., "width": .., "keypoints": [frames][18][3]}'
 )
 MAX_FRAMES = 20_000
+SMALLEST_CANVAS = 16
+"""Pixels; files that give 1 x 1 say that their coordinates are relative."""
 _NUMBERED = re.compile(r"(\d+)(?!.*\d)", re.ASCII)
 
 
-def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrack:
+def read_pose_json(
+    path: str | Path, near: np.ndarray | None = None, canvas: tuple[int, int] | None = None
+) -> PoseTrack:
     """Read the poses in a JSON file, or in a folder that holds one file a frame.
 
     Read are: OpenPose's and DWPose's objects with people of 18 or 25 joints, flat or nested, alone, in a
@@ -34,9 +38,11 @@ def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrac
     Args:
         path: path of the file or the folder.
         near: (18, 3) the photo's pose, where known: of several people the nearest is taken, else the largest.
+        canvas: height and width in pixels for relative coordinates of files that say no size.
 
     Raises:
-        UserError: no such file, not JSON, or nothing that can be read as poses; the message names it.
+        UserError: no such file, not JSON, an impossible size, or nothing that can be read as poses; the
+            message names it.
     """
     path = Path(path)
     files = _frame_files(path) if path.is_dir() else [path]
@@ -52,13 +58,25 @@ def read_pose_json(path: str | Path, near: np.ndarray | None = None) -> PoseTrac
             place = str(file) if len(entries) == 1 else f"{file}, frame {number}"
             people.append(_people(place, entry))
             sources.append(place)
-            sizes.append(_canvas(entry) or _canvas(document))
+            sizes.append(_canvas(place, entry) or _canvas(str(file), document))
         if len(people) > MAX_FRAMES:
             raise UserError(f"{path} holds more than {MAX_FRAMES} frames; cut it")
     if not people:
         raise UserError(f"{path} holds no frames; {FORMS}")
     size = next((each for each in sizes if each), None)
-    people = _in_pixels(path, people, size)
+    if _is_relative(people):
+        size = canvas if size is None or min(size) < SMALLEST_CANVAS else size
+        if size is None:
+            raise UserError(
+                f'{path} has relative coordinates (0 to 1) and no canvas size; add "canvas_height" and '
+                '"canvas_width" in pixels'
+            )
+        people = _in_pixels(people, size)
+    elif size is not None and min(size) < SMALLEST_CANVAS:
+        raise UserError(
+            f"{path} says that its pictures are {size[1]:g} x {size[0]:g} pixels; give their size as "
+            '"canvas_width" and "canvas_height"'
+        )
     keypoints, confidences = follow_person(people, near)
     return PoseTrack(
         keypoints=keypoints,
@@ -193,7 +211,8 @@ def _people(place: str, entry: Any) -> list[Person]:
         lists = [_body(each) if isinstance(each, dict) else each for each in people]
     else:
         lists = [entry]
-    return [_person(place, each) for each in lists if each]
+    everybody = [_person(place, each) for each in lists if each]
+    return [person for person in everybody if person[0].any()]
 
 
 def _body(person: dict[str, Any]) -> Any:
@@ -216,42 +235,35 @@ def _person(place: str, values: Any) -> Person:
         raise UserError(f"{place}: joints of shape {numbers.shape}; {FORMS}")
     if len(numbers) == 25:
         numbers = numbers[list(BODY_25_JOINTS)]
-    usable = (
-        np.isfinite(numbers).all(axis=1) & (np.abs(numbers[:, :2]) < 1e6).all(axis=1) & (numbers[:, 2] > 0)
-    )
+    usable = np.isfinite(numbers).all(axis=1) & (numbers[:, 2] > 0)
+    usable &= (np.abs(numbers[:, :2]) < 1e6).all(axis=1) & (numbers[:, :2] != 0).any(axis=1)  # (0, 0): lost
     joints = np.zeros((NUM_JOINTS, 3), np.float32)
     joints[usable, :2], joints[usable, 2] = numbers[usable, :2], 1
     return joints, np.where(usable, np.clip(numbers[:, 2], 0, 1), 0).astype(np.float32)
 
 
-def _in_pixels(
-    path: Path, people: list[list[Person]], size: tuple[float, float] | None
-) -> list[list[Person]]:
-    """Relative coordinates times the canvas; a joint at exactly (0, 0) is one that was not found."""
+def _is_relative(people: list[list[Person]]) -> bool:
+    """Whether coordinates are parts of a picture's sides."""
     places = [joints[joints[:, 2] > 0, :2] for frame in people for joints, _ in frame]
     values = np.concatenate(places) if places else np.zeros((0, 2))
-    relative = len(values) > 0 and values.min() >= -0.5 and values.max() <= 1.5
-    if relative and size is None:
-        raise UserError(
-            f'{path} has relative coordinates (0 to 1) and no canvas size; add "canvas_height" and '
-            '"canvas_width" in pixels'
-        )
-    result = []
+    return len(values) > 0 and bool(values.min() >= -0.5 and values.max() <= 1.5)
+
+
+def _in_pixels(people: list[list[Person]], size: tuple[float, float]) -> list[list[Person]]:
+    """Relative coordinates times the canvas."""
+    scale = np.array([size[1], size[0]])
     for frame in people:
-        moved = []
-        for joints, sure in frame:
-            found = (joints[:, 2] > 0) & (joints[:, :2] != 0).any(axis=1)
-            new = np.where(found[:, None], joints, 0)
-            if relative and size is not None:
-                new[found, :2] = new[found, :2] * (size[1], size[0]) - 0.5
-            if found.any():
-                moved.append((new.astype(np.float32), np.where(found, sure, 0).astype(np.float32)))
-        result.append(moved)
-    return result
+        for joints, _ in frame:
+            joints[:, :2] = np.where(joints[:, 2:] > 0, joints[:, :2] * scale - 0.5, 0)
+    return people
 
 
-def _canvas(document: Any) -> tuple[float, float] | None:
-    """Height and width in pixels, by whatever names."""
+def _canvas(place: str, document: Any) -> tuple[float, float] | None:
+    """Height and width in pixels, by whatever names.
+
+    Raises:
+        UserError: they are there, and are no sizes.
+    """
     if not isinstance(document, dict):
         return None
     for high, wide in (
@@ -259,9 +271,12 @@ def _canvas(document: Any) -> tuple[float, float] | None:
         ("height", "width"),
         ("image_height", "image_width"),
     ):
-        sizes = _numbers([document.get(high), document.get(wide)])
+        given = [document.get(high), document.get(wide)]
+        sizes = _numbers(given)
         if sizes:
             return sizes[0], sizes[1]
+        if any(value is not None for value in given):
+            raise UserError(f'{place}: "{high}" is {given[0]!r} and "{wide}" {given[1]!r}; give pixels')
     return None
 
 

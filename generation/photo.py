@@ -6,21 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data.pose_json import read_pose_json
 from generation.findings import Finding, Severity
 from generation.framing import ANKLES, frame_person, measure_person
+from generation.image_joints import look_at_image_joints, read_image_joints
 from generation.mending import body_height
+from generation.plausibility import LYING, trunk_angle
 from models.pose_finder import Pose, PoseFinder
 from utils.errors import UserError
-from utils.files import read_json
-from utils.image import Placement, fit_size, image_size, place_image, read_image
+from utils.image import MIN_SIDE, Placement, fit_size, image_size, place_image, read_image
 from utils.pose_drawing import FACE, HIPS, joint_indices
-from warping.joints import read_joints
+from warping.joints import scale_joints
 
-JOINTS_HELP = (
-    'a JSON file with {"keypoints": 18 x [x, y, visibility]} in pixels, one of OpenPose or DWPose, or a '
-    "skeleton picture"
-)
 LOWEST_PERSON = 100
 """Pixels high that a person in a photo should have; what is found in fewer is no ground to fit poses on."""
 SURE_SCORE = 0.999
@@ -103,16 +99,19 @@ def look_at_photo(
     """
     pixels = read_image(path)
     size = pixels.shape[:2]
-    joints = None if image_joints is None else _given_joints(image_joints, path, size)
     placement = _fit(path, pixels, height, width)
     pose = None if finder is None else find_person(finder, pixels)
-    findings = []
-    if joints is None:
-        findings = [_finding("note", *NOT_LOOKED)] if pose is None else look_at_person(pose)
     found = pose.keypoints if pose is not None and pose.found else None
     sure = (
         pose is not None and pose.score >= SURE_SCORE and body_height(pose.keypoints[None]) >= LOWEST_PERSON
     )
+    joints = None
+    findings = [_finding("note", *NOT_LOOKED)] if pose is None else look_at_person(pose)
+    if image_joints is not None:
+        joints = _given_joints(image_joints, path, size, found if sure else None)
+        findings = []
+        if finder is not None and found is not None and sure:
+            findings = look_at_image_joints(joints, found, _find_at(finder, pixels, joints))
     mask = pose.mask if pose is not None and sure else None
     if finder is not None and mask is not None and is_accompanied(finder, pixels, mask):
         text = "there is another person in the photo; one is moved"
@@ -166,6 +165,18 @@ def _find_in(finder: PoseFinder, pixels: np.ndarray, box: tuple[int, int, int, i
         mask = np.zeros(pixels.shape[:2], np.float32)
         mask[top:bottom, left:right] = pose.mask
     return dataclasses.replace(pose, keypoints=keypoints, mask=mask)
+
+
+def _find_at(finder: PoseFinder, pixels: np.ndarray, joints: np.ndarray) -> np.ndarray | None:
+    """(18, 3) the pose found in the part of a photo around joints (18, 3); None where that is in doubt."""
+    places = joints[joints[:, 2] > 0, :2]
+    margin = 0.2 * np.ptp(places, axis=0).max()
+    left, top = np.maximum(0, places.min(axis=0) - margin).astype(int)
+    right, bottom = np.minimum(pixels.shape[1::-1], places.max(axis=0) + margin + 1).astype(int)
+    if min(right - left, bottom - top) < MIN_SIDE:
+        return None
+    pose = _find_in(finder, pixels, (int(top), int(left), int(bottom), int(right)))
+    return pose.keypoints if pose.score >= SURE_SCORE else None
 
 
 def _seen_whole(finder: PoseFinder, pixels: np.ndarray, pose: Pose) -> Pose | None:
@@ -272,58 +283,23 @@ def look_at_person(pose: Pose) -> list[Finding]:
     if lost:
         text = f"the photo shows no {' and no '.join(lost)} of the person"
         findings.append(_finding("warning", "cut_person", text, len(lost), GIVE_JOINTS))
+    angle = trunk_angle(pose.keypoints)
+    if angle is not None and angle > LYING:
+        text = f"the person in the photo is not upright (her trunk is turned by {angle:.0f} degrees)"
+        findings.append(_finding("warning", "turned_photo", text, angle, "turn the photo upright"))
     if not seen[joint_indices(FACE)[:3]].any():
         text = "the person in the photo shows no face, as from the back"
         findings.append(_finding("warning", "back_view", text, 1, GIVE_JOINTS))
     return findings
 
 
-def _given_joints(path: Path, image: Path, size: tuple[int, int]) -> np.ndarray:
+def _given_joints(
+    path: Path, image: Path, size: tuple[int, int], near: np.ndarray | None = None
+) -> np.ndarray:
     """The photo's joints in its pixels as they were decoded, which a large photo has fewer of."""
     stored = image_size(image)
-    joints = read_image_joints(path, *stored)
-    return joints if stored == size else _scaled(joints, size[1] / stored[1], size[0] / stored[0])
-
-
-def read_image_joints(path: Path, height: int, width: int) -> np.ndarray:
-    """Read the pose of a photo of `height` x `width` as (18, 3): x, y in its pixels, visibility.
-
-    Args:
-        path: a JSON file with "keypoints" [18][3] or, of a clip, [F][18][3], whose first is taken, and
-            optionally the "height" and "width" they are meant for; one of OpenPose or DWPose; or a skeleton
-            picture.
-        height: of the photo.
-        width: of the photo.
-
-    Raises:
-        UserError: the file is something else; the message names it.
-    """
-    if path.suffix.lower() != ".json":
-        picture = read_image(path)
-        return _scaled(read_joints(picture), width / picture.shape[1], height / picture.shape[0])
-    document = read_json(path)
-    if not isinstance(document, dict) or "keypoints" not in document:
-        track = read_pose_json(path)
-        size = track.height or height, track.width or width
-        return _scaled(track.keypoints[0], width / size[1], height / size[0])
-    try:
-        keypoints = np.array(document["keypoints"], np.float32)
-        keypoints = keypoints[0] if keypoints.ndim == 3 else keypoints
-        scales = width / document.get("width", width), height / document.get("height", height)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
-        raise UserError(f"{path} does not hold the photo's joints; give {JOINTS_HELP}") from error
-    if keypoints.shape != (18, 3):
-        raise UserError(f"{path} has keypoints of shape {keypoints.shape}; give {JOINTS_HELP}")
-    if not np.isfinite(keypoints).all():
-        raise UserError(f"{path} has keypoints that are no numbers; give visibility 0 to a missing joint")
-    return _scaled(keypoints, *scales)
-
-
-def _scaled(joints: np.ndarray, scale_x: float, scale_y: float) -> np.ndarray:
-    """Joints of a picture in pixels of a resized one; an integer coordinate is the middle of its pixel."""
-    scaled = joints.astype(np.float32)
-    scaled[:, :2] = (scaled[:, :2] + 0.5) * np.array([scale_x, scale_y], np.float32) - 0.5
-    return scaled
+    near = None if near is None else scale_joints(near, size, stored)
+    return scale_joints(read_image_joints(path, *stored, near), stored, size)
 
 
 def _finding(severity: Severity, code: str, message: str, figure: float, remedy: str = "") -> Finding:

@@ -23,6 +23,7 @@ from generation.mending import (
     smooth,
     trunk_gaps,
 )
+from generation.plausibility import look_at_bodies, look_at_place
 from utils.pose_drawing import NUM_JOINTS
 
 EXPECTED = (
@@ -222,8 +223,8 @@ def mend_track(
     joints smoothed; a variable rate is made even; another body's poses are fitted to the photo's.
 
     Args:
-        track: track of poses, in the photo's pixels where `photo_pose` is given.
-        photo_pose: (18, 3) the photo's joints, or None where not known: nothing is fitted.
+        track: track of poses in pixels of the video's frame.
+        photo_pose: (18, 3) the photo's joints in the frame, or None where not known: nothing is fitted.
         fit: "on" fits always, "auto" above the measured thresholds, "off" never.
 
     Returns:
@@ -246,15 +247,26 @@ def mend_track(
     if not has_even_times(track.times):
         mended = resample(mended)
     mended = dataclasses.replace(mended, resampled=False)
+    findings += look_at_bodies(mended.keypoints)
+    if any(finding.severity == "refusal" for finding in findings):
+        return track, findings
+    mended, fitting = _fit(mended, photo_pose, fit)
+    assert mended.height is not None and mended.width is not None
+    placing = look_at_place(mended.keypoints, mended.height, mended.width, photo_pose)
+    return mended, [*findings, *fitting, *placing]
+
+
+def _fit(track: PoseTrack, photo_pose: np.ndarray | None, fit: Fit) -> tuple[PoseTrack, list[Finding]]:
+    """Fit a track to the photo's body where it has to be, and say so."""
     if photo_pose is None:
-        return mended, findings
-    mismatch = measure_mismatch(mended.keypoints, photo_pose)
+        return track, []
+    mismatch = measure_mismatch(track.keypoints, photo_pose)
     if fit == "on" or (fit == "auto" and needs_fit(mismatch)):
         told = look_at_mismatch(mismatch)
         text = told[0].message + "; fitted to the photo" if told else "the poses were fitted to the photo"
         figure = told[0].figure if told else 0.0
-        return fit_to_photo(mended, photo_pose), [*findings, _mended("other_body", text, figure)]
-    return mended, [*findings, *look_at_mismatch(mismatch)]
+        return fit_to_photo(track, photo_pose), [_mended("other_body", text, figure)]
+    return track, look_at_mismatch(mismatch)
 
 
 def _jumps(joints: np.ndarray) -> np.ndarray:
