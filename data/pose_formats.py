@@ -192,7 +192,7 @@ def _read_pictures(
         width=size[1],
         fps=fps,
         times=times,
-        medium=medium,
+        medium="lossy" if palette is not None and palette.few_colors else medium,
         palette=None if palette is None else palette.name,
         swapped=palette is not None and palette.swapped,
         ground=_ground(probes),

@@ -1,16 +1,19 @@
 """Joints read from skeleton pictures and from JSON."""
 
+import itertools
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from data.pose_formats import read_pose_track
 from utils.errors import UserError
 from utils.image import write_png
-from utils.pose_drawing import NUM_JOINTS, draw_pose
-from utils.video import read_video
+from utils.pose_drawing import COLORS, NUM_JOINTS, draw_pose
+from utils.video import iter_video, read_video
 from warping import load_joints, read_joints, scale_joints
 
 STANDING = np.array(
@@ -44,6 +47,36 @@ def test_every_drawn_joint_is_read_back_within_a_pixel(height):
         both = (joints[:, 2] > 0) & (found[:, 2] > 0)
         assert np.array_equal(found[:, 2] > 0, (joints[:, 2] > 0) & ~hidden)
         assert np.abs(found - joints)[both].max() <= 1
+
+
+def test_a_gif_that_merges_the_colours_of_dots_is_read(tmp_path: Path) -> None:
+    joints = np.stack([standing(512) + np.array((2 * i, 0, 0)) for i in range(4)])
+    pictures = []
+    for frame in joints:
+        picture = draw_pose(frame, 512, 256)
+        for number, color in enumerate(COLORS):
+            picture[(picture == color).all(axis=2)] = ((200, 200, 60), (60, 200, 120))[number % 2]
+        pictures.append(Image.fromarray(picture))
+    pictures[0].save(tmp_path / "few.gif", save_all=True, append_images=pictures[1:], duration=100)
+    track = read_pose_track(tmp_path / "few.gif")
+    assert track.palette is not None and "few colours" in track.palette and track.medium == "lossy"
+    body = np.arange(1, 14)
+    assert track.seen[:, body].all()
+    assert np.hypot(*np.moveaxis((track.keypoints - joints)[:, body, :2], -1, 0)).max() < 4
+
+
+@pytest.mark.skipif(not SKELETONS.exists(), reason="needs the video shared/real_inputs/skeletons.mp4")
+def test_a_real_drawing_with_hands_and_face_is_read_from_a_gif(tmp_path: Path) -> None:
+    frames = [picture for picture, _, _ in itertools.islice(iter_video(SKELETONS), 2)]
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(tmp_path / "real.gif", save_all=True, append_images=pictures[1:], duration=40)
+    for index, frame in enumerate(frames):
+        write_png(tmp_path / "real" / f"{index:03d}.png", frame)
+    track, exact = read_pose_track(tmp_path / "real.gif"), read_pose_track(tmp_path / "real")
+    body = np.arange(1, 14)
+    assert track.seen[:, body].all()
+    away = np.hypot(*np.moveaxis((track.keypoints - exact.keypoints)[..., :2], -1, 0))[:, body]
+    assert away[exact.seen[:, body]].max() < 0.015 * 768
 
 
 def test_resized_and_compressed_skeletons_are_read():

@@ -74,10 +74,10 @@ def read_joints(picture: np.ndarray) -> np.ndarray:
             place = far_end(limb, joints[start, :2], radius)
             if place is not None:
                 joints[end] = (*place, 1)
-    return _without_far_heads(joints)
+    return without_far_heads(joints)
 
 
-def _without_far_heads(joints: np.ndarray) -> np.ndarray:
+def without_far_heads(joints: np.ndarray) -> np.ndarray:
     """Leave out nose, eyes and ears that lie farther from the neck than the hips do.
 
     Estimators that draw hands as well colour some fingers like a head's joint.

@@ -31,6 +31,7 @@ class Palette:
         limbs: (first joint, last joint, hue in degrees), from the neck outwards.
         dimmed: limbs are darker than dots.
         swapped: red and blue are exchanged, as pictures of OpenCV are when they are saved as RGB.
+        few_colors: the picture has too few colours for the dots, so joints are where limbs end.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Palette:
     limbs: tuple[Limb, ...]
     dimmed: bool = False
     swapped: bool = False
+    few_colors: bool = False
 
     @property
     def by_side(self) -> bool:
@@ -100,10 +102,10 @@ class Labels:
     left: int = 0
     top: int = 0
 
-    def of_hue(self, hue: int) -> np.ndarray:
-        """(H, W) bool, where the picture has about this hue."""
+    def of_hue(self, hue: int, tolerance: int = HUE_TOLERANCE) -> np.ndarray:
+        """(H, W) bool, where the picture has this hue to within a tolerance in degrees."""
         away = np.abs(self.hues - hue)
-        return (self.hues >= 0) & (np.minimum(away, 360 - away) <= HUE_TOLERANCE)
+        return (self.hues >= 0) & (np.minimum(away, 360 - away) <= tolerance)
 
 
 def label_colors(picture: np.ndarray) -> Labels | None:

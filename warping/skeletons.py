@@ -14,7 +14,8 @@ import numpy as np
 
 from utils.pose_drawing import LIMBS, NUM_JOINTS, draw_pose
 from warping.dots import SUPPORTED, Dots, Skeleton, dot_radius, find_dots, limb_support
-from warping.joints import HEAD, far_end, largest_blobs, read_joints
+from warping.joints import HEAD, far_end, largest_blobs, read_joints, without_far_heads
+from warping.limb_ends import find_ends
 from warping.palettes import (
     CONTROLNET,
     HUE_TOLERANCE,
@@ -41,6 +42,8 @@ def read_people(picture: np.ndarray, palette: Palette) -> list[Skeleton]:
     `draw_pose`, and where hands and faces cover dots in any other.
     """
     people = read_skeletons(picture, palette)
+    if palette.few_colors and not people:
+        return []
     if len(people) > 1 or palette.joints not in (CONTROLNET.joints, SWAPPED_CONTROLNET.joints):
         return people
     colored = np.where(
@@ -56,9 +59,11 @@ def read_people(picture: np.ndarray, palette: Palette) -> list[Skeleton]:
         return [Skeleton(joints, sure, float(seen.sum()))] if seen.sum() >= FEWEST_LIMBS + 1 else []
     person = people[0]
     replaced = (person.confidence < FAR_END_CONFIDENCE + 0.15) & seen
+    if palette.few_colors:
+        replaced &= np.isin(np.arange(NUM_JOINTS), HEAD)
     return [
         Skeleton(
-            np.where(replaced[:, None], joints, person.joints),
+            without_far_heads(np.where(replaced[:, None], joints, person.joints)),
             np.where(replaced, FAR_END_CONFIDENCE, person.confidence).astype(np.float32),
             person.score,
         )
@@ -94,8 +99,18 @@ def find_palette(pictures: Sequence[np.ndarray]) -> Palette | None:
     Returns:
         None where none of them shows a skeleton in any.
     """
+    swapped = [palette.with_swapped_colors() for palette in PALETTES]
+    name = "ControlNet, merged by a medium of few colours"
+    few = [
+        dataclasses.replace(palette, few_colors=True, name=name)
+        for palette in (CONTROLNET, SWAPPED_CONTROLNET)
+    ]
+    return _best_palette(pictures, (*PALETTES, *swapped)) or _best_palette(pictures, few)
+
+
+def _best_palette(pictures: Sequence[np.ndarray], palettes: Iterable[Palette]) -> Palette | None:
     scores = []
-    for palette in (*PALETTES, *(palette.with_swapped_colors() for palette in PALETTES)):
+    for palette in palettes:
         people = [read_people(picture, palette) for picture in pictures]
         worth = [
             (each[0].score - _oddity(each[0].joints)) * _explained(picture, each, palette)
@@ -141,6 +156,13 @@ def _oddity(joints: np.ndarray) -> float:
 
 
 def _read_tree(labels: Labels, palette: Palette, radius: float) -> list[Skeleton]:
+    masks = {hue: labels.of_hue(hue) for _, _, hue in palette.limbs}
+    if palette.few_colors:
+        dots, supports = find_ends(labels, palette, radius)
+        person = _as_skeleton(
+            dots, supports, _best_choice(dots, supports, [np.ones(len(each.fits), bool) for each in dots])
+        )
+        return [] if person is None else [person]
     colored = labels.hues >= 0
     over = labels.bright if palette.dimmed else colored
     # Hands are drawn with many dots in the joints' colours; where limbs have them too, dots must stand out.
@@ -149,7 +171,6 @@ def _read_tree(labels: Labels, palette: Palette, radius: float) -> list[Skeleton
     for hue in palette.joints:
         own = labels.of_hue(hue)
         dots.append(find_dots(own & labels.bright if palette.dimmed else own, over, radius, most))
-    masks = {hue: labels.of_hue(hue) for _, _, hue in palette.limbs}
     supports = {
         (a, b): limb_support(masks[hue], colored, dots[a].places, dots[b].places, radius)
         for a, b, hue in palette.limbs
