@@ -72,7 +72,7 @@ from utils.video import check_fps, write_video
 
 MAX_SIDE = 4096
 SHEET_COLUMNS, SHEET_PHOTOS = 12, 4
-QUIET = ("person", "not_looked")
+QUIET = ("person", "not_looked", "same_first_pose")
 """Codes of findings that --check_inputs alone prints."""
 
 
@@ -164,7 +164,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
             if clip.poses is not None and keeps_poses(config.output_dir, clip):
                 print(f"the skeletons in {folder} are kept; the new ones are not saved")
             else:
-                write_poses(folder, inputs.joints, height, width)
+                write_poses(folder, inputs.joints, height, width, fps_of(config, inputs))
     if laid:
         rows.append(("the whole photo", laid))
     sha256 = (read_settings(config.output_dir, clip.name) or {}).get("joints_sha256")
@@ -185,7 +185,8 @@ def save_joints(config: Config, clip: Clip, inputs: Inputs, count: int, backdrop
     joints, size = inputs.joints[:count], inputs.photo.shape[:2]
     if backdrop is not None:
         joints, size = backdrop.to_photo(joints), backdrop.plate.shape[:2]
-    write_openpose_folder(joints_folder(config.output_dir, clip.name), clip.name, joints, size[0], size[1])
+    folder, fps = joints_folder(config.output_dir, clip.name), fps_of(config, inputs)
+    write_openpose_folder(folder, clip.name, joints, size[0], size[1], fps)
 
 
 def pose_rows(clip: Clip, inputs: Inputs, shown: list[int]) -> list[tuple[str, list[np.ndarray]]]:

@@ -20,7 +20,9 @@ FPS = 30.0
 """Of numbered pictures, which say nothing of it."""
 
 
-def find_pose_track(path: str | Path, finder: PoseFinder, num_frames: int | None = None) -> PoseTrack | None:
+def find_pose_track(
+    path: str | Path, finder: PoseFinder, num_frames: int | None = None
+) -> tuple[PoseTrack | None, np.ndarray]:
     """Find the poses of one person in a video or a folder of numbered pictures, with a progress bar.
 
     Args:
@@ -29,7 +31,8 @@ def find_pose_track(path: str | Path, finder: PoseFinder, num_frames: int | None
         num_frames: look at the first so many; None looks at all.
 
     Returns:
-        The track, zeros where nobody was found; None where most of the frames show nobody.
+        The track, zeros where nobody was found; None where most of the frames show nobody. And (F,) how sure
+        the finder is, 0 to 1, that each frame shows a person.
 
     Raises:
         UserError: a picture or video that cannot be read.
@@ -54,13 +57,13 @@ def find_pose_track(path: str | Path, finder: PoseFinder, num_frames: int | None
         found = finder.find_track(pictures(), fps=fps, progress=progress.update)
     there = np.setdiff1d(np.arange(len(times)), found.missing)
     if (found.score > SURE_SCORE).sum() <= LEAST_FOUND * len(times):
-        return None
+        return None, found.score
     keypoints = found.keypoints.copy()
     keypoints[keypoints[..., 2] <= 0] = 0
     seconds = None if rate is None else np.array(times, np.float64) - times[0]
     if seconds is not None and len(seconds) > 1 and seconds[-1] > 0:
         rate = (len(seconds) - 1) / float(seconds[-1])
-    return PoseTrack(
+    track = PoseTrack(
         keypoints=keypoints,
         confidences=np.clip(found.confidence, 0, 1).astype(np.float32),
         height=size[0],
@@ -71,6 +74,7 @@ def find_pose_track(path: str | Path, finder: PoseFinder, num_frames: int | None
         people=np.isin(np.arange(len(times)), there).astype(int),
         sources=tuple(f"{path}, frame {number}" for number in range(len(times))),
     )
+    return track, found.score
 
 
 def _iter_pictures(path: Path) -> Iterator[tuple[np.ndarray, float, float | None]]:

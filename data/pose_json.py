@@ -53,7 +53,7 @@ def read_pose_json(
     for file in files:
         document = read_json(file)
         entries = _entries(file, document)
-        fps = fps or _rate(document)
+        fps = fps or read_rate(document)
         for number, entry in enumerate(entries):
             place = str(file) if len(entries) == 1 else f"{file}, frame {number}"
             people.append(_people(place, entry))
@@ -106,7 +106,7 @@ def write_openpose_json(
 
 
 def write_openpose_folder(
-    folder: str | Path, name: str, keypoints: np.ndarray, height: int, width: int
+    folder: str | Path, name: str, keypoints: np.ndarray, height: int, width: int, fps: float | None = None
 ) -> None:
     """Write poses as OpenPose does: FOLDER/NAME_000000000000_keypoints.json and so on, all or none.
 
@@ -116,10 +116,12 @@ def write_openpose_folder(
         keypoints: (F, 18, 3) x px, y px, visibility; COCO's 18 joints, a missing one becomes three zeros.
         height: of the canvas in pixels.
         width: of the canvas in pixels.
+        fps: frames a second, which OpenPose does not say and `read_pose_json` reads.
     """
+    rate = {} if fps is None else {"fps": fps}
     with atomic_folder(folder) as new:
         for number, frame in enumerate(_openpose_frames(keypoints, height, width)):
-            write_json(new / f"{name}_{number:012d}_keypoints.json", {"version": 1.3, **frame})
+            write_json(new / f"{name}_{number:012d}_keypoints.json", {"version": 1.3, **frame, **rate})
 
 
 def _openpose_frames(
@@ -280,7 +282,8 @@ def _canvas(place: str, document: Any) -> tuple[float, float] | None:
     return None
 
 
-def _rate(document: Any) -> float | None:
+def read_rate(document: Any) -> float | None:
+    """Frames a second, None where a document does not say."""
     rate = _numbers([document.get("fps")]) if isinstance(document, dict) else None
     return rate[0] if rate and rate[0] <= 240 else None
 

@@ -29,6 +29,8 @@ class PoseTrack:
         found: an estimator found the joints in pictures of a person.
         people: (F,) int, how many persons each frame holds.
         sources: a frame's file, or file and number.
+        sight: what an estimator saw in pictures that hold no skeletons, where it did not find the poses.
+        ignored: a JSON file beside the pictures that is not theirs, None where there is none.
     """
 
     keypoints: np.ndarray
@@ -45,6 +47,8 @@ class PoseTrack:
     found: bool = False
     people: np.ndarray
     sources: tuple[str, ...]
+    sight: str = ""
+    ignored: str | None = None
 
     def __post_init__(self) -> None:
         assert self.keypoints.shape == (len(self), NUM_JOINTS, 3), self.keypoints.shape

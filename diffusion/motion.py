@@ -229,14 +229,17 @@ def move_by_sentences(
     return dataclasses.replace(inputs, joints=joints, poses=to_signed(pictures).transpose(1, 2))
 
 
-def write_poses(folder: str | Path, joints: np.ndarray, height: int, width: int) -> None:
+def write_poses(
+    folder: str | Path, joints: np.ndarray, height: int, width: int, fps: float | None = None
+) -> None:
     """Write joints (F, 18, 3) in pixels as skeletons FOLDER/000.png ... and, beside it, as FOLDER.json.
 
-    inference.py takes the folder as --poses, and then reads the exact joints from the JSON. To edit the
-    pictures instead, delete the JSON: the joints are then read from their colours.
+    inference.py takes the folder as --poses, and then reads exact joints and frames a second from the
+    JSON. To edit the pictures instead, delete the JSON: the joints are then read from their colours.
     """
     folder = Path(folder)
     description = {"height": height, "width": width, "keypoints": joints.astype(float).tolist()}
+    description |= {} if fps is None else {"fps": fps}
     with atomic_folder(folder) as new:
         for index, frame in enumerate(joints):
             write_png(new / f"{index:03d}.png", draw_pose(frame, height, width))

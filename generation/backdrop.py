@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
+from generation.findings import Finding, Report
 from generation.photo import GIVE_JOINTS, Photo
-from utils.errors import UserError
 from utils.image import Placement, place_image
 from warping.body import Body, read_body
 from warping.outline import REACH, empty_background, fill_holes, find_person, fit_background
@@ -30,6 +30,20 @@ class _Part:
     columns: slice
 
 
+def look_for_backdrop(photo: Photo) -> list[Finding]:
+    """Refuse a photo that no video can be laid back into."""
+    if _body_of(photo) is not None:
+        return []
+    text = f"no person was found in {photo.path} to lay the video back to"
+    return [
+        Finding(severity="refusal", code="no_backdrop", message=text, figure=photo.score, remedy=GIVE_JOINTS)
+    ]
+
+
+def _body_of(photo: Photo) -> Body | None:
+    return None if photo.pose is None else read_body(np.asarray(photo.pose, np.float64))
+
+
 class Backdrop:
     """The photo without its person.
 
@@ -47,9 +61,9 @@ class Backdrop:
         Raises:
             UserError: the photo's pose is not known.
         """
-        body = None if photo.pose is None else read_body(np.asarray(photo.pose, np.float64))
-        if body is None:
-            raise UserError(f"no person was found in {photo.path} to lay the video back to; {GIVE_JOINTS}")
+        Report(tuple(look_for_backdrop(photo))).check()
+        body = _body_of(photo)
+        assert body is not None
         photo = _of_video_size(photo)
         height, width = (side - side % 2 for side in photo.pixels.shape[:2])
         self._frame_size = photo.framed.shape[:2]

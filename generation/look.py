@@ -12,6 +12,7 @@ from generation.mending import blank_frames, body_height
 from generation.photo import GIVE_JOINTS, Photo, look_at_photo
 from generation.pose_findings import Fit, mend_track
 from generation.sentence_findings import Tokenize, look_at_sentence
+from generation.tracks import is_described
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from utils.pose_drawing import JOINT_NAMES, draw_pose
 
@@ -95,44 +96,39 @@ def mend_inputs(clip: Clip, inputs: Inputs, photo: Photo, fit: Fit) -> Inputs:
         told.append(_finding("refusal", "no_photo_pose", text, 0, GIVE_JOINTS))
     fitted = any(each.code == "other_body" and each.severity == "mended" for each in told)
     image_joints = pose if fitted else inputs.image_joints
-    if image_joints is None and pose is not None:
-        unlike = look_at_first_pose(track.keypoints[0], pose)
-        told += unlike
-        image_joints = pose if unlike else None
+    if pose is not None and not any(each.severity == "refusal" for each in told):
+        used = "the pose found in the photo is used" if photo.joints is None else "--image_joints are used"
+        first = look_at_first_pose(track.keypoints[0], pose, used)
+        told += first
+        if any(each.code == "first_pose" for each in first):
+            image_joints = pose
     inputs = dataclasses.replace(inputs, findings=(*findings, *told), image_joints=image_joints)
     if np.array_equal(track.keypoints, read):
         return inputs
     blank = blank_frames(read)
     places_said = (np.ptp(read[blank, :, :2], axis=1) > 0).any(axis=-1)
-    if is_own(clip) and not fitted and places_said.all():
+    if is_described(clip.poses) and not fitted and places_said.all():
         kept = tuple(each for each in inputs.findings if each.code != "blank_frames")
         return dataclasses.replace(inputs, findings=kept)  # they say on purpose which joints are not seen
     drawn = pack_if_many(draw_pose(frame, height, width) for frame in track.keypoints)
     return dataclasses.replace(inputs, poses=drawn, joints=track.keypoints, track=track)
 
 
-def is_own(clip: Clip) -> bool:
-    """Whether a clip's poses are a folder with its joints in a JSON beside it, as we write them."""
-    return (
-        clip.poses is not None
-        and clip.poses.is_dir()
-        and clip.poses.with_name(f"{clip.poses.name}.json").is_file()
-    )
-
-
-def look_at_first_pose(first: np.ndarray, pose: np.ndarray) -> list[Finding]:
-    """Say where the first of the poses (18, 3) is not the photo's (18, 3), in the same pixels."""
+def look_at_first_pose(first: np.ndarray, pose: np.ndarray, used: str) -> list[Finding]:
+    """Say how far the first of the poses (18, 3) is from the photo's (18, 3), in the same pixels."""
     both = (first[:, 2] > 0) & (pose[:, 2] > 0)
     if not both.any():
         return []
     apart = np.where(both, np.hypot(*(first - pose)[:, :2].T), 0) / body_height(pose[None])
-    if apart.max() <= FIRST_POSE_REACH:
-        return []
     joint = int(apart.argmax())
-    text = (
-        f"the first of the poses is not the photo's ({JOINT_NAMES[joint].replace('_', ' ')} is "
-        f"{apart[joint]:.2f} body heights away); the pose found in the photo is used"
-    )
+    farthest = f"{JOINT_NAMES[joint].replace('_', ' ')} is {apart[joint]:.2f} body heights away"
+    if apart.max() <= FIRST_POSE_REACH:
+        return [
+            _finding(
+                "note", "same_first_pose", f"the first of the poses is the photo's ({farthest})", apart[joint]
+            )
+        ]
+    text = f"the first of the poses is not the photo's ({farthest}); {used}"
     return [_finding("note", "first_pose", text, apart[joint])]
 
 

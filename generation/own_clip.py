@@ -8,6 +8,7 @@ import tyro
 
 from diffusion.inputs import check_multiple
 from diffusion.pipeline import X2FashionPipeline
+from generation.backdrop import look_for_backdrop
 from generation.findings import Finding
 from generation.inputs import Clip, Inputs
 from generation.loading import MotionTools
@@ -148,8 +149,8 @@ def num_frames_of(settings: ClipSettings, inputs: Inputs) -> int:
 
 
 def fps_of(settings: ClipSettings, inputs: Inputs) -> float:
-    """Frames a second of a clip's video."""
-    own = None if inputs.track is None else inputs.track.fps
+    """Frames a second of a clip's video; a dataset's clips have the rate that evaluate.py expects."""
+    own = None if inputs.track is None or not settings.image else inputs.track.fps
     return settings.fps or (own if own is not None and MIN_FPS <= own <= MAX_FPS else DEFAULT_FPS)
 
 
@@ -158,6 +159,8 @@ def look_at_inputs(
 ) -> tuple[Finding, ...]:
     """Everything that was found in photo, poses and sentences."""
     findings = [each for each in inputs.findings if settings.fps is None or each.code != "frame_rate"]
+    if settings.frame == "photo" and inputs.original is not None:
+        findings += look_for_backdrop(inputs.original)
     sentences = [clip.prompt] if clip.timeline is None else dict.fromkeys(clip.timeline.sentences)
     for sentence in filter(None, sentences):
         longest = pipeline.tokenizer.model_max_length

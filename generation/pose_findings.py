@@ -28,7 +28,7 @@ from utils.pose_drawing import NUM_JOINTS
 
 EXPECTED = (
     "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a video of "
-    "one whole person"
+    "one whole person (of several, crop it to one; leave out parts that are cut off, dark or damaged)"
 )
 Fit = Literal["auto", "on", "off"]
 """When poses are fitted to the photo's body: where they differ too much from it, always, never."""
@@ -49,6 +49,7 @@ def look_at_track(track: PoseTrack) -> list[Finding]:
     share = float(track.seen.mean()) if len(track) else 0.0
     if share < NEARLY_NONE:
         what = f"{track.seen.sum()} of {NUM_JOINTS * len(track)} joints were read in {len(track)} frames"
+        what += f", and {track.sight}" if track.sight else ""
         return [
             Finding(
                 severity="refusal",
@@ -68,6 +69,10 @@ def look_at_track(track: PoseTrack) -> list[Finding]:
 
 def _look_at_drawing(track: PoseTrack) -> list[Finding]:
     findings = []
+    if track.ignored is not None:
+        text = f"{track.ignored} lies beside the poses and does not hold their joints; the pictures are read"
+        remedy = "give it as --poses if you mean it"
+        findings.append(Finding(severity="note", code="ignored_file", message=text, figure=1, remedy=remedy))
     if track.found:
         shown = int((track.people > 0).sum())
         text = f"the poses are pictures of a person; her poses were found in {shown} of {len(track)} frames"

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data.found_poses import find_pose_track
+from data.found_poses import SURE_SCORE, find_pose_track
 from data.frames import frame_paths
 from data.pose_formats import PICTURES, find_series, read_pose_track
+from data.pose_json import read_rate
 from data.pose_track import PoseTrack
 from generation.mending import has_even_times, resample
+from generation.photo import find_person, is_accompanied
 from generation.pose_findings import NEARLY_NONE
 from models.pose_finder import PoseFinder
 from utils.errors import UserError
+from utils.files import read_json
 from utils.image import read_image
 from utils.pose_drawing import COLORS, LIMB_DIMMING, NUM_JOINTS
 from utils.video import DEMUXERS, iter_video
@@ -42,24 +45,29 @@ def read_track(
     """
     end = None if count is None else start + count
     track = _own_track(path, end) or _foreign_track(path, end, near, finder)
+    if path.is_dir() and _beside(path).is_file() and not is_described(path):
+        track = dataclasses.replace(track, ignored=str(_beside(path)))
     if end is not None and len(track) < end:
         raise UserError(f"{path} has {len(track)} poses, {end} are needed; ask for fewer frames")
     return take_frames(track, start, end)
 
 
 def _own_track(path: Path, end: int | None) -> PoseTrack | None:
-    """The exact joints of a folder that has a JSON beside it."""
-    if not path.is_dir() or not path.with_name(f"{path.name}.json").is_file():
+    """The exact joints of a folder that has our JSON beside it."""
+    if not is_described(path):
         return None
     paths = frame_paths(path)[:end]
     joints = load_joints(path, len(paths))
     size = read_image(paths[0]).shape
     joints = np.zeros((len(paths), NUM_JOINTS, 3), np.float32) if joints is None else joints
+    fps = read_rate(read_json(_beside(path)))
     return PoseTrack(
         keypoints=joints,
         confidences=(joints[..., 2] > 0).astype(np.float32),
         height=size[0],
         width=size[1],
+        fps=fps,
+        times=None if fps is None else np.arange(len(joints)) / fps,
         people=np.ones(len(joints), int),
         sources=tuple(map(str, paths)),
     )
@@ -70,16 +78,48 @@ def _foreign_track(
 ) -> PoseTrack:
     track = read_pose_track(path, end, near)
     if finder is not None and holds_pictures(path) and not is_readable(track):
-        found = find_pose_track(path, finder, end)
+        found, scores = find_pose_track(path, finder, end)
         if found is not None and not has_even_times(found.times):
-            found = find_pose_track(path, finder)
-        track = found or track
+            found, scores = find_pose_track(path, finder)
+        track = found or dataclasses.replace(track, sight=_describe_sight(path, finder, scores))
         return track if has_even_times(track.times) else resample(track)
     if not has_even_times(track.times):  # its frames are counted after it was resampled
         return resample(read_pose_track(path, None, near))
     if path.is_dir() and track.palette == "ControlNet" and not track.swapped:
         return track.with_keypoints(_exact_joints(path, track))
     return track
+
+
+def _describe_sight(path: Path, finder: PoseFinder, scores: np.ndarray) -> str:
+    """What was seen in pictures in which the poses of one person could not be found."""
+    sure = int((scores > SURE_SCORE).sum())
+    sight = f"a whole person was found in {sure} of {len(scores)} frames"
+    number = int(np.argsort(scores)[len(scores) // 2])
+    pictures = pose_pictures(path, number, 1)
+    picture = None if pictures is None else next(pictures, None)
+    if picture is None:
+        return sight
+    pose = find_person(finder, picture)
+    if pose.score < SURE_SCORE or pose.mask is None:
+        return f"{sight} (in frame {number} with score {pose.score:.2f})"
+    is_crowd = is_accompanied(finder, picture, pose.mask)
+    return f"{sight}; frame {number} shows {'several people' if is_crowd else 'one who is small or cut off'}"
+
+
+def is_described(path: Path) -> bool:
+    """Whether poses are a folder of pictures with our JSON of their joints beside it.
+
+    Raises:
+        UserError: the file beside it is no JSON.
+    """
+    if not path.is_dir() or not _beside(path).is_file():
+        return False
+    document = read_json(_beside(path))
+    return isinstance(document, dict) and "keypoints" in document
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
 
 
 def is_readable(track: PoseTrack) -> bool:

@@ -51,6 +51,24 @@ def test_the_poses_are_found_shown_saved_and_used(
     assert len(list((tmp_path / "out" / "000_poses").iterdir())) == NUM_FRAMES
 
 
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (lambda frame: np.concatenate([frame, frame[:, ::-1]], axis=1), "shows several people"),
+        (lambda frame: frame[110:240, 70:186], r"\(in frame \d with score 0\.\d+\)"),
+    ],
+    ids=["two people", "cut off"],
+)
+def test_what_was_seen_in_a_video_without_one_whole_person_is_said(
+    settings: dict[str, object], tmp_path: Path, change, seen: str
+) -> None:
+    frames = [change(frame) for frame in read_frames(CLIP, range(2))]
+    write_video(tmp_path / "driver.mp4", [np.ascontiguousarray(frame) for frame in frames], 10)
+    message = f"a whole person was found in [01] of 2 frames.*{seen}.*; give skeletons .* crop it to one"
+    with pytest.raises(UserError, match=message):
+        inference.main(inference.Config(**settings, poses=tmp_path / "driver.mp4"))  # type: ignore[arg-type]
+
+
 def test_a_video_without_a_person_is_refused(settings: dict[str, object], tmp_path: Path) -> None:
     rows = np.linspace(0, 255, 128, dtype=np.uint8)[None, :, None]
     write_video(tmp_path / "empty.mp4", np.broadcast_to(rows, (4, 128, 128, 3)).copy(), 8)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from data.pose_formats import read_pose_track
 from data.pose_track import PoseTrack
 from generation.look import check_inputs
 from generation.pose_findings import look_at_track
+from generation.tracks import read_track
 from tests.test_pose_inputs import FRAMES, JOINTS, POSES, given
 from tests.toys import SENTENCES, figure_joints
 from utils.errors import UserError
@@ -145,6 +147,73 @@ def test_blank_frames_of_own_skeletons_are_filled(
     assert "frame 1 of the poses show nobody; filled from neighbours" in capsys.readouterr().out
     saved = read_pose_track(tmp_path / "out" / "photo_openpose").keypoints
     np.testing.assert_allclose(saved[1], (saved[0] + saved[2]) / 2, atol=0.01)
+
+
+def own_folder(folder: Path, beside: object) -> Path:
+    for index, frame in enumerate(JOINTS):
+        write_png(folder / f"{index:03d}.png", draw_pose(frame, 256, 128))
+    folder.with_name(f"{folder.name}.json").write_text(json.dumps(beside))
+    return folder
+
+
+@pytest.mark.parametrize("beside", [{"nodes": [1, 2]}, [{"people": []}], 5])
+def test_a_foreign_json_beside_the_skeletons_is_ignored(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: object
+) -> None:
+    poses = own_folder(tmp_path / "own", beside)
+    make(settings, poses=poses, check_inputs=True)
+    told = capsys.readouterr().out
+    assert "own.json lies beside the poses and does not hold their joints; the pictures are read" in told
+    track = read_track(poses, 0, None)
+    assert np.abs(track.keypoints - JOINTS)[track.seen].max() < 1
+
+
+def test_saved_poses_keep_their_rate(settings: dict[str, object], tmp_path: Path) -> None:
+    shifted = JOINTS * (0.7, 0.7, 1) + (30, 0, 0)
+    document = {"height": 256, "width": 128, "fps": 25, "keypoints": shifted.tolist()}
+    (tmp_path / "poses.json").write_text(json.dumps(document))
+    make(settings, poses=tmp_path / "poses.json", save_joints="openpose")
+    for saved in ("photo_poses", "photo_poses.json", "photo_openpose"):
+        out = tmp_path / saved.replace(".", "_")
+        make(settings, poses=tmp_path / "out" / saved, output_dir=out)
+        assert read_video(out / "photo.mp4")[1] == 25
+    make(settings, prompt=SENTENCES[0], num_frames=4, fps=8, output_dir=tmp_path / "text")
+    assert json.loads((tmp_path / "text" / "photo_poses.json").read_text())["fps"] == 8
+
+
+def test_the_first_pose_is_compared_with_the_photos(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(joints: np.ndarray) -> str:
+        document = {"height": 256, "width": 128, "keypoints": joints.tolist()}
+        (tmp_path / "poses.json").write_text(json.dumps(document))
+        make(settings, poses=tmp_path / "poses.json", check_inputs=True)
+        return capsys.readouterr().out
+
+    assert "note: the first of the poses is the photo's (" in told(JOINTS)
+    raised = JOINTS * (0.7, 0.7, 1) + (30, 0, 0)  # of another size: it is fitted
+    raised[:, 7, :2] = raised[:, 5, :2] + (10, -50)
+    report = told(raised)
+    assert "fitted to the photo" in report
+    assert re.search(
+        r"not the photo's \(left wrist is 0\.\d+ body heights away\); --image_joints are used", report
+    )
+
+
+def test_what_cannot_be_laid_back_is_told_by_the_look(
+    settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = settings | {"image_joints": None, "poses": own_folder(tmp_path / "own", {"nodes": []})}
+    make(flags, check_inputs=True)
+    capsys.readouterr()
+    with pytest.raises(UserError, match=r"no person was found in .* to lay the video back to; give a photo"):
+        make(flags, check_inputs=True, frame="photo")
+    assert "refusal: no person was found" in capsys.readouterr().out
+
+
+def test_a_negative_seed_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"--seed -1 must be at least 0 .*; give 0"):
+        make(settings, prompt=SENTENCES[0], seed=-1)
 
 
 def test_much_that_compression_spoiled_is_warned_of() -> None:

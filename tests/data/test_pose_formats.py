@@ -12,6 +12,7 @@ from PIL import Image
 
 from data.pose_formats import find_series, read_pose_track
 from data.pose_json import BODY_25_JOINTS, read_pose_json, write_openpose_json
+from data.pose_track import PoseTrack
 from utils.errors import UserError
 from utils.pose_drawing import LIMBS, NUM_JOINTS, draw_pose
 from utils.video import write_gif, write_video
@@ -113,6 +114,28 @@ def as_openpose(joints: np.ndarray, count: int) -> np.ndarray:
     body = np.zeros((count, 3))
     body[list(BODY_25_JOINTS)] = joints
     return body
+
+
+def test_a_size_of_one_pixel_says_that_coordinates_are_relative(tmp_path: Path) -> None:
+    path = tmp_path / "poses.json"
+
+    def read(scale: float, size: dict[str, object], canvas: tuple[int, int] | None = None) -> PoseTrack:
+        points = [[scale * x, scale * y, 1] for x in (0.25, 0.5, 0.75) for y in np.linspace(0.1, 0.9, 6)]
+        path.write_text(json.dumps([{"people": [{"pose_keypoints_2d": points}], **size}]))
+        return read_pose_json(path, canvas=canvas)
+
+    one = {"canvas_width": 1, "canvas_height": 1}
+    with pytest.raises(UserError, match=r"relative coordinates .* no canvas size"):
+        read(1, one)
+    with pytest.raises(UserError, match="its pictures are 1 x 1 pixels; give their size"):
+        read(200, one)
+    for size in (one, {}):
+        track = read(1, size, canvas=(200, 100))
+        assert (track.height, track.width) == (200, 100)
+        np.testing.assert_allclose(track.keypoints[0, 0, :2], (24.5, 19.5), atol=1e-4)
+    for wrong in (-5, "wide", None):
+        with pytest.raises(UserError, match=r'"canvas_width".*give pixels'):
+            read(200, {"canvas_width": wrong, "canvas_height": 100})
 
 
 @pytest.mark.parametrize("count", [18, 25])
