@@ -84,8 +84,8 @@ def look_at_image_joints(joints: np.ndarray, found: np.ndarray, there: np.ndarra
         return []
     text = f"--image_joints lie {distance:.2f} body heights from the pose that is found in the photo"
     remedy = (
-        "give the joints of the person in this very photo, with the size of their picture, leave them out, or "
-        "crop the photo to her"
+        "give the joints of the person in this very photo with their picture's size, leave them out, or crop "
+        "the photo to her"
     )
     severity: Severity = "refusal" if distance > WRONG_JOINTS else "warning"
     return [_finding(severity, "wrong_joints", text, distance, remedy)]
