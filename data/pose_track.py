@@ -29,7 +29,7 @@ class PoseTrack:
         found: an estimator found the joints in pictures of a person.
         people: (F,) int, how many persons each frame holds.
         sources: a frame's file, or file and number.
-        sight: what an estimator saw in pictures that hold no skeletons, where it did not find the poses.
+        sight: what an estimator saw in pictures that hold no skeletons, besides one whole person's poses.
         ignored: a JSON file beside the pictures that is not theirs, None where there is none.
     """
 

@@ -99,15 +99,18 @@ def _look_at_drawing(track: PoseTrack) -> list[Finding]:
 
 def _look_at_people(track: PoseTrack) -> list[Finding]:
     crowded = np.flatnonzero(track.people > 1)
-    if not len(crowded):
+    if track.found and track.sight:
+        text = track.sight
+    elif len(crowded):
+        text = f"{_frames(crowded)} of the poses hold several skeletons; one is followed"
+    else:
         return []
-    text = f"{_frames(crowded)} of the poses hold several skeletons; one is followed"
     return [
         Finding(
             severity="warning",
             code="several_people",
             message=text,
-            figure=len(crowded),
+            figure=max(1, len(crowded)),
             remedy="leave one person in the poses where the wrong one moves",
         )
     ]

@@ -12,8 +12,8 @@ from data.frames import frame_paths
 from data.pose_formats import PICTURES, find_series, read_pose_track
 from data.pose_json import read_rate
 from data.pose_track import PoseTrack
-from generation.mending import has_even_times, resample
-from generation.photo import find_person, is_accompanied
+from generation.mending import body_height, has_even_times, resample
+from generation.photo import find_person, is_accompanied, people_beside
 from generation.pose_findings import NEARLY_NONE
 from models.pose_finder import PoseFinder
 from utils.errors import UserError
@@ -81,7 +81,10 @@ def _foreign_track(
         found, scores = find_pose_track(path, finder, end)
         if found is not None and not has_even_times(found.times):
             found, scores = find_pose_track(path, finder)
-        track = found or dataclasses.replace(track, sight=_describe_sight(path, finder, scores))
+        if found is not None:
+            track = dataclasses.replace(found, sight=_describe_others(path, finder, found))
+        else:
+            track = dataclasses.replace(track, sight=_describe_sight(path, finder, scores))
         return track if has_even_times(track.times) else resample(track)
     if not has_even_times(track.times):  # its frames are counted after it was resampled
         return resample(read_pose_track(path, None, near))
@@ -104,6 +107,20 @@ def _describe_sight(path: Path, finder: PoseFinder, scores: np.ndarray) -> str:
         return f"{sight} (in frame {number} with score {pose.score:.2f})"
     is_crowd = is_accompanied(finder, picture, pose.mask)
     return f"{sight}; frame {number} shows {'several people' if is_crowd else 'one who is small or cut off'}"
+
+
+def _describe_others(path: Path, finder: PoseFinder, track: PoseTrack) -> str:
+    """Whether somebody else is in the middle frame of a video in which one person's poses were found."""
+    number = int(np.flatnonzero(track.people)[track.people.astype(bool).sum() // 2])
+    pictures = pose_pictures(path, number, 1)
+    picture = None if pictures is None else next(pictures, None)
+    if picture is None:
+        return ""
+    columns = track.keypoints[number][track.seen[number], 0]
+    margin = 0.15 * body_height(track.keypoints[number : number + 1])
+    left, right = max(0, int(columns.min() - margin)), int(columns.max() + margin)
+    others = people_beside(finder, picture, left, min(right, picture.shape[1]))
+    return f"frame {number} of the poses shows {1 + len(others)} people; one is followed" if others else ""
 
 
 def is_described(path: Path) -> bool:

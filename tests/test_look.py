@@ -203,7 +203,9 @@ def test_the_first_pose_is_compared_with_the_photos(
 def test_what_cannot_be_laid_back_is_told_by_the_look(
     settings: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_png(tmp_path / "empty.png", np.full((256, 128, 3), 200, np.uint8))
     flags = settings | {"image_joints": None, "poses": own_folder(tmp_path / "own", {"nodes": []})}
+    flags["image"] = tmp_path / "empty.png"
     make(flags, check_inputs=True)
     capsys.readouterr()
     with pytest.raises(UserError, match=r"no person was found in .* to lay the video back to; give a photo"):

@@ -105,12 +105,8 @@ def find_palette(pictures: Sequence[np.ndarray]) -> Palette | None:
         dataclasses.replace(palette, few_colors=True, name=name)
         for palette in (CONTROLNET, SWAPPED_CONTROLNET)
     ]
-    return _best_palette(pictures, (*PALETTES, *swapped)) or _best_palette(pictures, few)
-
-
-def _best_palette(pictures: Sequence[np.ndarray], palettes: Iterable[Palette]) -> Palette | None:
     scores = []
-    for palette in palettes:
+    for palette in (*PALETTES, *swapped, *few):
         people = [read_people(picture, palette) for picture in pictures]
         worth = [
             (each[0].score - _oddity(each[0].joints)) * _explained(picture, each, palette)
