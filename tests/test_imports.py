@@ -11,7 +11,7 @@ LEVELS = (
     {"models", "warping"},
     {"data", "diffusion"},
     {"generation", "training"},
-    {"evaluation"},
+    {"evaluation", "page"},
     {"preparation"},
 )
 """From the bottom up: a package imports itself and what lies on lower levels."""

@@ -24,6 +24,7 @@ def pins(name: str) -> dict[str, str]:
         ("requirements.txt", PYPROJECT["project"]["dependencies"]),
         ("requirements-render.txt", PYPROJECT["project"]["optional-dependencies"]["render"]),
         ("requirements-large.txt", PYPROJECT["project"]["optional-dependencies"]["large"]),
+        ("requirements-app.txt", PYPROJECT["project"]["optional-dependencies"]["app"]),
     ],
 )
 def test_the_ranges_admit_the_pinned_versions(file: str, ranges: list[str]) -> None:
@@ -47,7 +48,12 @@ def test_every_folder_of_code_is_installed() -> None:
         assert (ROOT / package.replace(".", "/") / "__init__.py").exists(), f"{package} has no __init__.py"
 
 
-def test_data_files_of_the_packages_are_installed() -> None:
-    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["data.synthetic"]
-    for path in (ROOT / "data" / "synthetic" / "assets").iterdir():
-        assert any(fnmatch.fnmatchcase(f"assets/{path.name}", pattern) for pattern in patterns)
+@pytest.mark.parametrize(("package", "folder"), [("data.synthetic", "assets"), ("page", ".")])
+def test_data_files_of_the_packages_are_installed(package: str, folder: str) -> None:
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"][package]
+    root = ROOT / package.replace(".", "/")
+    files = [path for path in (root / folder).iterdir() if path.is_file() and path.suffix != ".py"]
+    assert files
+    for path in files:
+        name = path.relative_to(root).as_posix()
+        assert any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns), name
