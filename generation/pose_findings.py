@@ -140,7 +140,8 @@ def _look_at_joints(track: PoseTrack, joints: np.ndarray) -> list[Finding]:
         )
     hidden = int(trunk_gaps(joints).sum())
     if hidden:
-        text = f"shoulders, hips or neck are hidden in {hidden} places; filled from the frames around"
+        places = "one place" if hidden == 1 else f"{hidden} places"
+        text = f"shoulders, hips or neck are hidden in {places}; filled from the frames around"
         findings.append(_mended("trunk_gaps", text, hidden))
     if track.medium == "lossy":
         gaps = int(short_gaps(joints).sum())
