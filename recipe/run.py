@@ -99,7 +99,7 @@ def list_stages(config: Config) -> list[Stage]:
     ]  # fmt: skip
     parts = [
         Stage("vae", "recipe.train_vae",
-              {"dataset": frames, "output_dir": out / "vae", "max_train_steps": n(3600), **device}),
+              {"dataset": (frames,), "output_dir": out / "vae", "max_train_steps": n(3600), **device}),
         Stage("text", "recipe.train_text_encoder",
               {"output_dir": out / "text", "max_train_steps": n(800), **device}),
         Stage("latents", "project_latent_space",

@@ -54,17 +54,17 @@ def test_what_cannot_be_a_further_photo_is_refused_or_said(
     own = tmp_path / "000.png"
     write_png(own, read_image(TURNED))
     cases = [
-        (tmp_path / "wall.png", "no whole person was found in"),
-        (tmp_path / "none.png", "none.png"),
-        (own, "would be overwritten"),
+        (tmp_path / "wall.png", tmp_path / "out", "no whole person was found in"),
+        (tmp_path / "none.png", tmp_path / "out", "none.png"),
+        (own, tmp_path, "000.png is read and would be overwritten"),
     ]
-    for further, message in cases:
+    for further, out, message in cases:
         before = own.read_bytes()
-        assert run(monkeypatch, tiny_pipeline_dir, tmp_path, "--image", FRONT, "--image", further) == 2
+        assert run(monkeypatch, tiny_pipeline_dir, out, "--image", FRONT, "--image", further) == 2
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith("error: ") and message in error
         assert own.read_bytes() == before
     look = ("--check_inputs", "--image", FRONT, "--image", OTHER)
-    assert run(monkeypatch, tiny_pipeline_dir, tmp_path, *look) is None
+    assert run(monkeypatch, tiny_pipeline_dir, tmp_path / "out", *look) is None
     assert "seems to show other clothes" in capsys.readouterr().out
-    assert run(monkeypatch, tiny_pipeline_dir, tmp_path, *look, "--strict") == 2
+    assert run(monkeypatch, tiny_pipeline_dir, tmp_path / "out", *look, "--strict") == 2
