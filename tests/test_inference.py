@@ -355,7 +355,7 @@ def test_a_bad_command_is_one_line_and_writes_nothing(
         ((*dataset, "--height", 70), "take 64 or 96"),
         ((*dataset, "--width", 33), "take 32 or 64"),
         ((*dataset, "--fps", 0), "fps is 0"),
-        ((*dataset, "--num_inference_steps", 0), "at least 1"),
+        ((*dataset, "--num_inference_steps", 0), "num_inference_steps is 0"),
         ((*dataset, "--num_inference_steps", 1001), "it can be at most that"),
         ((*dataset, "--device", "toaster"), "--device toaster"),
         ((*dataset, "--pretrained_model", tmp_path / "empty"), "not a denoiser folder"),
