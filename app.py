@@ -7,6 +7,9 @@ Then open http://127.0.0.1:7860. Nothing leaves this machine. Videos, and the up
 into result/page. docs/app.md shows the page.
 """
 
+import utils.interrupts  # noqa: F401
+
+# isort: split
 import dataclasses
 import os
 from pathlib import Path
