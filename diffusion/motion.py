@@ -168,7 +168,8 @@ def find_photo_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> Call
         )
     if inputs.image_joints is not None:
         return inputs
-    return dataclasses.replace(inputs, image_joints=find_joints(pipeline, inputs.photo, "photo"))
+    photos = [find_joints(pipeline, photo, f"photo {i}") for i, photo in enumerate(inputs.photo)]
+    return dataclasses.replace(inputs, image_joints=np.stack(photos))
 
 
 def find_view_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> CallInputs:
@@ -181,27 +182,29 @@ def find_view_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> CallI
         tuple(
             view
             if view.joints is not None
-            else View(view.photo, find_joints(pipeline, view.photo[None], "further photo")[0])
-            for view in clip
+            else View(view.photo, find_joints(pipeline, view.photo, f"further photo {number}"))
+            for number, view in enumerate(clip)
         )
         for clip in inputs.views
     )
     return dataclasses.replace(inputs, views=views)
 
 
-def find_joints(pipeline: "X2FashionPipeline", photos: torch.Tensor, name: str) -> np.ndarray:
-    """Joints (b, 18, 3) in photos (b, 3, H, W), by the pipeline's finder or the one that ships.
+def find_joints(pipeline: "X2FashionPipeline", photo: torch.Tensor, name: str) -> np.ndarray:
+    """Joints (18, 3) in a photo (3, H, W), by the pipeline's finder or the one that ships.
 
     Raises:
         UserError: nobody is found, or there is no finder.
     """
     if pipeline.pose_finder is None:
         pipeline.register_modules(pose_finder=PoseFinder.from_pretrained())
-    found = [pipeline.pose_finder.find(photo, with_mask=False) for photo in to_uint8(photos)]
-    for number, pose in enumerate(found):
-        if not pose.found:
-            raise UserError(f"no person was found in {name} {number}; give image_joints, or another photo")
-    return np.stack([pose.keypoints for pose in found])
+    pose = pipeline.pose_finder.find(to_uint8(photo[None])[0], with_mask=False)
+    if not pose.found:
+        raise UserError(
+            f"no person was found in {name}; give image_joints (for a further photo, a View with its "
+            "joints), or another photo"
+        )
+    return pose.keypoints
 
 
 def move_by_sentences(

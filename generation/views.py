@@ -16,8 +16,8 @@ from utils.image import to_signed
 from utils.pose_drawing import HIPS, JOINT, joint_indices
 
 UNLIKE = 60.0
-"""RGB steps of 255 between the waists' median colours from which on two photos show other clothes. Photos of
-one outfit from the front and from the back are up to 35 apart."""
+"""Distance between the waists' median colours, in RGB steps of 255, from which on two photos seem to show
+other clothes. Of 597 pairs of rendered frames of one outfit 2.5 % are further apart, of two outfits 87 %."""
 SHOULDERS = joint_indices(("right_shoulder", "left_shoulder"))
 
 
