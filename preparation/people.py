@@ -1,8 +1,8 @@
-"""Who else is in a picture, and who of them is meant: the one in the middle."""
+"""Who is in a picture, and who of them is meant: the one in the middle."""
 
 import numpy as np
 
-from generation.photo import people_beside
+from generation.photo import SURE_SCORE, find_person, people_beside
 from models.pose_finder import CROP_SCALE, Pose, PoseFinder
 from utils.pose_drawing import HIPS, joint_indices
 
@@ -10,28 +10,36 @@ from utils.pose_drawing import HIPS, joint_indices
 def middle_person(finder: PoseFinder, picture: np.ndarray) -> tuple[int, int, int] | None:
     """Where to begin to follow the one of several people who is nearest to the middle of a picture.
 
+    What the finder is not sure of, such as somebody whom it imagines between two people, does not count
+    beside somebody whom it is sure of.
+
     Args:
         finder: of poses.
         picture: (H, W, 3) uint8 RGB.
 
     Returns:
-        Left, top and side of a square around her; None where there are no several people.
+        Left, top and side of a square around her; None where a search of the whole picture finds her too.
     """
-    pose = finder.find(picture)
-    if pose.mask is None:
+    first = finder.find(picture)
+    if first.mask is None:
         return None
-    columns = np.flatnonzero((pose.mask > 0.5).sum(axis=0) >= 3)
-    if not len(columns):
+    pose = first if first.score >= SURE_SCORE else find_person(finder, picture)
+    people = [pose, *_beside(finder, picture, pose)]
+    sure = [each for each in people if each.score >= SURE_SCORE]
+    if not sure or (len(sure) == 1 and sure[0] is first):
         return None
-    others = people_beside(finder, picture, int(columns[0]), int(columns[-1]) + 1)
-    if not others:
-        return None
-    nearest = min([pose, *others], key=lambda each: abs(_place(each) - picture.shape[1] / 2))
+    nearest = min(sure, key=lambda each: abs(_place(each) - picture.shape[1] / 2))
     seen = nearest.keypoints[nearest.keypoints[:, 2] > 0, :2]
     low, high = seen.min(axis=0), seen.max(axis=0)
     side = max(16, round(float((high - low).max()) * CROP_SCALE))
     left, top = np.round((low + high) / 2 - side / 2).astype(int)
     return int(left), int(top), side
+
+
+def _beside(finder: PoseFinder, picture: np.ndarray, pose: Pose) -> list[Pose]:
+    """People to the left and right of somebody."""
+    columns = np.flatnonzero((pose.mask > 0.5).sum(axis=0) >= 3) if pose.mask is not None else ()
+    return people_beside(finder, picture, int(columns[0]), int(columns[-1]) + 1) if len(columns) else []
 
 
 def _place(pose: Pose) -> float:
