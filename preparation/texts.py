@@ -2,8 +2,11 @@
 
 import csv
 import dataclasses
+import io
+import itertools
 import json
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +54,8 @@ def read_texts(path: Path, videos: Sequence[Video]) -> list[Text]:
         videos: that there are; a sentence names one by its path in the folder, with or without its suffix.
 
     Raises:
-        UserError: names file and line: a missing column, no such video, times that are none, no sentence.
+        UserError: names file and line: a missing column, no such video, times that are none, no sentence;
+            or the file holds none.
     """
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".jsonl"):
@@ -62,36 +66,55 @@ def read_texts(path: Path, videos: Sequence[Video]) -> list[Text]:
         raise UserError(f"cannot read --texts {path}: {error.strerror}") from error
     except UnicodeError as error:
         raise UserError(f"{path} is not UTF-8 text; save the file as UTF-8") from error
-    by_name = {video.source: video for video in videos}
+    by_name = {_composed(video.source): video for video in videos}
     for video in videos:  # a name without its suffix, where it is clear
-        stem = Path(video.source).with_suffix("").as_posix()
+        stem = _composed(Path(video.source).with_suffix("").as_posix())
         by_name[stem] = by_name.get(stem, video)
     rows = _csv_rows(path, content) if suffix == ".csv" else _json_rows(path, content)
-    return [_text(place, row, by_name) for place, row in rows]
+    texts = [_text(place, row, by_name) for place, row in rows]
+    if not texts:
+        raise UserError(f"--texts {path} holds no sentence; give lines of {', '.join(COLUMNS)}")
+    return texts
+
+
+def _composed(name: str) -> str:
+    """A name with each letter and its accent as one character: macOS stores two, keyboards write one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _csv_rows(path: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(content.splitlines(), skipinitialspace=True)
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
+    """Each line's place and its values; a sentence in quotes may go over several lines."""
+    reader = csv.reader(io.StringIO(content, newline=""), skipinitialspace=True, strict=True)
+    names: list[str] = []
+    number = 1
+    try:
+        names = next(reader, [])
+        missing = [name for name in COLUMNS if name not in names]
+        if missing:
+            raise UserError(
+                f"{path}:1: no column {', '.join(missing)}; the first line is `{','.join(COLUMNS)}`, with "
+                "commas between; a sentence with commas stands in quotes"
+            )
+        number = reader.line_num + 1
+        for row in reader:
+            place, number = f"{path}:{number}", reader.line_num + 1
+            if len(row) > len(names):
+                raise UserError(f"{place}: more values than columns; put a sentence with commas in quotes")
+            if any(value.strip() for value in row):
+                yield place, dict(itertools.zip_longest(names, row))
+    except csv.Error as error:
         raise UserError(
-            f"{path}:1: no column {', '.join(missing)}; the first line is `{','.join(COLUMNS)}`, "
-            "a sentence with commas stands in quotes"
-        )
-    for row in reader:
-        place = f"{path}:{reader.line_num}"
-        if None in row:
-            raise UserError(f"{place}: more values than columns; put a sentence with commas in quotes")
-        yield place, row
+            f"{path}:{number}: not csv ({error}); a quote in a sentence is written twice"
+        ) from error
 
 
 def _json_rows(path: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: not JSON ({error}); write one object a line") from error
         missing = [name for name in COLUMNS if not isinstance(row, dict) or name not in row]
         if missing:
@@ -100,12 +123,13 @@ def _json_rows(path: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _text(place: str, row: dict[str, Any], videos: dict[str, Video]) -> Text:
-    video = videos.get(str(row["video"] or "").strip())
+    name = _composed(str(row["video"] or "").strip())
+    video = videos.get(name) or videos.get(name.replace("\\", "/"))
     if video is None:
         raise UserError(f"{place}: there is no video {row['video']!r}; give its path inside --videos")
     try:
         start, end = float(row["start"]), float(row["end"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{place}: start {row['start']!r} and end {row['end']!r} must be numbers") from error
     if not (math.isfinite(end) and 0 <= start < end):
         raise UserError(f"{place}: start {start:g} and end {end:g}; give 0 <= start < end")

@@ -1,6 +1,7 @@
 """A user's sentences are read with their mistakes named, and laid onto the clips."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
         (["video,start,end,sentence", "a,2,1,She stands"], r"texts\.csv:2: start 2 and end 1; give 0 <="),
         (["video,start,end,sentence", "a,0,nan,She stands"], r"texts\.csv:2: start 0 and end nan"),
         (["video,start,end,sentence", "a,0,1,"], r"texts\.csv:2: no sentence"),
+        (
+            ["video,start,end,sentence", 'a,0,1,"She walks', "a,1,2,x"],
+            r"texts\.csv:2: not csv \(unexpected end",
+        ),
+        (["video,start,end,sentence"], r"texts\.csv holds no sentence"),
+        (["video;start;end;sentence"], r"texts\.csv:1: no column video.*with commas between"),
         (["video,start,end,sentence", "a,0"], r"texts\.csv:2: start '0' and end None"),
     ],
 )
@@ -63,11 +70,31 @@ def test_a_bad_line_of_json_is_named(tmp_path: Path) -> None:
     path.write_text('{"video": "a", "start": 0, "end": 1}\n')
     with pytest.raises(UserError, match=r"texts\.jsonl:1: no sentence; give video"):
         read_texts(path, VIDEOS)
+    path.write_text(f'{{"video": "a", "start": 0, "end": 1{"0" * 400}, "sentence": "x"}}\n')
+    with pytest.raises(UserError, match=r"texts\.jsonl:1: start 0 and end 1000"):
+        read_texts(path, VIDEOS)
     path.write_text("She walks\n")
     with pytest.raises(UserError, match=r"texts\.jsonl:1: not JSON"):
         read_texts(path, VIDEOS)
     with pytest.raises(UserError, match=r"neither \.csv nor \.jsonl"):
         read_texts(tmp_path / "texts.txt", VIDEOS)
+
+
+def test_what_spreadsheets_write_is_read(tmp_path: Path) -> None:
+    lines = ['a.mp4,0,1,"She says ""no"",', 'and turns"', ",,,", "in\\b,1,2,Größe\u2028bleibt"]
+    path = tmp_path / "texts.csv"
+    path.write_bytes(("\ufeff" + "\r\n".join(["video,start,end,sentence", *lines])).encode())
+    texts = read_texts(path, VIDEOS)
+    assert [(text.place, text.sentence) for text in texts] == [
+        (f"{path}:2", 'She says "no", and turns'),
+        (f"{path}:5", "Größe bleibt"),
+    ]
+
+
+def test_letters_with_accents_are_one_however_they_are_stored(tmp_path: Path) -> None:
+    stored = unicodedata.normalize("NFD", "größe.mp4")
+    table = csv_file(tmp_path, "video,start,end,sentence", "größe,0,1,She walks.")
+    assert read_texts(table, [Video("gr_e", Path(stored), stored)])[0].video == stored
 
 
 def test_sentences_are_laid_onto_a_clip_by_seconds_or_frames() -> None:
