@@ -272,12 +272,14 @@ def main(config: Config) -> None:
     check(config)
     check_dataset(config)
     download, texts = None, None
+    known = layout.known_videos(config.output_dir)
     if config.format == "fashion_text2video":
-        download = read_download(config.videos, config.seed)
+        download = read_download(config.videos, config.seed, known)
         videos, texts = download.videos, download.texts
     else:
-        videos = find_videos(config.videos)
-        texts = read_texts(config.texts, videos) if config.texts else None
+        videos = find_videos(config.videos, known)
+        kept = [Video(name, config.videos / source, source) for source, name in known.items()]
+        texts = read_texts(config.texts, [*videos, *kept]) if config.texts else None
     part, num_parts = part_of(config)
     if config.part:
         prepare_part(config, videos[part::num_parts])
@@ -308,9 +310,8 @@ def main(config: Config) -> None:
             print(f"{count} shards in {address_of(config.shards) or config.shards}, {written} written now")
     report(config, summary)
     if failures:
-        raise UserError(
-            f"{len(failures)} of {len(videos)} videos could not be prepared, see above; the others are done"
-        )
+        rest = "; the others are done" if len(failures) < len(videos) else ""
+        raise UserError(f"{len(failures)} of {len(videos)} videos could not be prepared, see above{rest}")
     if summary.mistakes:
         source = config.texts or config.videos
         raise UserError(f"{len(summary.mistakes)} sentences of {source} cannot be used, see above")

@@ -84,12 +84,13 @@ class Download:
     sides: dict[str, str]
 
 
-def read_download(folder: Path, seed: int) -> Download:
+def read_download(folder: Path, seed: int, known: Mapping[str, str] | None = None) -> Download:
     """Look through the folder that the download was unpacked into.
 
     Args:
         folder: holds the parts at any place, up to three folders deep.
         seed: of the choice among sentences, where there are labels alone.
+        known: see `name_videos`.
 
     Raises:
         UserError: no frames, no annotations, or a file that is not what it should be.
@@ -109,7 +110,7 @@ def read_download(folder: Path, seed: int) -> Download:
                 templates = templates or _templates(path / name)
     if not frames:
         raise UserError(f"--videos {folder} holds no folders of 000.png, 001.png and so on; {WHAT}")
-    videos = name_videos(folder, sorted(frames))
+    videos = name_videos(folder, sorted(frames), known)
     sources = {Path(video.source).name: video.source for video in videos}
     rows = [row for path in notes if path.stem in sources for row in _rows(path, sources[path.stem])]
     texts_found = [text for text in rows if not text.sentence.isdigit()]
@@ -222,9 +223,10 @@ def write_labels(output_dir: Path, download: Download) -> None:
         clip = read_json(path)
         source, joints = clip["source"], np.asarray(clip["keypoints"], np.float32)
         parts = by_video.get(source["video"], [])
-        for start, end, number in place_texts(parts, "frames", source["times_s"], source["frames"]):
-            read[int(number)].update([" ".join(read_motions(joints[start:end])) or "nothing"])
-            entry = {"start": start, "end": end, "label": int(number), "motion": ours[int(number)]}
+        for start, end, text in place_texts(parts, "frames", source["times_s"], source["frames"]):
+            number = int(text.sentence)
+            read[number].update([" ".join(read_motions(joints[start:end])) or "nothing"])
+            entry = {"start": start, "end": end, "label": number, "motion": ours[number]}
             clips.setdefault(path.stem, []).append(entry)
     table = {
         str(number): {"motion": ours[number], "sentences": sorted(set(sentences[number]))[:5]}

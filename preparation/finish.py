@@ -81,9 +81,13 @@ def finish(output_dir: Path, failures: dict[str, str], wishes: Wishes) -> Summar
         else:
             own = [text for text in wishes.texts if text.video == record["source"]]
             mistakes += check_ends(own, wishes.texts_unit, record["seconds"], record["frames"])
+            spoken: set[str] = set()
             for clip in record["clips"]:
-                segments[clip["name"]] = _given(output_dir, clip["name"], own, wishes.texts_unit)
+                name, placed = clip["name"], _given(output_dir, clip["name"], own, wishes.texts_unit)
+                segments[name] = [(start, end, text.sentence) for start, end, text in placed]
+                spoken |= {text.place for _, _, text in placed}
                 clip["silence"] = "none of --texts lies in the clip"
+            record["unspoken"] = [text.place for text in own if text.place not in spoken]
     for name in sorted(clips):
         _annotate(output_dir, name, split.sides[name], segments[name])
     write_json(output_dir / "splits.json", split.report)
@@ -96,7 +100,7 @@ def finish(output_dir: Path, failures: dict[str, str], wishes: Wishes) -> Summar
     return Summary(tables.as_text(rows), mistakes, list(split.sides.values()))
 
 
-def _given(output_dir: Path, name: str, texts: Sequence[Text], unit: Unit) -> Segments:
+def _given(output_dir: Path, name: str, texts: Sequence[Text], unit: Unit) -> list[tuple[int, int, Text]]:
     """The user's sentences of a clip."""
     source: dict[str, Any] = read_json(output_dir / layout.POSES / f"{name}.json")["source"]
     return place_texts(texts, unit, source["times_s"], source["frames"])

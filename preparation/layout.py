@@ -74,6 +74,12 @@ def record_path(output_dir: Path, video: str) -> Path:
     return output_dir / RECORDS / f"{video}.json"
 
 
+def known_videos(output_dir: Path) -> dict[str, str]:
+    """The path in the folder of videos of each that was prepared -> its name."""
+    records = sorted((output_dir / RECORDS).glob("[!.]*.json"))
+    return {read_json(record)["source"]: record.stem for record in records}
+
+
 def is_finished(output_dir: Path, video: str, path: Path) -> bool:
     """Whether all is made of the video in a file, as the file is now."""
     record = record_path(output_dir, video)

@@ -159,7 +159,7 @@ def check_ends(texts: Sequence[Text], unit: Unit, seconds: float, frames: int) -
 
 def place_texts(
     texts: Sequence[Text], unit: Unit, times: Sequence[float], numbers: Sequence[int]
-) -> list[tuple[int, int, str]]:
+) -> list[tuple[int, int, Text]]:
     """Find what sentences say of a clip.
 
     Args:
@@ -178,8 +178,8 @@ def place_texts(
         inside = np.flatnonzero((own >= text.start - step / 2) & (own < text.end - step / 2 + 1e-9))
         wanted = (text.end - text.start) / max(step, 1e-9)
         if len(inside) >= max(FEWEST_FRAMES, LEAST_SHARE * wanted):
-            segments.append((int(inside[0]), int(inside[-1]) + 1, text.sentence))
-    return sorted(segments)
+            segments.append((int(inside[0]), int(inside[-1]) + 1, text))
+    return sorted(segments, key=lambda segment: (*segment[:2], segment[2].sentence))
 
 
 def write_sentences(

@@ -1,8 +1,9 @@
 """Raw videos: which there are, and their frames at an even rate, read one by one."""
 
 import dataclasses
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -49,11 +50,15 @@ class Frame:
     number: int
 
 
-def find_videos(folder: Path) -> list[Video]:
+def find_videos(folder: Path, known: Mapping[str, str] | None = None) -> list[Video]:
     """All videos in a folder and the folders in it, sorted by path; hidden ones are left out.
 
+    Args:
+        folder: to look through.
+        known: see `name_videos`.
+
     Raises:
-        UserError: no such folder, or no videos in it.
+        UserError: no such folder, no videos in it, or a name that cannot be written down.
     """
     if not folder.is_dir():
         raise UserError(f"--videos {folder} is no folder; give a folder of videos ({', '.join(DEMUXERS)})")
@@ -64,26 +69,37 @@ def find_videos(folder: Path) -> list[Video]:
     )
     if not sources:
         raise UserError(f"--videos {folder} holds no videos; give a folder of {', '.join(DEMUXERS)} files")
-    return name_videos(folder, sources)
+    for source in sources:
+        try:
+            source.encode()
+        except UnicodeError as error:
+            shown = os.fsencode(source).decode(errors="replace")
+            raise UserError(f"the name of {folder}/{shown} is not UTF-8; rename the file") from error
+    return name_videos(folder, sources, known)
 
 
-def name_videos(folder: Path, sources: Iterable[str]) -> list[Video]:
+def name_videos(folder: Path, sources: Iterable[str], known: Mapping[str, str] | None = None) -> list[Video]:
     """Give each video a name of its own.
 
     Args:
         folder: that the videos are in.
         sources: their paths in the folder: files, or folders of numbered pictures.
+        known: source -> the name that an earlier run gave it; it keeps the name, and no other gets it.
     """
-    videos: dict[str, Video] = {}
+    names = dict(known or {})
+    taken = {name.lower() for name in names.values()}
+    videos = []
     for source in sources:
         is_folder = (folder / source).is_dir()
         stem = Path(source).name if is_folder else Path(source).with_suffix("").as_posix()
         base = re.sub(r"[^A-Za-z0-9-]+", "_", stem).strip("_")[:MAX_NAME] or "video"
         name, number = base, 2
-        while name.lower() in videos:
+        while source not in names and name.lower() in taken:
             name, number = f"{base}-{number}", number + 1
-        videos[name.lower()] = Video(name, folder / source, source)
-    return list(videos.values())
+        name = names.setdefault(source, name)
+        taken.add(name.lower())
+        videos.append(Video(name, folder / source, source))
+    return videos
 
 
 def length_of(path: Path) -> float | None:

@@ -131,15 +131,22 @@ def test_the_last_step_can_be_done_again_otherwise(
     folder = tmp_path / "dataset"
     shutil.copytree(prepared[0], folder)
     texts = tmp_path / "texts.csv"
-    texts.write_text("video,start,end,sentence\nturn.mov,0,1.5,She looks aside.\nturn.mov,0,30,Too long.\n")
+    texts.write_text(
+        "video,start,end,sentence\nturn.mov,0,1.5,She looks aside.\nturn.mov,0,30,Too long.\n"
+        "more/step one.mp4,0,1,She steps.\n"
+    )
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    shutil.copy2(phone_videos / "turn.mov", videos)  # the other one is gone, its clip stays
     frame = (folder / "fashion_crop/turn_00/003.jpg").stat().st_mtime_ns
     flags = ("--texts", texts, "--test_share", "0", "--consent", "in writing")
-    printed, errors = run(phone_videos, folder, *flags, code=2)
-    assert "2 videos" in printed and "2 already prepared" in printed
+    printed, errors = run(videos, folder, *flags, code=2)
+    assert "1 videos" in printed and "1 already prepared" in printed
     assert errors[0] == f"error: {texts}:3: the sentence ends at 30, and turn.mov at 2.3 seconds"
     assert (folder / "train/turn_00.txt").read_text() == "0 15 She looks aside.\n"
-    assert not (folder / "train/more_step_one_00.txt").exists() and not list((folder / "test").glob("*"))
-    assert "none of --texts lies in the clip" in printed
+    assert (folder / "train/more_step_one_00.txt").read_text() == "0 10 She steps.\n"
+    assert not list((folder / "test").glob("*"))
+    assert f"the sentence at {texts}:3 lies in no clip" in printed
     assert "in writing" in (folder / "README.md").read_text() and "agree?" not in printed
     assert (folder / "fashion_crop/turn_00/003.jpg").stat().st_mtime_ns == frame
 

@@ -8,7 +8,7 @@ import pytest
 
 from data.synthetic.wordings import WORDINGS
 from preparation.readings import Reading
-from preparation.texts import Text, check_ends, place_texts, read_texts, write_sentences
+from preparation.texts import Text, Unit, check_ends, place_texts, read_texts, write_sentences
 from preparation.videos import Video
 from utils.errors import UserError
 
@@ -107,9 +107,15 @@ def test_sentences_are_laid_onto_a_clip_by_seconds_or_frames() -> None:
     ]
     expected = [(5, 20, "inside"), (35, 40, "ends a little after the clip")]
     texts[2] = Text("", "a", 4.5, 5.1, texts[2].sentence)
-    assert place_texts(texts, "seconds", times, numbers) == expected
+    assert _said(texts, "seconds", times, numbers) == expected
     frames = [Text("", "a", text.start * 30, text.end * 30, text.sentence) for text in texts]
-    assert place_texts(frames, "frames", times, numbers) == expected
+    assert _said(frames, "frames", times, numbers) == expected
+
+
+def _said(
+    texts: list[Text], unit: Unit, times: list[float], numbers: list[int]
+) -> list[tuple[int, int, str]]:
+    return [(start, end, text.sentence) for start, end, text in place_texts(texts, unit, times, numbers)]
 
 
 def test_sentences_past_the_end_of_a_video_are_named() -> None:

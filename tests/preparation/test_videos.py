@@ -1,5 +1,7 @@
 """Videos are found and read at an even rate, whatever they are like."""
 
+import os
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from preparation.videos import find_videos, sample_frames
+from preparation.videos import find_videos, name_videos, sample_frames
 from utils.errors import UserError
 
 
@@ -36,6 +38,20 @@ def test_names_are_unique_and_fit_for_files(tmp_path: Path) -> None:
         "a_b.MOV": "a_b-2",
         "in/a b.webm": "in_a_b",
     }
+
+
+def test_a_video_keeps_its_name_whatever_comes_and_goes(tmp_path: Path) -> None:
+    first = {video.source: video.name for video in name_videos(tmp_path, ["b c.mov", "b_c.mp4"])}
+    assert first == {"b c.mov": "b_c", "b_c.mp4": "b_c-2"}
+    later = {video.source: video.name for video in name_videos(tmp_path, ["b c.avi", "b_c.mp4"], first)}
+    assert later == {"b c.avi": "b_c-3", "b_c.mp4": "b_c-2"}  # b_c is of a video that is gone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.mp4")).touch()
+    with pytest.raises(UserError, match=r"�\.mp4 is not UTF-8; rename the file"):
+        find_videos(tmp_path)
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
