@@ -16,7 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data.frames import NUMBERED, frame_paths
-from data.shards import Shards, address_of, is_sharded, remove_shards, shards_there, write_shard
+from data.shards import (
+    Shards,
+    address_of,
+    is_sharded,
+    remove_leftovers,
+    remove_shards,
+    shards_there,
+    write_shard,
+)
 from utils.config import check_minimum, run_script
 from utils.errors import UserError
 from utils.files import check_output_dir
@@ -83,6 +91,7 @@ def pack_dataset(
     if not names:
         raise UserError(f"{dataset_dir} holds no clips; give the folder of a dataset")
     there = shards_there(path)
+    remove_leftovers(path)
     written = 0
     batches = [names[start : start + clips_per_shard] for start in range(0, len(names), clips_per_shard)]
     for number, batch in enumerate(batches):

@@ -258,6 +258,13 @@ def _write_tar(
     return {"format": FORMAT, "made_from": made_from, "clips": entries}
 
 
+def remove_leftovers(path: str | Path) -> None:
+    """Remove tars and JSON that a killed run left half-written; only while no other run writes here."""
+    if address_of(path) is None:  # storages show no half-written files
+        for leftover in Path(path).glob(".shard-*"):
+            leftover.unlink()
+
+
 def remove_shards(path: str | Path, shards: Sequence[str]) -> None:
     """Remove shards by their names."""
     location = address_of(path) or str(path)

@@ -107,7 +107,10 @@ def prepare_video(
         UserError: the video or its joints cannot be read.
         OutputError: the dataset's folder cannot be written.
     """
-    status = video.path.stat()
+    try:
+        status = video.path.stat()
+    except OSError as error:
+        raise UserError(f"{video.path} cannot be read: {error.strerror}") from error
     clips, dropped, last, rate = _look(video, settings, finder, tell)
     is_slow = rate < 0.95 * settings.fps
     try:

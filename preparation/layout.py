@@ -15,6 +15,7 @@ SHEETS, LOOKS, RECORDS = "sheets", "looks", "records"
 FOLDERS = (FRAMES, POSES, MASKS, SHEETS, LOOKS, RECORDS)
 SPLITS = ("train", "test")
 SETTINGS = "prepared.json"
+ROOT_FILES = ("prepared", "splits", "labels", "README")
 JPEG_QUALITY = 95
 
 
@@ -117,3 +118,6 @@ def remove_leftovers(output_dir: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+    for name in ROOT_FILES:
+        for path in output_dir.glob(f".{name}-*"):
+            path.unlink()

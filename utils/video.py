@@ -197,7 +197,8 @@ def iter_video(
     except (av.error.FFmpegError, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{path} cannot be read as {path.suffix[1:].lower()} video ({reason}); encode it anew"
+            f"{path} cannot be read as {path.suffix[1:].lower()} video ({reason}): it is damaged or cut off; "
+            "copy it again, or encode it anew"
         ) from error
     if count == 0:
         raise UserError(

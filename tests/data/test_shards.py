@@ -56,6 +56,7 @@ def test_what_has_not_changed_is_not_written_again(tiny_dataset_dir: Path, packe
     assert pack_dataset(tiny_dataset_dir, packed, 2) == (2, 1)
     assert load_annotations(packed, "train")[0].text == "She turns."
     assert (packed / "shard-00000.tar").read_bytes() == bytes_before["shard-00000.tar"]
+    (packed / ".shard-00000-abc.tar").write_bytes(b"half")  # of a run that was killed
     assert pack_dataset(tiny_dataset_dir, packed, 3) == (1, 1)
     assert sorted(path.name for path in packed.iterdir()) == ["shard-00000.json", "shard-00000.tar"]
 
