@@ -38,7 +38,9 @@ def middle_person(finder: PoseFinder, picture: np.ndarray) -> tuple[int, int, in
 
 def _beside(finder: PoseFinder, picture: np.ndarray, pose: Pose) -> list[Pose]:
     """People to the left and right of somebody."""
-    columns = np.flatnonzero((pose.mask > 0.5).sum(axis=0) >= 3) if pose.mask is not None else ()
+    if pose.mask is None:
+        return []
+    columns = np.flatnonzero((pose.mask > 0.5).sum(axis=0) >= 3)
     return people_beside(finder, picture, int(columns[0]), int(columns[-1]) + 1) if len(columns) else []
 
 

@@ -48,8 +48,8 @@ def rows_of(
             times = {key: part[key] for key in ("start_s", "end_s", "frames")}
             rows.append({"video": record["source"], **times, "kept": "no", "why": part["reason"]})
         for place in record.get("unspoken", []):
-            why = f"the sentence at {place} lies in no clip"
-            rows.append({"video": record["source"], "kept": "no", "why": why})
+            reason = f"the sentence at {place} lies in no clip"
+            rows.append({"video": record["source"], "kept": "no", "why": reason})
     rows += [{"video": source, "kept": "no", "why": reason} for source, reason in failures.items()]
     return sorted(rows, key=lambda row: (row["video"], row.get("start_s", 0)))
 
