@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -31,8 +32,19 @@ def test_looks_of_one_person_are_near_and_of_two_are_far(looks: dict[str, np.nda
     away = distances(list(looks.values()))
     same = np.array([away[i, i + len(NAMES)] for i in range(len(NAMES))])
     others = away[: len(NAMES), : len(NAMES)][~np.eye(len(NAMES), dtype=bool)]
-    assert same.max() < SAME_LOOK < others.min()
+    assert same.max() < SAME_LOOK < 20 < others.min()
     assert away == pytest.approx(away.T, abs=1e-3) and np.diag(away).max() < 0.5
+
+
+def test_what_is_around_her_does_not_count() -> None:
+    name = "test_00003"
+    joints = np.array(json.loads((SAMPLE / "fashion_poses" / f"{name}.json").read_text())["keypoints"][0])
+    picture = read_image(SAMPLE / "fashion_crop" / name / "000.jpg")
+    mask = cv2.imread(str(SAMPLE / "fashion_masks" / name / "000.png"), cv2.IMREAD_GRAYSCALE)
+    assert mask is not None
+    near = cv2.dilate(mask, np.ones((9, 9)))[..., None] > 0
+    garden = np.where(near, picture, (60, 130, 40)).astype(np.uint8)
+    assert distances([look_of(picture, joints), look_of(garden, joints)])[0, 1] < SAME_LOOK / 3
 
 
 def test_a_person_in_two_videos_is_on_one_side(looks: dict[str, np.ndarray]) -> None:
