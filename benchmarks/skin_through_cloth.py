@@ -10,15 +10,17 @@ whose figure exceeds `data.synthetic.checks.MAX_THROUGH`; here it is only counte
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from data.synthetic.checks import MAX_THROUGH, RejectedError, share_through
-from data.synthetic.raster import draw
-from data.synthetic.render import Scene, SyntheticClip, sample_clip
 from utils.config import run_script
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from data.synthetic.render import SyntheticClip
 
 NUM_WORST = 10
 
@@ -39,12 +41,15 @@ class Config:
     """What the clips are drawn from."""
 
 
-def worst_share(clip: SyntheticClip, every: int) -> float:
+def worst_share(clip: "SyntheticClip", every: int) -> float:
     """The largest share of the person's pixels in any frame looked at.
 
     Raises:
         RejectedError: another check found the clip broken.
     """
+    from data.synthetic.raster import draw
+    from data.synthetic.render import Scene
+
     scene, worst = Scene(clip), 0.0
     for number in range(clip.num_frames):
         places = scene.vertices(number)  # every frame, for the cloth moves on
@@ -60,6 +65,8 @@ def main(config: Config) -> None:
     Raises:
         UserError: a number below 1.
     """
+    from data.synthetic.render import sample_clip  # needs numba, which --help does not
+
     for name in ("num_clips", "num_frames", "every", "height"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name} {getattr(config, name)} is out of range; give a number above 0")
@@ -81,7 +88,7 @@ def main(config: Config) -> None:
             print(f"  clip {index}: {share:.2%}, {worn}")
 
 
-def _worn(clip: SyntheticClip) -> str:
+def _worn(clip: "SyntheticClip") -> str:
     """What somebody does, and wears, in a few words."""
     worn = [
         " ".join(part[word] for word in ("fabric", "cut", "kind") if word in part)

@@ -34,6 +34,7 @@ from data.synthetic.mesh import Mesh
 from data.synthetic.raster import Picture
 from data.synthetic.studio import Camera
 from utils.errors import UserError
+from utils.files import atomic_path
 
 VERSION = 1
 LEVELS = 63
@@ -82,7 +83,11 @@ class SurfaceWriter:
         self._points.append(np.concatenate([camera.project(v) for v in vertices]))
 
     def save(self, path: str | Path) -> None:
-        """Write the frames taken down so far, at least one, and forget them."""
+        """Write the frames taken down so far, at least one, and forget them.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         counts = [len(m.triangles) for m in self._meshes]
         owner = np.repeat(np.arange(len(self._meshes)), counts)
         number = np.concatenate([np.arange(c) for c in counts])
@@ -98,8 +103,7 @@ class SurfaceWriter:
         quantised = np.clip(np.round((points - origin) / steps), -32767, 32767).astype(np.int16)
         moves = np.diff(quantised, axis=0, prepend=np.zeros_like(quantised[:1]))  # wraps around, as intended
         narrow = np.uint16 if len(used) < 65536 else np.uint32
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 version=np.int32(VERSION),

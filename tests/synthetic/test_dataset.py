@@ -137,11 +137,12 @@ def test_the_command_line_reports_in_one_line(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_without_numba_one_line_says_what_to_install(tmp_path):
+@pytest.mark.parametrize("name", ["data.synthetic", "benchmarks.one_outfit", "benchmarks.skin_through_cloth"])
+def test_without_numba_one_line_says_what_to_install(name, tmp_path):
+    flags = [] if name.endswith("cloth") else ["--output_dir", str(tmp_path / "d")]
     code = (
         "import sys; sys.modules['numba'] = None; import runpy; "
-        f"sys.argv = ['data.synthetic', '--output_dir', {str(tmp_path / 'd')!r}, '--num_train', '1']; "
-        "runpy.run_module('data.synthetic', run_name='__main__')"
+        f"sys.argv = {[name, *flags]!r}; runpy.run_module({name!r}, run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
