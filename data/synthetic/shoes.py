@@ -30,6 +30,8 @@ KINDS = {
     "man": {"oxfords": 3.0, "boots": 1.5, "trainers": 2.0},
 }
 COLORS = ("black", "black", "ivory", "beige", "camel", "brown", "red", "navy", "blush", "white", "grey")
+CUFF_OVERLAP, LOWEST_SHAFT = 0.2, 0.3
+"""How far boots reach into trousers, and above the ankle at least, in dm."""
 NUM_HEEL_SIDES = 12
 
 
@@ -64,13 +66,14 @@ class Shoes:
         }
 
 
-def sample_shoes(rng: np.random.Generator, person: Person, dressy: bool) -> Shoes:
+def sample_shoes(rng: np.random.Generator, person: Person, dressy: bool, cuff: float = np.inf) -> Shoes:
     """Draw shoes.
 
     Args:
         rng: draws.
         person: who wears them.
         dressy: whether they go with a dress or a skirt.
+        cuff: rest height of the trousers' lower edge in dm; boots end just above it, inside the trousers.
     """
     shares = dict(KINDS[person.gender])
     if dressy and "trainers" in shares:
@@ -84,11 +87,11 @@ def sample_shoes(rng: np.random.Generator, person: Person, dressy: bool) -> Shoe
         heel = float(rng.choice([0.0, 0.35, 0.6]))
     thin = kind in ("pumps", "sandals") and bool(rng.random() < 0.7)
     if not MODELS[kind]:
-        return cut_shoes(person, kind, color, heel, thin, pointed=float(rng.uniform(0.0, 0.3)))
-    return make_shoes(person, kind, str(rng.choice(MODELS[kind])), color)
+        return cut_shoes(person, kind, color, heel, thin, pointed=float(rng.uniform(0.0, 0.3)), cuff=cuff)
+    return make_shoes(person, kind, str(rng.choice(MODELS[kind])), color, cuff)
 
 
-def make_shoes(person: Person, kind: str, model: str, color: Rgb) -> Shoes:
+def make_shoes(person: Person, kind: str, model: str, color: Rgb, cuff: float) -> Shoes:
     """Put on one of MakeHuman's shoes.
 
     Args:
@@ -96,6 +99,7 @@ def make_shoes(person: Person, kind: str, model: str, color: Rgb) -> Shoes:
         kind: of `MODELS`.
         model: the mesh they are made from.
         color: sRGB of the upper.
+        cuff: as for `sample_shoes`.
     """
     proxy = assets.proxy(model)
     rest = person.fit(proxy)
@@ -112,13 +116,13 @@ def make_shoes(person: Person, kind: str, model: str, color: Rgb) -> Shoes:
         uv=proxy.uv,
         material=material,
         parts=np.full(len(proxy.triangles), PARTS["shoes"], np.uint8),
-        cut=(_top_line(kind, rest, person) - rest[:, 1]).astype(np.float32),
+        cut=(_top_line(kind, rest, person, cuff) - rest[:, 1]).astype(np.float32),
         rest=rest,
         bones=proxy.bones,
         weights=proxy.weights,
     )
     body = person.meshes[0]
-    inside = body.rest[:, 1] < _top_line(kind, body.rest, person) - 0.12
+    inside = body.rest[:, 1] < _top_line(kind, body.rest, person, cuff) - 0.12
     return Shoes(
         kind=kind,
         color=color,
@@ -129,7 +133,9 @@ def make_shoes(person: Person, kind: str, model: str, color: Rgb) -> Shoes:
     )
 
 
-def cut_shoes(person: Person, kind: str, color: Rgb, heel: float, thin: bool, pointed: float) -> Shoes:
+def cut_shoes(
+    person: Person, kind: str, color: Rgb, heel: float, thin: bool, pointed: float, cuff: float
+) -> Shoes:
     """Cut shoes from the tights' feet, and put them on heels.
 
     Args:
@@ -139,6 +145,7 @@ def cut_shoes(person: Person, kind: str, color: Rgb, heel: float, thin: bool, po
         heel: height above the ball of the foot in dm.
         thin: a thin heel rather than a block.
         pointed: how far the tip is drawn out, in dm.
+        cuff: as for `sample_shoes`.
     """
     shell = tights()
     placed = shell.place(person.vertices)
@@ -155,7 +162,7 @@ def cut_shoes(person: Person, kind: str, color: Rgb, heel: float, thin: bool, po
         rest[:, 0] += (middle - rest[:, 0]) * (0.25 + pointed) * forward**2
     under = np.clip((floor + 0.12 - rest[:, 1]) / 0.1, 0, 1) * (normals[:, 1] < -0.3)
     rest[:, 1] -= under * (rest[:, 1] - (floor - sole)) * 0.98
-    top = _top_line(kind, placed, person)
+    top = _top_line(kind, placed, person, cuff)
     cut = np.where(shell.arm > 0.1, -1, top - placed[:, 1])
     if kind == "sandals":
         cut = np.maximum(cut, _straps(placed, person, floor))
@@ -178,7 +185,7 @@ def cut_shoes(person: Person, kind: str, color: Rgb, heel: float, thin: bool, po
     meshes = [upper]
     if heel > 0:
         meshes.append(_heels(person, rest[used], heel, sole, color, thin))
-    inside = body.rest[:, 1] < _top_line(kind, body.rest, person) - 0.1
+    inside = body.rest[:, 1] < _top_line(kind, body.rest, person, cuff) - 0.1
     if kind == "sandals":
         inside[:] = False
     return Shoes(
@@ -194,7 +201,7 @@ def _straps(points: np.ndarray, person: Person, floor: float) -> np.ndarray:
     return np.maximum(np.where(points[:, 1] < floor + 0.9, over, -1), around)
 
 
-def _top_line(kind: str, points: np.ndarray, person: Person) -> np.ndarray:
+def _top_line(kind: str, points: np.ndarray, person: Person, cuff: float) -> np.ndarray:
     """(n,) rest height where the shoe ends, at points of the foot."""
     ankle = float(person.heads[BONE["foot.L"]][1])
     floor = float(person.meshes[0].rest[:, 1].min())
@@ -205,7 +212,7 @@ def _top_line(kind: str, points: np.ndarray, person: Person) -> np.ndarray:
     if kind == "sandals":
         return np.full(len(points), floor + 0.07)
     above = {"boots": 1.2, "ankle_boots": 0.9, "tall_boots": 3.2, "oxfords": 0.15, "trainers": 0.1}
-    return np.full(len(points), ankle + above[kind])
+    return np.full(len(points), min(ankle + above[kind], max(cuff + CUFF_OVERLAP, ankle + LOWEST_SHAFT)))
 
 
 def _painted(texture: np.ndarray, color: Rgb, keep: bool) -> np.ndarray:

@@ -65,6 +65,10 @@ DRESS_CUTS = {
 LENGTHS = {"mini": -2.2, "above_knee": -3.0, "knee": -3.8, "midi": -5.3, "maxi": -7.2}
 """Length of a skirt -> height of its hem on the base mesh, in dm."""
 
+SKIRT_TUCK = 0.24
+"""How far a top reaches into a skirt, in dm: hardly farther than the skirt is held, or it comes through."""
+BEHIND, SHOULDER_BLADES = -0.3, 3.5
+"""Where the back begins, and to which height a top is left out there under a jacket, on the base mesh."""
 LAPEL_THICKNESS = 0.06
 """How far lapels lie above the jacket, in dm."""
 LINING_OVERLAP = 0.05
@@ -87,6 +91,7 @@ class Wardrobe:
         self.under = np.full(len(person.meshes[0].rest), -9.0, np.float32)
         self.trousers: tuple[np.ndarray, np.ndarray] | None = None
         self.jacket: tuple[np.ndarray, np.ndarray] | None = None
+        self.jacket_hem = np.inf
         self.shoes: Shoes
 
     def shell(
@@ -154,7 +159,7 @@ class Wardrobe:
         cloth = sample_cloth(rng, SKIRT_FABRICS, plain=0.6)
         length = choose(rng, {"mini": 1.5, "above_knee": 3, "knee": 3, "midi": 2, "maxi": 1})
         waist = float(rng.uniform(1.9, 2.5))
-        self._top(hem=waist - 0.4, fit=Fit(), lower=cloth)
+        self._top(hem=waist - SKIRT_TUCK, fit=Fit(), lower=cloth, waist=waist)
         if rng.random() < 0.3:
             self._belt(waist - 0.1, Fit(offset=0.02), cloth.color)
         self._skirt("lower", "skirt", cloth, cut, waist, LENGTHS[length], Fit(offset=0.02))
@@ -177,14 +182,14 @@ class Wardrobe:
         if jacket:
             self._jacket()
         if tucked:
-            self._top(hem=waist - 0.3, fit=Fit(), lower=cloth, under=jacket)
+            self._top(hem=waist - 0.3, fit=Fit(), lower=cloth, under=jacket, waist=waist)
             if rng.random() < 0.5:
                 self._belt(waist - 0.14, Fit(offset=0.03), cloth.color)
         else:
             hang = float(rng.uniform(0.3, 0.5 if jacket else 1.0))
             fit = Fit(offset=0.04, hang=hang, sleeve_ease=float(rng.uniform(0.03, 0.25)), widen=0.03 * hang)
             self._top(hem=float(rng.uniform(-0.3, 0.8)), fit=fit, lower=cloth, under=jacket)
-        self.shoes = sample_shoes(rng, self.person, dressy=False)
+        self.shoes = sample_shoes(rng, self.person, dressy=False, cuff=person_height(cuff, self.person))
 
     def _trousers(self, cut: str, waist: float, cuff: float) -> Cloth:
         cloth = sample_trouser_cloth(self.rng, self.woman)
@@ -222,7 +227,10 @@ class Wardrobe:
         self.under = np.where(hidden, 1.0, np.where(near, 0.0, self.under)).astype(np.float32)
         self.shoes = sample_shoes(rng, self.person, dressy=kind.jacket is not None)
 
-    def _top(self, hem: float, fit: Fit, lower: Cloth, under: bool = False) -> None:
+    def _top(
+        self, hem: float, fit: Fit, lower: Cloth, under: bool = False, waist: float | None = None
+    ) -> None:
+        """Put on a top: under a jacket, or tucked in at a waist."""
         cloth = sample_cloth(
             self.rng,
             TOP_FABRICS if self.woman else MEN_FABRICS,
@@ -241,7 +249,12 @@ class Wardrobe:
             sleeve, strap = "none", 0.95
 
         def cut(on: Tights | Places) -> np.ndarray:
-            return cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
+            field = cut_top(on, neckline, back, SLEEVES[sleeve], strap, hem)
+            if under and hem > self.jacket_hem:  # nothing of it is seen behind, and so nothing comes through
+                field = np.where(
+                    on.base[:, 2] < BEHIND, np.minimum(field, on.base[:, 1] - SHOULDER_BLADES), field
+                )
+            return field
 
         shape = self._laid(top_shape(self.person, self.trunk, fit), neckline, back, sleeve, strap)
         if self.trousers is not None and fit.hang > 0:
@@ -252,7 +265,7 @@ class Wardrobe:
         self.shell("top", shape, cut, cloth, seam)
         if shirt:
             if cloth.fabric != "chiffon":
-                end = hem + (0.5 if fit.hang == 0 else 0.03)  # tucked in, or just above the hem
+                end = hem + 0.03 if waist is None else waist + 0.2
                 self.meshes.append(placket(shape, NECK_FRONT - neckline.depth, end, cloth.color))
             self.meshes.append(collar(self.person, cloth.material(), "top"))
         elif not under:
@@ -269,6 +282,7 @@ class Wardrobe:
         )
         sleeve = choose(rng, {"three_quarter": 1, "long": 3})
         gap, hem = float(rng.uniform(0.3, 0.65)), float(rng.uniform(-0.2, 1.2))
+        self.jacket_hem = hem
         neckline = Neckline(shape="v", depth=float(rng.uniform(1.0, 2.2)), width=0.85)
         behind = Neckline(shape="round", depth=-0.3, width=0.8)
         lapels = cloth.fabric not in ("knit", "leather", "denim")

@@ -19,8 +19,10 @@ from data.synthetic.mesh import PARTS
 from data.synthetic.outfit import Outfit, sample_outfit
 from data.synthetic.patterns import PATTERNS
 from data.synthetic.person import Person, sample_person
+from data.synthetic.render import render_clip, sample_clip
 from data.synthetic.rig import BONES, bone_transforms, skin
 from data.synthetic.seams import distances, top_seams, trouser_seams
+from data.synthetic.shoes import cut_shoes
 from data.synthetic.stock import STOCK, hidden_vertices, stock_mesh, worn_parts
 from data.synthetic.tights import head_of, on_skin, tights, vertex_normals
 from data.synthetic.wardrobe import Wardrobe
@@ -253,3 +255,38 @@ def test_a_jacket_has_lapels_that_a_cardigan_has_not() -> None:
         found[wardrobe.parts["jacket"]["fabric"]] = "lapels" in names
         assert ("lapels" in names) == (wardrobe.parts["jacket"]["collar"] == "lapels")
     assert found["wool"] and not found["knit"]
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_top_under_a_jacket_is_there_behind_only_where_it_is_longer(below: bool) -> None:
+    person = sample_person(np.random.default_rng(4), "woman")
+    wardrobe = Wardrobe(np.random.default_rng(4), person)
+    wardrobe._jacket()
+    hem = wardrobe.jacket_hem + (-0.2 if below else 0.2)
+    wardrobe._top(hem=hem, fit=Fit(), lower=Cloth(fabric="cotton", color=(120, 60, 90)), under=True)
+    top = next(mesh for mesh in wardrobe.meshes if mesh.name == "top")
+    assert top.cut is not None
+    _, y, z = top.rest[top.cut > 0].T
+    low = y < head_of("spine01", person.heads)[1]
+    assert (low & (z > 0.5)).any()
+    assert (low & (z < -0.6)).any() == below
+
+
+def test_a_tucked_top_does_not_come_through_its_skirt() -> None:
+    clip = sample_clip(9100, "train", 240, 4, 512)
+    mask = next(render_clip(clip)).mask
+    assert {"top", "lower"} <= set(clip.outfit.description()) and clip.outfit.skirts
+    under_skirt = np.zeros(mask.shape, bool)
+    for rows in range(2, 14):
+        under_skirt[rows:] |= mask[:-rows] == PARTS["lower"]
+    assert not (under_skirt & (mask == PARTS["top"])).any()
+
+
+def test_boots_end_inside_the_trousers() -> None:
+    person = sample_person(np.random.default_rng(4), "woman")
+    ankle = float(head_of("foot.L", person.heads)[1])
+    for cuff, top in ((np.inf, 3.2), (ankle + 1, 1.2), (ankle - 1, 0.3)):
+        boots = cut_shoes(person, "tall_boots", (20, 20, 20), 0.0, False, pointed=0.0, cuff=cuff)
+        upper = boots.meshes[0]
+        assert upper.cut is not None
+        assert -0.03 < ankle + top - upper.rest[upper.cut > 0][:, 1].max() < 0.2
