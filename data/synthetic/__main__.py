@@ -94,8 +94,15 @@ def check(config: Config) -> None:
     if settings_path.exists():
         there, wanted = read_json(settings_path), _settings(config)
         if there != wanted:
+            there = there if isinstance(there, dict) else {}
+            others = [
+                f"{name} is {there.get(name, 'not set')} there, {wanted.get(name, 'not set')} here"
+                for name in there | wanted
+                if there.get(name) != wanted.get(name)
+            ]
             raise UserError(
-                f"{config.output_dir} holds a dataset of {there}, not {wanted}; choose another --output_dir"
+                f"{config.output_dir} holds a dataset of other settings ({'; '.join(others)}); "
+                "choose another --output_dir"
             )
     elif any((config.output_dir / folder).exists() for folder in (*FOLDERS.values(), *SPLITS)):
         raise UserError(

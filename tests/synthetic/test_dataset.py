@@ -19,7 +19,7 @@ from data.synthetic.tights import vertex_normals
 from data.synthetic.wordings import MOTIONS, WORDINGS, sample_wording
 from data.synthetic.write import write_sampled_clip
 from utils.errors import UserError
-from utils.files import read_json
+from utils.files import read_json, write_json
 from utils.pose_drawing import JOINT, draw_pose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,8 +125,17 @@ def test_bad_numbers_are_refused(tmp_path, change, said):
 
 
 def test_other_settings_in_one_folder_are_refused(dataset):
-    with pytest.raises(UserError, match="another --output_dir"):
+    with pytest.raises(UserError, match=r"\(height is 128 there, 256 here\); choose another --output_dir"):
         script.main(_config(dataset, height=256))
+    with pytest.raises(UserError, match="surface is not set there, True here"):
+        script.main(_config(dataset, surface=True))
+
+
+@pytest.mark.parametrize("settings", [[1], {}, "people"])
+def test_a_folder_with_foreign_settings_is_refused(tmp_path, settings):
+    write_json(tmp_path / "synthetic.json", settings)
+    with pytest.raises(UserError, match="renderer is not set there, people"):
+        script.main(_config(tmp_path))
 
 
 def test_the_command_line_reports_in_one_line(tmp_path):
