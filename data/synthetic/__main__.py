@@ -156,7 +156,7 @@ def main(config: Config) -> None:
                 raise
     progress.close()
     if rejected:
-        print(f"{len(rejected)} draws failed a check and were made again:")
+        print(f"draws that failed a check and were made again: {len(rejected)}")
         print("\n".join(f"  {line}" for line in sorted(rejected)))
 
 
