@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from generation.photo import SURE_SCORE, find_person, people_beside
+from generation.photo import SURE_SCORE, people_beside
 from models.pose_finder import CROP_SCALE, Pose, PoseFinder
 from utils.pose_drawing import HIPS, joint_indices
 
@@ -18,16 +18,13 @@ def middle_person(finder: PoseFinder, picture: np.ndarray) -> tuple[int, int, in
         picture: (H, W, 3) uint8 RGB.
 
     Returns:
-        Left, top and side of a square around her; None where a search of the whole picture finds her too.
+        Left, top and side of a square around her; None where there are no several people.
     """
-    first = finder.find(picture)
-    if first.mask is None:
+    pose = finder.find(picture)
+    others = _beside(finder, picture, pose)
+    if not others:
         return None
-    pose = first if first.score >= SURE_SCORE else find_person(finder, picture)
-    people = [pose, *_beside(finder, picture, pose)]
-    sure = [each for each in people if each.score >= SURE_SCORE]
-    if not sure or (len(sure) == 1 and sure[0] is first):
-        return None
+    sure = [each for each in (pose, *others) if each.score >= SURE_SCORE]
     nearest = min(sure, key=lambda each: abs(_place(each) - picture.shape[1] / 2))
     seen = nearest.keypoints[nearest.keypoints[:, 2] > 0, :2]
     low, high = seen.min(axis=0), seen.max(axis=0)
