@@ -18,7 +18,6 @@ import utils.interrupts  # noqa: F401
 
 # isort: split
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,10 +54,10 @@ from generation.own_clip import (
     own_clip,
     prepare_own_clip,
 )
+from generation.resuming import window_store
 from generation.tracks import pose_pictures
 from generation.video import choose_sampling, clip_seed, make_video, prepare_inputs
-from generation.windows import WindowStore, plan_windows
-from models.loading import model_sha256
+from generation.windows import plan_windows
 from utils.config import check_minimum, run_script
 from utils.contact_sheet import contact_sheet, spread, thumbnail
 from utils.devices import choose_device
@@ -130,19 +129,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
     frames: list[np.ndarray] = []
     laid: list[np.ndarray] = []
     backdrop = Backdrop(inputs.original) if config.frame == "photo" and inputs.original else None
-    store = None
-    if count > config.window_frames and inputs.poses is not None:
-        files = {"photo": inputs.photo, "joints": inputs.joints, "image_joints": inputs.image_joints}
-        sums = {
-            name: None if x is None else hashlib.sha256(x.tobytes()).hexdigest() for name, x in files.items()
-        }
-        poses = hashlib.sha256()
-        for index in range(count):
-            poses.update(inputs.poses[index].tobytes())
-        for view in inputs.views:
-            poses.update(view.photo.numpy().tobytes())
-        sums |= {"poses": poses.hexdigest(), "denoiser": model_sha256(pipeline.denoiser)}
-        store = WindowStore(config.output_dir / f".{clip.name}.windows", settings | sums)
+    store = window_store(config.output_dir / f".{clip.name}.windows", config, pipeline, clip, inputs, count)
 
     def video() -> Iterator[np.ndarray]:
         for index, frame in enumerate(make_video(config, pipeline, clip, inputs, count, store)):

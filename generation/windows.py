@@ -82,6 +82,11 @@ class WindowStore:
             shutil.rmtree(folder, ignore_errors=True)
             write_json(folder / SETTINGS, settings)
 
+    @property
+    def num_done(self) -> int:
+        """Windows that are kept."""
+        return len(list(self.folder.glob("window_*.safetensors")))
+
     def load(self, index: int) -> torch.Tensor | None:
         """Latents of a window, or None where it is not done (or its file is damaged)."""
         try:
