@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -138,6 +139,7 @@ class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and lo
         with _stderr_closed():  # it greets there
             self._interpreter = Interpreter(model_content=weights, num_threads=num_threads)
             self._interpreter.allocate_tensors()
+        self._lock = threading.Lock()  # the interpreter has one set of tensors
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         outputs = {detail["name"]: detail["index"] for detail in self._interpreter.get_output_details()}
         self._outputs = tuple(outputs[name] for name in ("Identity", "Identity_1", "Identity_2"))
@@ -290,9 +292,10 @@ class PoseFinder(ImageProcessingMixin):  # so that a pipeline can save it and lo
     def _look(self, picture: np.ndarray, crop: _Crop) -> _Sight:
         """Run the network on one crop."""
         pixels = _cut(picture, crop).astype(np.float32) / 255
-        self._interpreter.set_tensor(self._input, pixels[None])
-        self._interpreter.invoke()
-        values, score, mask = (self._interpreter.get_tensor(index) for index in self._outputs)
+        with self._lock:
+            self._interpreter.set_tensor(self._input, pixels[None])
+            self._interpreter.invoke()
+            values, score, mask = (self._interpreter.get_tensor(index) for index in self._outputs)
         landmarks = values.reshape(NUM_LANDMARKS, 5)[:NUM_BODY].astype(np.float64)
         scale = crop.side / SIZE
         landmarks[:, :2] = landmarks[:, :2] * scale - 0.5 + [crop.left, crop.top]

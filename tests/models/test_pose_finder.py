@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import concurrent.futures
 import itertools
 import json
 import shutil
@@ -381,3 +382,13 @@ def test_a_real_turn_is_followed(finder: PoseFinder) -> None:
     assert (
         not track.keypoints[back, JOINT["nose"], 2].any() and track.keypoints[[0, 45], JOINT["nose"], 2].all()
     )
+
+
+def test_several_threads_find_the_same_as_one() -> None:
+    finder = PoseFinder.from_pretrained()
+    pictures = [read_image(DATASET / "fashion_crop" / f"test_0000{i}" / "000.jpg") for i in range(2)]
+    alone = [finder.find(picture).keypoints for picture in pictures]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        together = [pose.keypoints for pose in pool.map(finder.find, pictures * 6)]
+    for index, keypoints in enumerate(together):
+        np.testing.assert_array_equal(keypoints, alone[index % 2])
