@@ -10,8 +10,15 @@ into result/page. docs/app.md shows the page.
 import utils.interrupts  # noqa: F401
 
 # isort: split
+import contextlib
 import dataclasses
+import errno
+import ipaddress
 import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,50 +49,88 @@ class Config:
     """Folder for uploads and videos, a folder a visitor."""
 
 
-def open_page(config: Config) -> Any:
-    """Load the model and serve the page from a thread; returns Gradio's blocks.
+@contextlib.contextmanager
+def opened_page(config: Config) -> Iterator[Any]:
+    """Load the model and serve the page from a thread; yields Gradio's blocks, and ends the page afterwards.
 
     Raises:
         UserError: Gradio is missing, or model, folder or address cannot be used.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_OFFLINE"] = "1"
     check_output_dir(config.output_dir)
+    check_address(config.host, config.port)
+    with tempfile.TemporaryDirectory(prefix="x2fashion-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # what Gradio serves from, so that nothing of it stays
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        try:
+            from page.layout import CSS, THEME, Page
+        except ModuleNotFoundError as error:
+            if error.name != "gradio":
+                raise
+            needs = "python -m pip install -r requirements-app.txt"
+            raise UserError(f"the page needs Gradio; type: {needs}") from error
+        studio = Studio(ClipSettings(pretrained_model=config.model, device=config.device), config.output_dir)
+        blocks = Page(studio).blocks
+        blocks.queue(max_size=LONGEST_QUEUE, api_open=False)
+        try:
+            blocks.launch(
+                server_name=config.host,
+                server_port=config.port,
+                share=False,
+                max_file_size=MAX_UPLOAD,
+                footer_links=[],
+                ssr_mode=False,
+                enable_monitoring=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                theme=THEME,
+                css=CSS,
+            )
+            yield blocks
+        finally:
+            studio.close()
+            blocks.close(verbose=False)
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse an address that cannot be served on, before the model is loaded.
+
+    Raises:
+        UserError: no such address, or another program serves there.
+    """
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port {port} must be from 1 to 65535, for example 7860")
     try:
-        from page.layout import CSS, THEME, Page
-    except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise
-        needs = "python -m pip install -r requirements-app.txt"
-        raise UserError(f"the page needs Gradio; type: {needs}") from error
-    studio = Studio(ClipSettings(pretrained_model=config.model, device=config.device), config.output_dir)
-    blocks = Page(studio).blocks
-    blocks.queue(max_size=LONGEST_QUEUE, api_open=False)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            if os.name == "posix":  # as the server does: what it served a moment ago is free
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        advice = "give another --port, or end the program that uses it"
+        if not isinstance(error, OSError) or error.errno != errno.EADDRINUSE:
+            advice = "--host 127.0.0.1 serves this machine alone, 0.0.0.0 others too"
+        raise UserError(f"cannot serve on {host}, port {port}: {reason}; {advice}") from error
+
+
+def where(host: str, port: int) -> str:
+    """Where the page is, and for whom."""
     try:
-        blocks.launch(
-            server_name=config.host,
-            server_port=config.port,
-            share=False,
-            max_file_size=MAX_UPLOAD,
-            footer_links=[],
-            ssr_mode=False,
-            enable_monitoring=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            theme=THEME,
-            css=CSS,
-        )
-    except OSError as error:
-        where = f"{config.host}, port {config.port}"
-        raise UserError(f"cannot serve on {where}: {error}; choose another --port") from error
-    return blocks
+        alone = ipaddress.ip_address(host).is_loopback
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError:  # a name
+        alone, everywhere = host == "localhost", False
+    shown = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
+    others = "" if alone else "; other machines can open it under this machine's name, without a password"
+    return f"the page is at http://{shown}:{port}{others}; Ctrl-C ends it"
 
 
 def main(config: Config) -> None:
     """Serve the page until Ctrl-C."""
-    blocks = open_page(config)
-    print(f"the page is at http://{config.host}:{config.port}; Ctrl-C ends it", flush=True)
-    blocks.block_thread()
+    with opened_page(config):
+        print(where(config.host, config.port), flush=True)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

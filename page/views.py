@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import cv2
 import numpy as np
 
 from generation.findings import Finding
-from page.studio import Progress, Result, Visit
+from page.making import Progress
+from page.visit import Result, Visit
 from utils.errors import UserError
 
 
@@ -50,12 +52,13 @@ def stage_value(visit: Visit, *, play: bool = False) -> dict[str, Any] | None:
     return value | {"joints": rounded or [[]], "fps": fps, "keys": keys, "play": play}
 
 
-def findings_html(findings: Sequence[Finding], nothing: str) -> str:
+def findings_html(findings: Sequence[Finding], visit: Visit, nothing: str = "") -> str:
     """Findings as a list, or what to say where there are none."""
     if not findings:
         return f"<p>{html.escape(nothing)}</p>"
     rows = [
-        f'<li class="{each.severity}"><b>{each.severity}</b> {html.escape(sentence_of(each))}</li>'
+        f'<li class="{each.severity}"><b>{each.severity}:</b> '
+        f"{html.escape(without_folders(sentence_of(each), visit))}</li>"
         for each in findings
     ]
     return f'<ul class="findings">{"".join(rows)}</ul>'
@@ -67,10 +70,16 @@ def sentence_of(finding: Finding) -> str:
     return text[0].upper() + text[1:] + "."
 
 
+def without_folders(text: str, visit: Visit) -> str:
+    """A text that names uploads as the visitor does, without this machine's folders."""
+    folders = "|".join(re.escape(str(folder)) for folder in {visit.folder, visit.folder.resolve()})
+    return re.sub(rf"({folders})/(uploads/\d+/)?", "", text)
+
+
 def error_html(error: UserError, visit: Visit) -> str:
-    """What was wrong, in the line that the command line gives, without this machine's folders."""
-    text = str(error).replace(f"{visit.folder.resolve()}/", "").replace(f"{visit.folder}/", "")
-    return f'<p class="error" role="alert">error: {html.escape(text)}</p>'
+    """What was wrong, in the line that the command line gives."""
+    text = html.escape(without_folders(str(error), visit))
+    return f'<p class="error" role="alert">error: {text}</p>'
 
 
 def note_html(text: str) -> str:
@@ -94,7 +103,8 @@ def result_html(result: Result) -> str:
     """What was made, and how long it took."""
     text = f"{result.num_frames} frames in {format_seconds(result.seconds)}"
     if not result.is_whole:
-        text = f"Stopped: the first {text} are kept"
+        goes_on = " If you make the same video again, it goes on from there." if result.goes_on else ""
+        return note_html(f"Stopped: the first {text} are kept.{goes_on}")
     return note_html(f"{text}. The first frame took {format_seconds(result.first_frame_seconds)}.")
 
 

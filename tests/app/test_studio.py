@@ -11,7 +11,9 @@ import pytest
 import inference
 from generation.own_clip import ClipSettings
 from generation.track_editing import mirror, move_joint
-from page.studio import Progress, Result, Studio, Visit
+from page.making import Progress
+from page.studio import Studio
+from page.visit import Result, Visit
 from utils.config import run_script
 from utils.errors import UserError
 from utils.paths import SHIPPED_DATASET
@@ -32,9 +34,9 @@ def studio(tiny_pipeline_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def visit(studio: Studio, request: pytest.FixtureRequest) -> Visit:
+def visit(studio: Studio) -> Visit:
     """A visitor whose photo was looked at, and who moves by a sentence."""
-    visit = studio.visit(request.node.name[:40])
+    visit = studio.visit(studio.welcome())
     studio.look_at(visit, PHOTO)
     studio.move(visit, prompt="She raises her left arm.", num_frames=12, fps=12.0)
     return visit
@@ -93,7 +95,9 @@ def test_the_edited_track_is_the_one_that_moves_her(studio: Studio, visit: Visit
     assert clip.prompt == "She turns."
 
 
-def test_stopping_keeps_the_frames_that_are_done(studio: Studio, visit: Visit) -> None:
+def test_stopping_keeps_the_frames_that_are_done_and_the_same_video_goes_on_from_there(
+    studio: Studio, visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     studio.move(visit, timeline="0-8: She raises her left arm", fps=12.0)
     news = studio.make(visit)
     for _ in range(6):  # the first window is done
@@ -102,6 +106,13 @@ def test_stopping_keeps_the_frames_that_are_done(studio: Studio, visit: Visit) -
     *_, said = news
     assert isinstance(said, Result) and not said.is_whole and 0 < said.num_frames < 96
     assert len(read_video(said.video)[0]) == said.num_frames
+    assert said.goes_on
+    kept = len(list((visit.folder / ".windows").glob("*.safetensors")))
+    progress, whole = result_of(studio.make(visit))
+    num_windows, num_steps = 6, 2
+    assert 0 < kept < num_windows and len(progress) == (num_windows - kept) * num_steps + 96
+    assert whole.is_whole and not whole.goes_on and not (visit.folder / ".windows").exists()
+    assert bytes_of_command(whole, tmp_path / "again", monkeypatch) == whole.video.read_bytes()
 
 
 def test_a_video_that_is_stopped_at_once_says_so_and_the_next_one_is_made(
@@ -128,7 +139,7 @@ def test_a_visitor_who_leaves_frees_the_machine(studio: Studio, visit: Visit) ->
 
 
 def test_what_is_missing_is_said(studio: Studio) -> None:
-    visit = studio.visit("nobody")
+    visit = studio.visit(studio.welcome())
     with pytest.raises(UserError, match="no photo yet"):
         studio.move(visit, prompt="She turns.")
     with pytest.raises(UserError, match="no motion yet"):
