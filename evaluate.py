@@ -24,6 +24,7 @@ from tqdm import tqdm
 from evaluation import controls
 from evaluation.bootstrap import estimate_mean
 from evaluation.clips import ClipSource, MeasuredClip, list_clips, load_clip, read_estimated, read_generated
+from evaluation.facing import back_frame, without_frame
 from evaluation.measure import MEASURES, Values, measure_video, motion_read
 from evaluation.report import (
     VIDEOS,
@@ -111,6 +112,8 @@ def measure_all(
     rows = {name: Row() for name in (VIDEOS, *controls.CONTROLS)}
     for index, source in enumerate(tqdm(sources, desc="evaluate", unit="clip")):
         clip = load_clip(config.dataset, source, size)
+        if config.back_photo and (back := back_frame(clip)) is not None:
+            clip = without_frame(clip, back)
         wrong = controls.choose_wrong(sources, index)
         external = None if config.estimated_joints is None else read_estimated(config.estimated_joints, clip)
         rows[VIDEOS].add(tools, clip, video_of(config, tools, clip, "poses", source.segment.text), external)

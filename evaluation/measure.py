@@ -6,6 +6,7 @@ import numpy as np
 
 from evaluation.appearance import color_errors, texture
 from evaluation.clips import FPS, MeasuredClip
+from evaluation.facing import BACK, TURNED, facing
 from evaluation.fidelity import l1, psnr, ssim
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
@@ -21,6 +22,7 @@ NO_MASKS = "no masks (fashion_masks)"
 NO_LABELS = "no motion label (fashion_poses/NAME.json)"
 NO_JOINTS = "no joints (fashion_poses)"
 NOBODY = "nobody was found in the video"
+NOT_TURNED, NO_BACK = "no frame shows her turned", "no frame shows her back"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,9 @@ MEASURES = {
     ),
     "skin_delta_e": Measure("appearance kept", "down", "the same as CIE 1976 deltaE"),
     "silhouette_psnr": Measure("appearance kept", "up", "PSNR inside the true silhouette, dB"),
+    "turned_iou": Measure("poses followed", "up", "silhouette_iou of the frames that show her turned"),
+    "turned_psnr": Measure("appearance kept", "up", "silhouette_psnr of the frames that show her turned"),
+    "back_psnr": Measure("appearance kept", "up", "silhouette_psnr of the frames that show her back"),
     "pattern_correlation": Measure("appearance kept", "up", "correlation of the high-passed patterned cloth"),
     "texture_energy": Measure(
         "appearance kept", "one", "deviation of the high-passed cloth over the truth's"
@@ -122,16 +127,23 @@ def measure_video(
 def _with_masks(clip: MeasuredClip, video: np.ndarray, truth: np.ndarray) -> Values:
     names = (
         "silhouette_iou", "silhouette_psnr", "garment_color_error", "garment_delta_e", "shoe_color_error",
-        "skin_color_error", "skin_delta_e", "pattern_correlation", "texture_energy",
+        "skin_color_error", "skin_delta_e", "pattern_correlation", "texture_energy", "turned_iou",
+        "turned_psnr", "back_psnr",
     )  # fmt: skip
     if clip.masks is None:
         return dict.fromkeys(names, NO_MASKS)
     masks = clip.masks[clip.scored]
     person = masks > 0
     no_garments = "no garment parts (fashion_poses/NAME.json)"
+    found = segment(video, estimate_background(clip.photo))
+    widths = facing(clip)[clip.scored]
+    turned, back = widths < TURNED, widths < BACK
     values: Values = {
-        "silhouette_iou": iou(segment(video, estimate_background(clip.photo)), person),
+        "silhouette_iou": iou(found, person),
         "silhouette_psnr": _number(psnr(video, truth, person), "the masks are empty"),
+        "turned_iou": iou(found[turned], person[turned]) if turned.any() else NOT_TURNED,
+        "turned_psnr": psnr(video[turned], truth[turned], person[turned]) if turned.any() else NOT_TURNED,
+        "back_psnr": psnr(video[back], truth[back], person[back]) if back.any() else NO_BACK,
     }
     steps, delta_e = color_errors(video, truth, masks, clip.garments)
     values |= {

@@ -38,6 +38,9 @@ class EvaluationSettings(VideoSettings):
     conditions: tuple[Literal["poses", "text", "conflict"], ...] = ("poses", "text", "conflict")
     """What to make videos from: the poses and the sentence (poses), the sentence alone (text), or the poses
     and another clip's sentence (conflict)."""
+    back_photo: bool = False
+    """Give the frame that shows most of her back as a second photo, in clips that have one. It is left out
+    where frames are compared with the truth."""
 
     estimated_joints: Path | None = None
     """Folder of joints that your own estimator found in the videos: NAME.json, or skeletons NAME/000.png, in

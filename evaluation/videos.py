@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 from diffusers import AutoencoderKL
 
+from diffusion.inputs import View
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
 from evaluation.clips import ClipSource, MeasuredClip, read_generated
+from evaluation.facing import back_frame
 from evaluation.learned import LearnedMetrics
 from evaluation.measure import FPS, Values, find_joints, motion_read, why_unread
 from evaluation.settings import FOLDERS, EvaluationSettings
@@ -18,6 +20,7 @@ from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.devices import choose_device
 from utils.errors import UserError
+from utils.image import to_signed
 from utils.video import write_video
 
 
@@ -82,6 +85,10 @@ def sample_video(
     sampled = -(-(lead + count) // multiple) * multiple
     place = Clip(name=clip.name, image=config.dataset, poses=None, prompt=prompt)
     inputs = Inputs(photo=clip.photo, poses=None, joints=None, image_joints=clip.photo_joints)
+    if config.back_photo and (back := back_frame(clip)) is not None:
+        assert clip.joints is not None
+        view = View(to_signed(clip.frames[back, None])[0], clip.joints[back])
+        inputs = dataclasses.replace(inputs, views=(view,))
     if text_to_poses is None:
         order = np.minimum(np.arange(sampled), lead + count - 1)
         poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints

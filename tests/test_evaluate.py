@@ -251,3 +251,15 @@ def test_a_mistake_exits_with_status_2(
     assert stopped.value.code == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ") and message.count("\n") == 1
+
+
+def test_a_photo_of_her_back_is_given_and_not_measured(rendered_dir: Path, tiny_config: Config) -> None:  # noqa: F811
+    short = {"num_frames": 8, "max_clips": 1, "conditions": ("poses",), "height": 64, "width": 32}
+    settings = dataclasses.replace(tiny_config, dataset=rendered_dir, **short)
+    means = []
+    for number, back_photo in enumerate((False, True)):
+        output = tiny_config.output_dir / str(number)
+        evaluate.main(dataclasses.replace(settings, back_photo=back_photo, output_dir=output))
+        means.append(read_json(output / "metrics.json")["psnr"]["mean"])
+    first, second = (read_video(tiny_config.output_dir / n / "videos/test_00000.mp4")[0] for n in "01")
+    assert not np.array_equal(first[-1], second[-1]) and means[0] != means[1]
