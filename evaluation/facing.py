@@ -5,34 +5,24 @@ import dataclasses
 import numpy as np
 
 from evaluation.clips import MeasuredClip
-from warping.body import Body, read_body
+from warping import body
 
 TURNED = 0.6
 """Turned: shoulders and hips less than this share as wide as in the photo, about 53 degrees, or her back."""
-BACK = -0.4
-"""From behind: left and right changed places, and shoulders and hips at least this share as wide."""
 
 
 def facing(clip: MeasuredClip) -> np.ndarray:
-    """(F,) width of shoulders and hips over the photo's: 1 faces us, 0 is a profile, -1 her back.
-
-    NaN where the joints are too few, and for all frames without joints.
-    """
-    unknown = np.full(len(clip.frames), np.nan)
+    """(F,) `warping.body.facing` of the clip's frames; NaN without joints."""
     if clip.joints is None or clip.photo_joints is None:
-        return unknown
-    photo = read_body(clip.photo_joints)
-    if photo is None or photo.width <= 0:
-        return unknown
-    bodies: list[Body | None] = [read_body(pose) for pose in clip.joints]
-    return np.array([np.nan if body is None else body.width / photo.width for body in bodies])
+        return np.full(len(clip.frames), np.nan)
+    return body.facing(clip.joints, clip.photo_joints)
 
 
 def back_frame(clip: MeasuredClip) -> int | None:
     """Position of the frame that shows most of her back; None if none does."""
-    widths = facing(clip)
-    widths[np.isnan(widths)] = np.inf
-    return int(widths.argmin()) if widths.min() < BACK else None
+    if clip.joints is None or clip.photo_joints is None:
+        return None
+    return body.back_frame(clip.joints, clip.photo_joints)
 
 
 def without_frame(clip: MeasuredClip, position: int) -> MeasuredClip:

@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.appearance import color_errors, texture
 from evaluation.clips import FPS, MeasuredClip
-from evaluation.facing import BACK, TURNED, facing
+from evaluation.facing import TURNED, facing
 from evaluation.fidelity import l1, psnr, ssim
 from evaluation.keypoints import joint_errors
 from evaluation.learned import LearnedMetrics
@@ -14,6 +14,7 @@ from evaluation.motion_rules import MOTIONS, read_motions
 from evaluation.silhouette import estimate_background, iou, segment
 from evaluation.smoothness import flicker, motion_ratio, warping_error
 from models.pose_finder import PoseFinder
+from warping.body import BACK
 
 Values = dict[str, float | str]
 """Measure -> its number, or why there is none."""

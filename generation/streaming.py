@@ -13,6 +13,7 @@ from diffusion.latents import frames_at_once
 from diffusion.motion import find_view_joints
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.sampling import Sampling
+from generation.made_back import make_back
 from generation.timeline import sentence_of_frames
 from generation.windows import WindowStore, crossfade, plan_windows
 from utils.errors import UserError
@@ -41,7 +42,8 @@ def stream_frames(
 
     Windows of frames are sampled one after the other, each with the photo as its first frame. A frame's
     noise depends on its number alone, and over the frames that two windows share their latents are
-    crossfaded. A video that fits into one window is the one that a call makes from `frame_noise`.
+    crossfaded. The first frame that shows her back becomes a further photo of the windows that follow. A
+    video that fits into one window is the one that a call makes from `frame_noise`.
 
     Args:
         pipeline: the model.
@@ -127,9 +129,15 @@ def stream_frames(
             latents = torch.cat([crossfade(tail, latents[:, :, :shared]), latents[:, :, shared:]], dim=2)
         finished = window.keep - window.start
         tail = latents[:, :, finished:]
+        shown = None if warped is None else warped.frames(new)
+        if window.keep < count:
+            known = None if joints is None else joints[window.start : window.keep]
+            back = make_back(pipeline, own, latents[:, :, :finished], shown, known)
+            if back is not None:
+                inputs = dataclasses.replace(inputs, views=((*sum(inputs.views, ()), back),))
         for start in range(0, finished, decode_chunk_size):
             chunk = slice(start, min(start + decode_chunk_size, finished))
-            photos = None if warped is None else warped.frames(new).frames(chunk)
+            photos = None if shown is None else shown.frames(chunk)
             yield to_uint8(
                 pipeline.decode(latents[:, :, chunk], photos, decode_chunk_size)[0].transpose(0, 1)
             )

@@ -13,6 +13,8 @@ HEAD_LENGTH = 0.42  # from the neck to between the ears, in torso lengths
 HEAD_RADIUS = 0.19  # how far the nose is in front of the middle of the head, in torso lengths
 HAND_LENGTH = 0.26  # from the wrist to the finger tips, in torso lengths
 FOOT_LENGTH = 0.12  # from the ankle down to the sole, in torso lengths
+BACK = -0.4
+"""From behind: shoulders and hips change places, and are seen at least this wide, over the photo's."""
 FRONT_WIDTH = 0.92  # shoulder width + hip width seen from the front, in torso lengths, where no pose tells
 
 
@@ -104,6 +106,29 @@ def read_body(keypoints: np.ndarray) -> Body | None:
     head, face_turn = _read_head(points, seen, neck, length, width, across)
     head_seen = bool(seen[joint_indices(FACE)].any())
     return Body(points, seen, known, length, width, head_seen, face_turn, head)
+
+
+def facing(joints: np.ndarray, photo_joints: np.ndarray) -> np.ndarray:
+    """How wide shoulders and hips are seen in each frame, over the photo's: 1 as there, -1 from behind.
+
+    Args:
+        joints: (F, 18, 3) x px, y px, visibility.
+        photo_joints: (18, 3) of a photo that shows her front.
+
+    Returns:
+        (F,); NaN where there is too little of a body, and everywhere if the photo does not show her front.
+    """
+    photo = read_body(photo_joints)
+    if photo is None or photo.width <= 0:
+        return np.full(len(joints), np.nan)
+    bodies = [read_body(pose) for pose in joints]
+    return np.array([np.nan if body is None else body.width / photo.width for body in bodies])
+
+
+def back_frame(joints: np.ndarray, photo_joints: np.ndarray) -> int | None:
+    """Number of the frame that shows most of her back, None if none does; arguments as for `facing`."""
+    widths = np.nan_to_num(facing(joints, photo_joints), nan=np.inf)
+    return int(widths.argmin()) if widths.min(initial=np.inf) < BACK else None
 
 
 def with_head_like(body: Body, other: Body) -> Body:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from evaluation.clips import MeasuredClip
-from evaluation.facing import BACK, back_frame, facing, without_frame
+from evaluation.facing import back_frame, facing, without_frame
+from warping.body import BACK
 
 
 def test_a_turn_shows_her_back_and_a_raised_arm_does_not(rendered_clips: list[MeasuredClip]) -> None:

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from data.pose_cache import PackedPictures
+from diffusion.inputs import View
 from diffusion.latents import frame_noise
+from diffusion.pipeline import X2FashionPipeline
 from diffusion.sampling import Sampling
 from generation.streaming import stream_frames
 from generation.windows import WindowStore, crossfade, plan_windows
 from tests.toys import SENTENCES, figure_clip
 from utils.errors import UserError
+from utils.pose_drawing import MIRRORED
 
 FRAMES, POSES, JOINTS = figure_clip(30)
 SAMPLING = Sampling(num_inference_steps=2)
@@ -116,3 +119,50 @@ def test_a_stopped_video_goes_on_where_it_was(make_tiny_pipeline, tmp_path: Path
 def test_more_frames_than_poses_are_refused(make_tiny_pipeline) -> None:
     with pytest.raises(UserError, match="need as many poses"):
         stream(make_tiny_pipeline(), num_frames=31)
+
+
+def turned_joints() -> np.ndarray:
+    """The figure's, which shows her back from frame 5 on: left and right change places."""
+    joints = JOINTS.copy()
+    joints[5:] = joints[5:, MIRRORED]
+    return joints
+
+
+@pytest.fixture
+def views(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """The further photos of each window that is made."""
+    given: list[tuple] = []
+    warp_photo = X2FashionPipeline.warp_photo
+
+    def spy(self, inputs):
+        given.append(inputs.views)
+        return warp_photo(self, inputs)
+
+    monkeypatch.setattr(X2FashionPipeline, "warp_photo", spy)
+    return given
+
+
+def test_her_back_stays_what_it_was_made(make_tiny_pipeline, views: list[tuple], tmp_path: Path) -> None:
+    pipeline, joints = make_tiny_pipeline(), turned_joints()
+    whole = stream(pipeline, joints=joints)
+    assert views[0] == ()
+    (back,), later = views[1][0], views[2:]
+    number = next(i for i, pose in enumerate(joints) if np.array_equal(pose, back.joints))
+    assert 5 <= number < 12
+    np.testing.assert_allclose((back.photo.permute(1, 2, 0) + 1) * 127.5, whole[number], atol=1)
+    assert later and all(own == ((back,),) for own in later)
+
+    store = WindowStore(tmp_path / "parts", {"seed": 5})
+    given = {"seed": 5, "joints": joints, "window_frames": 12, "overlap": 4, "store": store}
+    stopped = stream_frames(pipeline, FRAMES[0], POSES, SENTENCES[0], SAMPLING, **given)
+    next(stopped)
+    stopped.close()
+    np.testing.assert_array_equal(stream(pipeline, joints=joints, store=store), whole)
+
+
+def test_a_photo_of_her_back_is_not_made_again(make_tiny_pipeline, views: list[tuple]) -> None:
+    joints = turned_joints()
+    own = View(torch.zeros(3, *FRAMES.shape[1:3]), joints[5])
+    given = {"seed": 5, "joints": joints, "window_frames": 12, "overlap": 4}
+    list(stream_frames(make_tiny_pipeline(), [[FRAMES[0], own]], POSES, SENTENCES[0], SAMPLING, **given))
+    assert len(views) > 2 and all(len(given[0]) == 1 for given in views)
