@@ -15,13 +15,16 @@ from evaluation.measure import FPS, Values, find_joints, motion_read, why_unread
 from evaluation.settings import FOLDERS, EvaluationSettings
 from generation.inputs import Clip, Inputs
 from generation.loading import load_matching_text_to_poses, load_pipeline, load_pose_finder
+from generation.pose_findings import hide_faces
 from generation.video import make_video, move_by_sentence
 from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.image import to_signed
+from utils.pose_drawing import draw_pose
 from utils.video import write_video
+from warping.body import faces_behind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,10 @@ def sample_video(
         poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints
         if joints is not None and clip.photo_joints is not None:
             joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
+        if joints is not None and (behind := faces_behind(joints)).any():
+            joints = hide_faces(joints, behind)
+            poses = poses.copy()
+            poses[behind] = [draw_pose(pose, *poses.shape[1:3]) for pose in joints[behind]]
         inputs = dataclasses.replace(inputs, poses=poses, joints=joints)
     else:
         assert clip.photo_joints is not None

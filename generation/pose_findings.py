@@ -23,8 +23,9 @@ from generation.mending import (
     smooth,
     trunk_gaps,
 )
-from generation.plausibility import look_at_bodies, look_at_place
+from generation.plausibility import MOST_FRAMES, look_at_bodies, look_at_place
 from utils.pose_drawing import NUM_JOINTS
+from warping.body import FRONT_OF_FACE, faces_behind
 
 EXPECTED = (
     "give skeletons in the colours of ControlNet, OpenPose or mmpose, OpenPose or DWPose JSON, or a video of "
@@ -214,6 +215,13 @@ def look_at_mismatch(mismatch: Mismatch | None) -> list[Finding]:
     ]
 
 
+def hide_faces(joints: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """The joints (F, 18, 3) without nose and eyes in the frames named by (F,) bool."""
+    hidden = joints.copy()
+    hidden[np.ix_(frames, FRONT_OF_FACE)] = 0
+    return hidden
+
+
 def needs_fit(mismatch: Mismatch | None) -> bool:
     """Whether poses differ so much from the photo's that they should be fitted to it."""
     return mismatch is not None and (
@@ -228,8 +236,9 @@ def mend_track(
 ) -> tuple[PoseTrack, list[Finding]]:
     """Set a track right as far as that is safe.
 
-    Blank frames are filled from their neighbours; in lossy media outliers are dropped, short gaps filled and
-    joints smoothed; a variable rate is made even; another body's poses are fitted to the photo's.
+    Blank frames are filled from their neighbours; faces that her head hides are left out; in lossy media
+    outliers are dropped, short gaps filled and joints smoothed; a variable rate is made even; another body's
+    poses are fitted to the photo's.
 
     Args:
         track: track of poses in pixels of the video's frame.
@@ -243,6 +252,11 @@ def mend_track(
     if any(finding.severity == "refusal" for finding in findings):
         return track, findings
     joints = fill_blank_frames(track.keypoints)
+    behind = faces_behind(joints)
+    if 0 < behind.mean() <= MOST_FRAMES:  # else left and right are exchanged, which is said below
+        text = f"{_frames(np.flatnonzero(behind))} of the poses show her back, with nose and eyes; left out"
+        findings.append(_mended("faces_behind", text, int(behind.sum())))
+        joints = hide_faces(joints, behind)
     joints = fill(joints, trunk_gaps(joints))
     if track.medium == "lossy":
         for _ in range(MENDING_ROUNDS):

@@ -13,6 +13,7 @@ HEAD_LENGTH = 0.42  # from the neck to between the ears, in torso lengths
 HEAD_RADIUS = 0.19  # how far the nose is in front of the middle of the head, in torso lengths
 HAND_LENGTH = 0.26  # from the wrist to the finger tips, in torso lengths
 FOOT_LENGTH = 0.12  # from the ankle down to the sole, in torso lengths
+FRONT_OF_FACE = joint_indices(("nose", "right_eye", "left_eye"))
 BACK = -0.4
 """From behind: shoulders and hips change places, and are seen at least this wide, over the photo's."""
 FRONT_WIDTH = 0.92  # shoulder width + hip width seen from the front, in torso lengths, where no pose tells
@@ -103,9 +104,31 @@ def read_body(keypoints: np.ndarray) -> Body | None:
     shoulders = points[JOINT["left_shoulder"]] - points[JOINT["right_shoulder"]]
     hips = points[JOINT["left_hip"]] - points[JOINT["right_hip"]]
     width = float((shoulders + hips) @ across) / length
+    if _is_face_behind(points, seen, width):
+        seen[FRONT_OF_FACE] = known[FRONT_OF_FACE] = False
     head, face_turn = _read_head(points, seen, neck, length, width, across)
     head_seen = bool(seen[joint_indices(FACE)].any())
     return Body(points, seen, known, length, width, head_seen, face_turn, head)
+
+
+def _is_face_behind(points: np.ndarray, seen: np.ndarray, width: float) -> bool:
+    """Whether nose and eyes are named although her head hides them: estimators do so from behind.
+
+    A head that looks over the shoulder has its nose beside the ears.
+    """
+    ears = [JOINT[f"{side}_ear"] for side in SIDES]
+    if width > BACK * FRONT_WIDTH or not (seen[ears].all() and seen[JOINT["nose"]]):
+        return False
+    nose, right, left = points[[JOINT["nose"], *ears], 0]
+    return bool(min(right, left) < nose < max(right, left))
+
+
+def faces_behind(joints: np.ndarray) -> np.ndarray:
+    """(F,) bool: frames of (F, 18, 3) that show her back and name nose and eyes all the same."""
+    named = (joints[:, FRONT_OF_FACE, 2] > 0).any(axis=1)
+    bodies = [read_body(pose) for pose in joints]
+    hidden = [body is not None and not body.seen[FRONT_OF_FACE].any() for body in bodies]
+    return named & np.array(hidden, bool)
 
 
 def facing(joints: np.ndarray, photo_joints: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from generation.mending import measure_mismatch, outliers, place_in_frame
 from generation.pose_findings import look_at_track, mend_track
 from generation.sentence_findings import look_at_sentence
 from utils.errors import UserError
+from utils.pose_drawing import MIRRORED
+from warping.body import FRONT_OF_FACE
 
 STANDING = np.array(
     [
@@ -55,6 +57,23 @@ def test_good_poses_give_no_finding_and_are_not_touched():
     track = as_track(walk())
     mended, findings = mend_track(track, walk()[0])
     assert findings == [] and np.array_equal(mended.keypoints, track.keypoints)
+
+
+def test_faces_that_her_head_hides_are_left_out() -> None:
+    joints = walk()
+    joints[8:16] = joints[8:16, MIRRORED]  # as estimators name them from behind
+    over_shoulder = joints[12].copy()
+    over_shoulder[FRONT_OF_FACE, 0] += 30
+    joints[12] = over_shoulder
+    mended, findings = mend_track(as_track(joints))
+    assert codes(findings) == {"faces_behind"}
+    behind = [8, 9, 10, 11, 13, 14, 15]
+    assert (
+        "7 frames (8 to 15)" in str(findings[0]) and not mended.keypoints[np.ix_(behind, FRONT_OF_FACE)].any()
+    )
+    kept = np.setdiff1d(np.arange(24), behind)
+    assert np.array_equal(mended.keypoints[kept], joints[kept])
+    assert mend_track(mended)[1] == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1])
