@@ -19,6 +19,8 @@ from warping.joints import read_joints
 from warping.limbs import limb_maps
 from warping.warp import warp_to_poses
 
+LEAST_SURE = 0.05
+"""With which the rules are weighed where neither they nor the network know."""
 SHARPNESS = 6
 """Power of the validity with which several photos are mixed."""
 GRID = 32
@@ -121,19 +123,45 @@ def _warp_photos(
     device: torch.device | None,
 ) -> WarpedPhoto:
     """Each photo (b, 3, H, W) moved to its clip's poses."""
-    if warper is not None:
-        moved = [warp_with(warper, *clip, device) for clip in zip(photo, image_joints, joints, strict=True)]
-        return WarpedPhoto(*(torch.stack(parts) for parts in zip(*moved, strict=True)))
-    clips = zip(to_uint8(photo), image_joints, joints, strict=True)
-    warped, validity = zip(*(warp_to_poses(*clip) for clip in clips), strict=True)
-    return WarpedPhoto(
-        torch.stack([to_signed(pictures) for pictures in warped]),
-        torch.from_numpy(np.stack(validity)).unsqueeze(2),
-    )
+    moved = [warp_with(warper, *clip, device) for clip in zip(photo, image_joints, joints, strict=True)]
+    return WarpedPhoto(*(torch.stack(parts) for parts in zip(*moved, strict=True)))
+
+
+def warp_with(
+    warper: Warper | None,
+    photo: torch.Tensor,
+    source: np.ndarray,
+    targets: np.ndarray,
+    device: torch.device | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move one photo's pixels to several poses: by the rules of `warping.warp`, and by a network.
+
+    Where there is a network, each pixel is mostly of the one of both that is surer of it. On real people they
+    err in different places: the rules keep outlines and the network hems, legs and what turns.
+
+    Args:
+        warper: the network; None leaves all to the rules.
+        photo: (3, H, W) in [-1, 1].
+        source: (18, 3) the photo's joints: x and y in pixels, visibility.
+        targets: (f, 18, 3) the frames' joints.
+        device: where the network computes; where it is if None.
+
+    Returns:
+        Pictures (f, 3, H, W) float32 in [-1, 1], and (f, 1, H, W) in 0..1 how far the photo shows what is
+        there. A frame or a photo without a body gives the photo itself and 0.
+    """
+    moved, known = warp_to_poses(to_uint8(photo[None])[0], source, targets)
+    pictures, validity = to_signed(moved), torch.from_numpy(known)[:, None]
+    if warper is None:
+        return pictures, validity
+    learned, shown = warp_by_network(warper, photo, source, targets, device)
+    ours, theirs = validity.square() + LEAST_SURE, shown.square()
+    share = theirs / (ours + theirs)
+    return torch.lerp(pictures, learned, share), torch.lerp(validity, shown, share)
 
 
 @torch.no_grad()
-def warp_with(
+def warp_by_network(
     warper: Warper,
     photo: torch.Tensor,
     source: np.ndarray,

@@ -41,7 +41,6 @@ from utils.image import to_signed, to_uint8, write_png
 from utils.paths import SHIPPED_DATASET, refuse_overwrites_by
 from utils.precision import autocast
 from warping.joints import load_joints
-from warping.warp import warp_to_poses
 
 FAVOURED_PARTS = (1, 2, 3, 8)
 """Hair, head, arms and shoes in the masks."""
@@ -222,10 +221,8 @@ class DecoderDataset(Dataset[Frames]):
     def _warp(
         self, photo: np.ndarray, source: np.ndarray, targets: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.warper is None:
-            moved, known = warp_to_poses(photo, source, targets)
-            return to_signed(moved), torch.from_numpy(known)[:, None]
-        with autocast("auto", self.warper.device):
+        device = torch.device("cpu") if self.warper is None else self.warper.device
+        with autocast("auto", device):
             return warp_with(self.warper, to_signed(photo[None])[0], source, targets)
 
 
