@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from diffusion.warped_photo import warp_conditions, warp_with
+from diffusion import warped_photo
+from diffusion.warped_photo import warp_by_network, warp_conditions, warp_with
 from models.warper import Warper
 from tests.toys import randomise
 from utils.pose_drawing import JOINT
@@ -46,8 +47,8 @@ def test_in_pure_bfloat16_it_moves_alike(tiny: Warper) -> None:
         for parameter in tiny.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
     photo = functional.interpolate(torch.rand(1, 3, 8, 4, generator=generator), (HEIGHT, WIDTH))[0] * 2 - 1
-    expected = warp_with(tiny, photo, standing(), standing(3)[None])
-    rounded = warp_with(tiny.to(torch.bfloat16), photo, standing(), standing(3)[None])
+    expected = warp_by_network(tiny, photo, standing(), standing(3)[None])
+    rounded = warp_by_network(tiny.to(torch.bfloat16), photo, standing(), standing(3)[None])
     for part, other in zip(expected, rounded, strict=True):
         assert other.dtype == torch.float32
         assert (part - other).abs().mean() < 0.05
@@ -99,8 +100,8 @@ def test_frames_do_not_depend_on_each_other(tiny: Warper) -> None:
     randomise(tiny)
     photo = torch.rand(3, HEIGHT, WIDTH) * 2 - 1
     targets = np.stack([standing(shift) for shift in (0, 3, -4)])
-    together = warp_with(tiny, photo, standing(), targets)
-    alone = [warp_with(tiny, photo, standing(), pose[None]) for pose in targets]
+    together = warp_by_network(tiny, photo, standing(), targets)
+    alone = [warp_by_network(tiny, photo, standing(), pose[None]) for pose in targets]
     for part, parts in zip(together, zip(*alone, strict=True), strict=True):
         torch.testing.assert_close(part, torch.cat(parts), atol=2e-3, rtol=0)
 
@@ -108,7 +109,7 @@ def test_frames_do_not_depend_on_each_other(tiny: Warper) -> None:
 def test_a_photo_of_another_size_is_moved_at_its_own(tiny: Warper) -> None:
     photo = torch.rand(3, 2 * HEIGHT, 2 * WIDTH) * 2 - 1
     twice = standing() * (2, 2, 1)
-    pictures, validity = warp_with(tiny, photo, twice, twice[None])
+    pictures, validity = warp_by_network(tiny, photo, twice, twice[None])
     assert pictures.shape == (1, *photo.shape)
     assert validity.shape == (1, 1, 2 * HEIGHT, 2 * WIDTH)
     assert torch.isfinite(pictures).all()
@@ -117,10 +118,10 @@ def test_a_photo_of_another_size_is_moved_at_its_own(tiny: Warper) -> None:
 def test_without_a_body_the_photo_stays(tiny: Warper) -> None:
     photo = torch.rand(3, HEIGHT, WIDTH) * 2 - 1
     nobody = np.zeros((18, 3))
-    pictures, validity = warp_with(tiny, photo, standing(), np.stack([standing(), nobody]))
+    pictures, validity = warp_by_network(tiny, photo, standing(), np.stack([standing(), nobody]))
     assert torch.equal(pictures[1], photo) and not validity[1].any()
     assert validity[0].any()
-    pictures, validity = warp_with(tiny, photo, nobody, standing()[None])
+    pictures, validity = warp_by_network(tiny, photo, nobody, standing()[None])
     assert torch.equal(pictures[0], photo) and not validity.any()
 
 
@@ -130,8 +131,27 @@ def test_saved_and_loaded_it_moves_alike(tiny: Warper, tmp_path) -> None:
     photo, pose = torch.rand(3, HEIGHT, WIDTH), standing()
     loaded = Warper.from_pretrained(tmp_path)
     torch.testing.assert_close(
-        warp_with(loaded, photo, pose, standing(3)[None])[0],
-        warp_with(tiny, photo, pose, standing(3)[None])[0],
+        warp_by_network(loaded, photo, pose, standing(3)[None])[0],
+        warp_by_network(tiny, photo, pose, standing(3)[None])[0],
         atol=1e-3,
         rtol=0,
     )
+
+
+def test_each_place_is_of_the_surer_of_rules_and_network(
+    tiny: Warper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = torch.zeros(3, HEIGHT, WIDTH)
+    sure = np.zeros((1, HEIGHT, WIDTH), np.float32)
+    sure[:, :40] = 1
+    ours, theirs = np.full((1, HEIGHT, WIDTH, 3), 255, np.uint8), -torch.ones(1, 3, HEIGHT, WIDTH)
+    shown = torch.zeros(1, 1, HEIGHT, WIDTH)
+    shown[:, :, 40:80] = 1
+    monkeypatch.setattr(warped_photo, "warp_to_poses", lambda *_: (ours, sure))
+    monkeypatch.setattr(warped_photo, "warp_by_network", lambda *_: (theirs, shown))
+    pictures, validity = warp_with(tiny, photo, standing(), standing()[None])
+    assert (pictures[..., :40, :] == 1).all() and (pictures[..., 80:, :] == 1).all()
+    np.testing.assert_allclose(pictures[..., 40:80, :], -1, atol=0.1)
+    np.testing.assert_allclose(validity[..., :80, :], 1, atol=0.05)
+    assert not validity[..., 80:, :].any()
+    assert (warp_with(None, photo, standing(), standing()[None])[0] == 1).all()
