@@ -218,7 +218,7 @@ def look_at_mismatch(mismatch: Mismatch | None) -> list[Finding]:
 def hide_faces(joints: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """The joints (F, 18, 3) without nose and eyes in the frames named by (F,) bool."""
     hidden = joints.copy()
-    hidden[np.ix_(frames, FRONT_OF_FACE)] = 0
+    hidden[np.flatnonzero(frames)[:, None], FRONT_OF_FACE] = 0
     return hidden
 
 
