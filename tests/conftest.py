@@ -77,9 +77,11 @@ def tiny_pipeline_dir(
     folder = tmp_path_factory.mktemp("models") / "tiny"
     pipeline = make_tiny_pipeline("dpmsolver++")
     pipeline.save_pretrained(folder)
-    text_to_poses = TextToPoses(
-        cross_attention_dim=pipeline.text_encoder.config.hidden_size, width=16, num_components=8
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        text_to_poses = TextToPoses(
+            cross_attention_dim=pipeline.text_encoder.config.hidden_size, width=16, num_components=8
+        )
     randomise(text_to_poses)
     with torch.no_grad():
         text_to_poses.components.weight.mul_(0.1)
