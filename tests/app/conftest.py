@@ -13,7 +13,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
-TIMEOUT_MS = 180_000
+TIMEOUT_MS = 90_000
 
 
 def free_port() -> int:

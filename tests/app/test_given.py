@@ -113,6 +113,7 @@ def test_a_tab_that_is_closed_frees_the_machine_and_another_tab_does_not_stop_it
     take_photo(first)
     timeline(first, "0-20: She stands")
     wait_for(first, "#edit_note", "240 frames")
+    first.click("#quality label >> text=Best")  # so that it takes longer than what follows
     first.click("#make")
     first.wait_for_selector("#progress progress")
     beside = first.context.new_page()

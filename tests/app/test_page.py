@@ -114,9 +114,10 @@ def test_the_second_of_two_visitors_waits_and_is_told(visitor) -> None:
     first, second = visitor(), visitor()
     for page in (first, second):
         take_photo(page)
-        move_by_sentence(page)
+    timeline(first, "0-20: She stands")
+    wait_for(first, "#edit_note", "240 frames")
+    move_by_sentence(second)
     first.click("#quality label >> text=Best")
-    first.locator("#image_scale input[type=number]").fill("2")
     first.click("#make")
     first.wait_for_selector("#progress progress")
     second.click("#make")
@@ -130,17 +131,17 @@ def test_the_second_of_two_visitors_waits_and_is_told(visitor) -> None:
 def test_stop_keeps_what_is_done_and_the_same_video_goes_on_from_there(visitor) -> None:
     page = visitor()
     take_photo(page)
-    timeline(page, "0-20: She stands")
-    wait_for(page, "#edit_note", "240 frames")
-    page.click("#quality label >> text=Balanced")
+    timeline(page, "0-10: She stands")
+    wait_for(page, "#edit_note", "120 frames")
+    page.click("#quality label >> text=Best")
     page.click("#make")
-    page.wait_for_function("document.querySelector('#progress progress')?.value > 0.1")
+    page.wait_for_function("document.querySelector('#progress progress')?.value > 0.3")
     page.click("#stop")
     assert "goes on from there" in wait_for(page, "#progress", "Stopped: the first")
     page.wait_for_function("document.querySelector('#video video')?.readyState >= 2")
-    assert page.evaluate("document.querySelector('#video video').duration") < 19
+    assert page.evaluate("document.querySelector('#video video').duration") < 9.5
     make_video(page)
-    wait_for(page, "#progress", "240 frames in")
+    wait_for(page, "#progress", "120 frames in")
 
 
 def test_a_reload_in_the_middle_keeps_photo_and_motion_and_frees_the_machine(visitor) -> None:
