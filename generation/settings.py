@@ -63,10 +63,10 @@ class VideoSettings(ModelSettings):
     text_guidance_scale: float = 1.0
     """How closely to follow the sentence. 1 is neutral; any other value costs one more prediction a step."""
     height: int | None = None
-    """Height of the video in pixels. By default that of what the model was trained on (shipped and published
+    """Height of the video in pixels. By default the size that the model was made for (shipped 256, published
     512)."""
     width: int | None = None
-    """Width of the video in pixels. By default that of what the model was trained on (shipped and published
+    """Width of the video in pixels. By default the size that the model was made for (shipped 128, published
     256)."""
     window_frames: int = 24
     """Frames that are sampled together. A longer video is made in windows of so many frames, which overlap.
