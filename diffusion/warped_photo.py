@@ -168,20 +168,9 @@ def warp_by_network(
     targets: np.ndarray,
     device: torch.device | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move one photo's pixels to several poses with a network.
+    """Move one photo's pixels to several poses with a network alone, else as `warp_with`.
 
     The network sees the photo at the height it was trained on; what it finds is applied to the photo itself.
-
-    Args:
-        warper: the network.
-        photo: (3, H, W) in [-1, 1].
-        source: (18, 3) the photo's joints: x and y in pixels, visibility.
-        targets: (f, 18, 3) the frames' joints.
-        device: where the network computes; where it is if None.
-
-    Returns:
-        Pictures (f, 3, H, W) float32 in [-1, 1], and (f, 1, H, W) in 0..1 how far the photo shows what is
-        there. A frame or a photo without a body gives the photo itself and 0.
     """
     photo = photo.float()
     height, width = photo.shape[-2:]
