@@ -71,9 +71,9 @@ class Config(ClusterSettings):
     shards of latents."""
     vae: Path = SHIPPED_MODEL / "vae"
     """Folder of the VAE, in diffusers' layout."""
-    warper: Path | None = None
-    """Folder of the network that moves the reference frames to the poses, from recipe.train_warper. By
-    default their limbs are moved by rules."""
+    warper: Path | None = SHIPPED_MODEL / "warper"
+    """Folder of the network that moves the reference frames to the poses, from recipe.train_warper. With
+    None, their limbs are moved by rules."""
     height: int | None = None
     """Height in pixels to resize frames to. By default that of the dataset's first frame. Frames of another
     shape are fitted in without distortion, with a border around them."""

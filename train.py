@@ -99,9 +99,9 @@ class Config(RunSettings, ModelSettings):
     """Number of held-out clips to make videos of."""
     vae: Path = SHIPPED_MODEL / "vae"
     """Folder of the VAE that made the latents. Here it only decodes the sample videos."""
-    warper: Path | None = None
-    """Folder of the network that moved the reference frames, if project_latent_space.py was given one. Here
-    it only serves the sample videos."""
+    warper: Path | None = SHIPPED_MODEL / "warper"
+    """Folder of the network that moved the reference frames (--warper of project_latent_space.py), or None.
+    Here it only serves the sample videos."""
 
     dry_run: bool = False
     """Print the settings, the number of parameters, the memory and the steps an epoch, and train nothing."""

@@ -5,8 +5,8 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
     "published": {},
     "small": {
-        "latent_channels": 8,
-        "block_out_channels": (48, 96, 192),
+        "latent_channels": 16,
+        "block_out_channels": (40, 80, 160),
         "text_attention_heads": (1, 1, 2),
         "spatio_temporal_attention": (False, False, True),
         "temporal_downsample": (False, False, False),
@@ -20,8 +20,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "keep_unused_tensors": False,
     },
     "published_small": {
-        "latent_channels": 8,
-        "block_out_channels": (48, 96, 192),
+        "latent_channels": 16,
+        "block_out_channels": (40, 80, 160),
         "text_attention_heads": (1, 1, 2),
         "spatio_temporal_attention": (False, False, True),
         "temporal_downsample": (False, False, True),
@@ -47,6 +47,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "keep_unused_tensors": False,
     },
 }
-"""published: the published model. small: the one that ships, for 256 x 128 pixels. published_small: the
+"""published: the published model. small: the one that ships, for latents of 32 x 16. published_small: the
 published design (noise prediction; the photo only through residuals on the skips; half the frames at the last
 level) at the width and on the latents of small, to measure small against. tiny: for tests."""

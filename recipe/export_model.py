@@ -47,9 +47,9 @@ class Config:
     """Folder of the new model. It must not exist."""
     scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]
     """Scheduler that the model uses by default."""
-    height: int = 256
+    height: int = 512
     """Height in pixels of the pictures that the model was trained on, and makes by default."""
-    width: int = 128
+    width: int = 256
     """Width in pixels of the pictures that the model was trained on, and makes by default."""
     dtype: Literal["float32", "float16"] = "float16"
     """Precision in which the weights are stored. They are loaded as float32."""

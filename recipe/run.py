@@ -76,41 +76,49 @@ class Stage:
 
 
 def list_stages(config: Config) -> list[Stage]:
-    """The recipe: data, VAE, text encoder, latents, denoiser, decoder, motions, export."""
+    """The recipe: data, warper, VAE, text encoder, latents, denoiser, decoder, motions, export."""
     out = config.output_dir
 
     def n(count: int) -> int:
         return max(MINIMUM, round(count * config.share))
 
-    frames, clips, tracks = out / "data_vae", out / "data_main", out / "data_tracks"
+    people, turns, clips, tracks = (out / f"data_{name}" for name in ("people", "turns", "main", "tracks"))
+    warper, vae = out / "warper" / "warper", out / "vae" / "vae"
     latents, text_encoder = out / "latents", out / "text" / "text_encoder"
     device = {"device": config.device}
-    # Few frames of many people for the VAE, whole clips for the denoiser, joints alone for the motions.
+
+    def render(folder: Path, train: int, test: int, **flags: Any) -> Stage:
+        return Stage(folder.name, "data.synthetic",
+                     {"output_dir": folder, "num_train": n(train), "num_test": n(test), **flags})  # fmt: skip
+
+    # Few frames of many people for warper and VAE, turns above all; whole clips for the denoiser; joints alone
+    # for the motions.
+    few = {"num_frames": 6, "surface": True}
     data = [
-        Stage("data_vae", "data.synthetic",
-              {"output_dir": frames, "num_train": n(1200), "num_test": n(64), "num_frames": 4,
-               "height": 256, "seed": 100}),
-        Stage("data_main", "data.synthetic",
-              {"output_dir": clips, "num_train": n(2000), "num_test": n(64), "num_frames": 24,
-               "height": 256, "seed": 0}),
-        Stage("data_tracks", "data.synthetic",
-              {"output_dir": tracks, "num_train": n(6000), "num_test": n(264), "height": 256,
-               "seed": 200, "poses_only": True}),
-    ]  # fmt: skip
+        render(people, 2000, 64, **few, seed=100),
+        render(turns, 1000, 0, **few, motions=("turn_left", "turn_right", "turn_around"), seed=300),
+        render(clips, 1000, 64, num_frames=24, surface=True, seed=0),
+        render(tracks, 6000, 264, poses_only=True, seed=200),
+    ]
+    pictures = {"dataset": (people, turns, clips)}
     parts = [
+        Stage("warper", "recipe.train_warper",
+              {**pictures, "output_dir": out / "warper", "max_train_steps": n(6000), **device}),
         Stage("vae", "recipe.train_vae",
-              {"dataset": (frames,), "output_dir": out / "vae", "max_train_steps": n(3600), **device}),
+              {**pictures, "output_dir": out / "vae", "size": "f16", "crop": 256,
+               "max_train_steps": n(3000), **device}),
         Stage("text", "recipe.train_text_encoder",
               {"output_dir": out / "text", "max_train_steps": n(800), **device}),
         Stage("latents", "project_latent_space",
-              {"dataset": clips, "output_dir": latents, "vae": out / "vae" / "vae", "num_references": 1},
+              {"dataset": clips, "output_dir": latents, "vae": vae, "warper": warper, "num_references": 1},
               config.num_processes),
     ]  # fmt: skip
 
     # The denoiser: first at its simplest, then on from there with a loss that looks at the person, at noisy
     # timesteps and at flicker, then with noise that the frames share.
-    shared = {"dataset": clips, "latents": latents, "preset": "small", "vae": out / "vae" / "vae",
-              "text_encoder": text_encoder, "train_batch_size": 4, **device}  # fmt: skip
+    frozen = {"vae": vae, "text_encoder": text_encoder, "warper": warper}
+    shared = {"dataset": clips, "latents": latents, "preset": "small", **frozen, "train_batch_size": 4,
+              **device}  # fmt: skip
     careful = {"drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3}
     denoiser = [
         Stage("denoiser_1", "train",
@@ -131,28 +139,25 @@ def list_stages(config: Config) -> list[Stage]:
     def decoder(name: str, before: str, steps: int, *predicted: Path, **flags: Any) -> Stage:
         return Stage(f"decoder_{name}", "recipe.train_decoder",
                      {"dataset": clips, "latents": (latents, *predicted), "vae": out / before / "vae",
-                      "output_dir": out / f"decoder_{name}", "max_train_steps": n(steps), **device,
-                      **flags})  # fmt: skip
+                      "warper": warper, "output_dir": out / f"decoder_{name}", "max_train_steps": n(steps),
+                      **device, **flags})  # fmt: skip
 
     def predict(number: int, max_clips: int, **flags: Any) -> Stage:
         return Stage(f"predicted_{number}", "recipe.predict_latents",
                      {"pretrained_model": out / f"denoiser_{number}" / "checkpoint" / "denoiser",
-                      "scheduler": "ddim", "dataset": clips, "max_clips": n(max_clips),
+                      **frozen, "scheduler": "ddim", "dataset": clips, "max_clips": n(max_clips),
                       "output_dir": out / f"predicted_{number}", **flags})  # fmt: skip
 
-    # The decoder, on the same latents: without the photo, with the photo warped to the poses, then also on
-    # what the denoiser predicts.
+    # The decoder, on the same latents: with the photo moved to the poses, then also on what the denoiser
+    # predicts, then sharp where the photo shows nothing.
     mend = {"learning_rate": 4e-4, "latent_noise": 0.1, "temporal_weight": 1.5, "drop_photo": 0.05}
-    first, second = out / "predicted_2", out / "predicted_3"
+    predicted = out / "predicted_3"
     decoders = [
-        decoder("plain", "vae", 6000, drop_photo=1, latent_noise=0.15, seed=1),
-        decoder("photo", "decoder_plain", 3500),
-        predict(2, 362),
-        decoder("mended_2", "decoder_photo", 1900, first,
-                **mend | {"learning_rate": 5e-4, "temporal_weight": 1}, seed=2),
+        decoder("photo", "vae", 3500),
         predict(3, 320, num_inference_steps=2),
-        decoder("mended_3", "decoder_mended_2", 750, second, second, **mend, motion_weight=1, seed=3),
-        decoder("mended_4", "decoder_mended_3", 600, second, second, **mend, motion_weight=4, seed=4),
+        decoder("mended", "decoder_photo", 2000, predicted, **mend, motion_weight=1, seed=3),
+        decoder("sharp", "decoder_mended", 1000, predicted, predicted, **mend, motion_weight=4,
+                adversarial_weight=0.1, seed=4),
     ]  # fmt: skip
     rest = [
         Stage("text_to_poses", "recipe.train_text_to_poses",
@@ -160,9 +165,9 @@ def list_stages(config: Config) -> list[Stage]:
                "max_train_steps": n(3500), **device}),
         Stage("model", "recipe.export_model",
               {"denoiser": out / "denoiser_3" / "checkpoint" / "denoiser",
-               "vae": out / "decoder_mended_4" / "vae", "text_encoder": text_encoder,
-               "text_to_poses": out / "text_to_poses" / "text_to_poses",
-               "scheduler": "ddim", "output_dir": out / "model"},
+               "vae": out / "decoder_sharp" / "vae", "text_encoder": text_encoder,
+               "text_to_poses": out / "text_to_poses" / "text_to_poses", "warper": warper,
+               "scheduler": "ddim", "height": 512, "width": 256, "output_dir": out / "model"},
               unfinished=out / "model"),
     ]  # fmt: skip
     return [*data, *parts, *denoiser, *decoders, *rest]

@@ -45,7 +45,7 @@ class Config:
     equally often."""
     output_dir: Path = Path("runs/vae")
     """Gets checkpoint/, vae/ (for inference), metrics.json and a sheet of held-out reconstructions."""
-    size: Literal["f8", "f16"] = "f8"
+    size: Literal["f8", "f16"] = "f16"
     """f16 makes pictures 16 times smaller, with 16 channels, for 512 x 256 pixels; f8 8 times, with 8
     channels, for 256 x 128."""
     init_from: Path | None = None

@@ -67,7 +67,9 @@ def run(*arguments: object, code: int = 0) -> str:
 
 def project_again(vae: Path) -> str:
     """What is printed when the shards in the bucket are projected in this process."""
-    settings = Config(dataset=Path(f"{BUCKET}/data"), output_dir=Path(f"{BUCKET}/latents"), vae=vae)
+    settings = Config(
+        dataset=Path(f"{BUCKET}/data"), output_dir=Path(f"{BUCKET}/latents"), vae=vae, warper=None
+    )
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         project(dataclasses.replace(settings, dtype="float32"))
     return printed.getvalue()
@@ -82,9 +84,9 @@ def sets(storage: dict[str, str], tiny_pipeline_dir: Path, tmp_path_factory: pyt
     assert "wrote 2 of 2 shards in s3://bucket/data" in run(*pack)
     assert pack_dataset(dataset, f"{BUCKET}/data", 2) == (2, 0)
     vae = tiny_pipeline_dir / "vae"
-    project(Config(dataset=dataset, output_dir=root / "projected", vae=vae, dtype="float32"))
+    project(Config(dataset=dataset, output_dir=root / "projected", vae=vae, warper=None, dtype="float32"))
     remote = ("--dataset", f"{BUCKET}/data", "--output_dir", f"{BUCKET}/latents", "--vae", vae)
-    printed = run("project_latent_space.py", *remote, "--dtype", "float32")
+    printed = run("project_latent_space.py", *remote, "--warper", None, "--dtype", "float32")
     assert "projected 3 videos (30 frames" in printed
     assert "projected 0 videos" in (printed := project_again(vae)) and "3 were finished" in printed
     return root
@@ -171,7 +173,7 @@ def test_two_local_jobs_do_what_one_process_does(sets: Path, tiny_pipeline_dir: 
     pytest.importorskip("submitit", reason="pip install -r requirements-dev.txt")
     printed = run(
         "project_latent_space.py", "--dataset", sets / "dataset", "--output_dir", tmp_path / "latents",
-        "--vae", tiny_pipeline_dir / "vae", "--dtype", "float32",
+        "--vae", tiny_pipeline_dir / "vae", "--warper", None, "--dtype", "float32",
         "--jobs", 2, "--cluster", "local", "--job_dir", tmp_path / "jobs",
     )  # fmt: skip
     assert "projected 0 videos" in printed and "3 were finished" in printed

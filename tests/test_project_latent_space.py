@@ -94,12 +94,14 @@ def dataset(tmp_path):
 
 
 def config(root, **settings):
-    defaults = {"dataset": root / "data", "output_dir": root / "out", "vae": root / "vae", "dtype": "float32"}
-    return Config(**(defaults | settings))
+    folders = {"dataset": root / "data", "output_dir": root / "out", "vae": root / "vae"}
+    return Config(**({**folders, "warper": None, "dtype": "float32"} | settings))
 
 
 def run_command(monkeypatch, root, *flags):
-    """Run the script's command line in this process; the exit status."""
+    """Run the script's command line in this process; the exit status. Limbs are moved by rules."""
+    if "--warper" not in flags:
+        flags = (*flags, "--warper", "None")
     monkeypatch.setattr(sys, "argv", ["project_latent_space.py", *map(str, paths(root)), *flags])
     try:
         run_script(main, Config, description)
@@ -415,7 +417,7 @@ def test_torchrun_splits_the_videos_over_processes(dataset):
     make_video(dataset / "data", "d", num_frames=3)
     (dataset / "data" / "fashion_crop" / "d" / "001.png").unlink()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [str(part) for part in [*launcher, "project_latent_space.py", *paths(dataset)]]
+    command = [str(part) for part in [*launcher, "project_latent_space.py", *paths(dataset), "--warper", None]]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0, done.stderr

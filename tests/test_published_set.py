@@ -49,6 +49,8 @@ def test_it_is_read_as_it_is(published: Path, tiny_pipeline_dir: Path, tmp_path:
         tmp_path / "latents",
         "--vae",
         tiny_pipeline_dir / "vae",
+        "--warper",
+        None,
     ]
     done = subprocess.run(
         [sys.executable, str(ROOT / "project_latent_space.py"), *map(str, project)],

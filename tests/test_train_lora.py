@@ -76,7 +76,7 @@ def test_stop_and_resume_equals_the_straight_run(folders, tiny_pipeline_dir, str
         (("--lora_rank", "3"), "lora_rank was 2 and is 3"),
         (("--lora_rank", "0"), "holds an adapter; to go on, add --lora_rank"),
         (("--lora_rank", "0", "--allow_changed_settings"), "holds an adapter; to go on, add --lora_rank"),
-        (("--preset", "small"), "--preset small asks for block_out_channels [48, 96, 192], but --init_from"),
+        (("--preset", "small"), "--preset small asks for block_out_channels [40, 80, 160], but --init_from"),
         (("--preset", "published"), "--preset published asks for block_out_channels [64, 128, 256, 512]"),
         (("--prediction_type", "epsilon"), "leave out --prediction_type epsilon to train that model on"),
     ],

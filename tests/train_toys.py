@@ -56,6 +56,7 @@ def command(folders: tuple[Path, Path], pipeline_dir: Path, output_dir: Path, *f
         "latents": folders[1],
         "output_dir": output_dir,
         "vae": pipeline_dir / "vae",
+        "warper": None,
         "text_encoder": pipeline_dir / "text_encoder",
         "preset": "tiny",
         "num_frames": 8,

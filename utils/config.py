@@ -91,7 +91,7 @@ def as_flags(config: Any, **changes: Any) -> list[str]:
             flags.append(f"--{field.name}" if value else f"--no_{field.name}")
         elif isinstance(value, tuple):
             flags += [f"--{field.name}", *map(str, value)] if value else []
-        elif value is not None:
+        elif value is not None or field.default is not None:
             flags += [f"--{field.name}", str(value)]
     return flags
 

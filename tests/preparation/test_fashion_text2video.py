@@ -114,7 +114,7 @@ def test_labels_are_mapped_and_compared_with_the_joints(prepared: tuple[Path, st
 
 
 def test_it_can_be_trained_on(prepared: tuple[Path, str], tiny_pipeline_dir: Path, tmp_path: Path) -> None:
-    models = ("--vae", tiny_pipeline_dir / "vae")
+    models = ("--vae", tiny_pipeline_dir / "vae", "--warper", None)
     flags = ("--dataset", prepared[0], "--output_dir", tmp_path / "latents", *models)
     assert "projected 2 videos" in run("project_latent_space.py", *flags)
     settings = {"max_train_steps": 2, "train_batch_size": 1, "preset": "tiny", "num_samples": 0}

@@ -25,6 +25,7 @@ from generation.loading import load_pipeline
 from generation.settings import ModelSettings
 from generation.streaming import stream_frames
 from generation.video import clip_seed
+from models import PRESETS
 from models.autoencoder import ReferenceAutoencoderKL
 from recipe import (
     export_model,
@@ -53,14 +54,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             output_dir=folder / "data", num_train=2, num_test=1, num_frames=4, height=128, surface=True
         )
     )
-    vae_config = {"dataset": (folder / "data",), "train_batch_size": 2, "num_test_frames": 2}
+    vae_config = {"dataset": (folder / "data",), "train_batch_size": 2, "num_test_frames": 2, "size": "f8"}
     train_vae.main(train_vae.Config(output_dir=folder / "vae", max_train_steps=2, **vae_config))
     train_text_encoder.main(
         train_text_encoder.Config(output_dir=folder / "text", max_train_steps=2, hidden_size=32, num_layers=1)
     )
     project_latent_space.main(
         project_latent_space.Config(
-            dataset=folder / "data", output_dir=folder / "latents", vae=folder / "vae" / "vae"
+            dataset=folder / "data",
+            output_dir=folder / "latents",
+            vae=folder / "vae" / "vae",
+            warper=None,
         )
     )
     train.main(
@@ -107,7 +111,10 @@ def test_the_model_makes_a_video_and_the_teaser_shows_it(runs: Path, tmp_path: P
     assert (tmp_path / "teaser.gif").read_bytes().startswith(b"GIF")
 
 
-def test_the_published_design_trains_on_the_same_latents_and_samples(runs: Path, tmp_path: Path) -> None:
+def test_the_published_design_trains_on_the_same_latents_and_samples(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS["published_small"], "latent_channels", 8)
     settings = {
         "dataset": runs / "data",
         "latents": runs / "latents",
