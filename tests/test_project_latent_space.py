@@ -417,7 +417,8 @@ def test_torchrun_splits_the_videos_over_processes(dataset):
     make_video(dataset / "data", "d", num_frames=3)
     (dataset / "data" / "fashion_crop" / "d" / "001.png").unlink()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [str(part) for part in [*launcher, "project_latent_space.py", *paths(dataset), "--warper", None]]
+    script = [*launcher, "project_latent_space.py", *paths(dataset), "--warper", None]
+    command = [str(part) for part in script]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0, done.stderr
