@@ -91,8 +91,8 @@ def list_stages(config: Config) -> list[Stage]:
         return Stage(folder.name, "data.synthetic",
                      {"output_dir": folder, "num_train": n(train), "num_test": n(test), **flags})  # fmt: skip
 
-    # Few frames of many people for warper and VAE, turns above all; whole clips for the denoiser; joints alone
-    # for the motions.
+    # Few frames of many people for warper and VAE, turns above all; whole clips for the denoiser; joints
+    # alone for the motions.
     few = {"num_frames": 6, "surface": True}
     data = [
         render(people, 2000, 64, **few, seed=100),
@@ -103,10 +103,10 @@ def list_stages(config: Config) -> list[Stage]:
     pictures = {"dataset": (people, turns, clips)}
     parts = [
         Stage("warper", "recipe.train_warper",
-              {**pictures, "output_dir": out / "warper", "max_train_steps": n(6000), **device}),
+              {**pictures, "output_dir": out / "warper", "max_train_steps": n(5000), **device}),
         Stage("vae", "recipe.train_vae",
               {**pictures, "output_dir": out / "vae", "size": "f16", "crop": 256,
-               "max_train_steps": n(3000), **device}),
+               "max_train_steps": n(2200), **device}),
         Stage("text", "recipe.train_text_encoder",
               {"output_dir": out / "text", "max_train_steps": n(800), **device}),
         Stage("latents", "project_latent_space",
@@ -114,26 +114,22 @@ def list_stages(config: Config) -> list[Stage]:
               config.num_processes),
     ]  # fmt: skip
 
-    # The denoiser: first at its simplest, then on from there with a loss that looks at the person, at noisy
-    # timesteps and at flicker, then with noise that the frames share.
+    # The denoiser: at first with noise of each frame's own, then with noise that the frames share and a loss
+    # that looks more at noisy timesteps and at flicker.
     frozen = {"vae": vae, "text_encoder": text_encoder, "warper": warper}
     shared = {"dataset": clips, "latents": latents, "preset": "small", **frozen, "train_batch_size": 4,
-              **device}  # fmt: skip
-    careful = {"drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3}
+              "short_clip_frames": 8, "drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3,
+              "warmup_steps": 100, **device}  # fmt: skip
     denoiser = [
         Stage("denoiser_1", "train",
-              {**shared, "output_dir": out / "denoiser_1", "short_clip_frames": 8,
-               "short_clip_steps": n(2700), "max_train_steps": n(3120)}),
+              {**shared, "output_dir": out / "denoiser_1", "short_clip_steps": n(2100),
+               "max_train_steps": n(2400), "learning_rate": 8e-4, "timestep_shift": 2,
+               "temporal_weight": 0.5}),
         Stage("denoiser_2", "train",
-              {**shared, **careful, "output_dir": out / "denoiser_2",
-               "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "short_clip_frames": 8,
-               "short_clip_steps": n(1800), "max_train_steps": n(3300), "learning_rate": 5e-4,
-               "warmup_steps": 100, "timestep_shift": 2, "temporal_weight": 0.5, "seed": 1}),
-        Stage("denoiser_3", "train",
-              {**shared, **careful, "output_dir": out / "denoiser_3",
-               "init_from": out / "denoiser_2" / "checkpoint" / "denoiser", "max_train_steps": n(900),
-               "learning_rate": 3e-4, "warmup_steps": 40, "ema_decay": 0.99, "timestep_shift": 3,
-               "temporal_weight": 1, "shared_noise": 0.5, "seed": 3}),
+              {**shared, "output_dir": out / "denoiser_2",
+               "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "short_clip_steps": n(2200),
+               "max_train_steps": n(2900), "learning_rate": 6e-4, "ema_decay": 0.995, "timestep_shift": 3,
+               "temporal_weight": 1, "shared_noise": 0.5, "seed": 1}),
     ]  # fmt: skip
 
     def decoder(name: str, before: str, steps: int, *predicted: Path, **flags: Any) -> Stage:
@@ -142,32 +138,28 @@ def list_stages(config: Config) -> list[Stage]:
                       "warper": warper, "output_dir": out / f"decoder_{name}", "max_train_steps": n(steps),
                       **device, **flags})  # fmt: skip
 
-    def predict(number: int, max_clips: int, **flags: Any) -> Stage:
-        return Stage(f"predicted_{number}", "recipe.predict_latents",
-                     {"pretrained_model": out / f"denoiser_{number}" / "checkpoint" / "denoiser",
-                      **frozen, "scheduler": "ddim", "dataset": clips, "max_clips": n(max_clips),
-                      "output_dir": out / f"predicted_{number}", **flags})  # fmt: skip
-
     # The decoder, on the same latents: with the photo moved to the poses, then also on what the denoiser
-    # predicts, then sharp where the photo shows nothing.
-    mend = {"learning_rate": 4e-4, "latent_noise": 0.1, "temporal_weight": 1.5, "drop_photo": 0.05}
-    predicted = out / "predicted_3"
+    # predicts, and sharp where the photo shows nothing.
+    predicted = out / "predicted"
     decoders = [
-        decoder("photo", "vae", 3500),
-        predict(3, 320, num_inference_steps=2),
-        decoder("mended", "decoder_photo", 2000, predicted, **mend, motion_weight=1, seed=3),
-        decoder("sharp", "decoder_mended", 1000, predicted, predicted, **mend, motion_weight=4,
-                adversarial_weight=0.1, seed=4),
+        decoder("photo", "vae", 1000, warmup_steps=30),
+        Stage("predicted", "recipe.predict_latents",
+              {"pretrained_model": out / "denoiser_2" / "checkpoint" / "denoiser", **frozen,
+               "scheduler": "ddim", "num_inference_steps": 2, "dataset": clips, "max_clips": n(160),
+               "output_dir": predicted}),
+        decoder("sharp", "decoder_photo", 400, predicted, warmup_steps=20, learning_rate=4e-4,
+                latent_noise=0.1, drop_photo=0.05, temporal_weight=1, motion_weight=1,
+                adversarial_weight=0.1, seed=3),
     ]  # fmt: skip
     rest = [
         Stage("text_to_poses", "recipe.train_text_to_poses",
               {"dataset": tracks, "text_encoder": text_encoder, "output_dir": out / "text_to_poses",
                "max_train_steps": n(3500), **device}),
         Stage("model", "recipe.export_model",
-              {"denoiser": out / "denoiser_3" / "checkpoint" / "denoiser",
+              {"denoiser": out / "denoiser_2" / "checkpoint" / "denoiser",
                "vae": out / "decoder_sharp" / "vae", "text_encoder": text_encoder,
                "text_to_poses": out / "text_to_poses" / "text_to_poses", "warper": warper,
-               "scheduler": "ddim", "height": 512, "width": 256, "output_dir": out / "model"},
+               "scheduler": "ddim", "output_dir": out / "model"},
               unfinished=out / "model"),
     ]  # fmt: skip
     return [*data, *parts, *denoiser, *decoders, *rest]
