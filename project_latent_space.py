@@ -47,7 +47,7 @@ from data.shards import (
     write_shard,
 )
 from diffusion.latents import load_vae, spatial_factor
-from diffusion.warped_photo import load_warper
+from diffusion.warped_photo import MAX_PHOTOS, load_warper
 from models.loading import model_sha256
 from preparation.projection import FORMAT_VERSION, Plan, Projector, plan_video
 from utils.cluster import ClusterSettings, part_of, run_jobs
@@ -82,6 +82,9 @@ class Config(ClusterSettings):
     num_references: int = 2
     """Reference frames of each video to warp to every pose: the first frame of each annotated segment, and
     further ones, evenly spaced, up to this number. 0 writes no warps."""
+    num_photos: int = 1
+    """Photos of the person that training may see, 1 to 3. Above 1, each reference is warped alone, and also
+    together with one or two other frames of its video, each place from the frame that shows it best."""
     batch_size: int = 16
     """Pictures that are encoded at once."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -165,7 +168,7 @@ def project_videos(
     for name in names:
         path = config.output_dir / f"{name}.safetensors"
         try:
-            plan = plan_video(config.dataset, name, size, sums, config.num_references)
+            plan = plan_video(config.dataset, name, size, sums, config.num_references, config.num_photos)
         except UserError as error:
             tally.blame(name, error)
             continue
@@ -212,6 +215,7 @@ def project_shards(
     if old is not None and not all(IN_SHARD in clip.files for clip in old.clips.values()):
         raise UserError(f"{place} holds the shards of a dataset; choose another --output_dir")
     settings = [FORMAT_VERSION, sums, projector.height, projector.width, config.num_references]
+    settings += [config.num_photos] if config.num_photos > 1 else []
     for shard in mine:
         names = [name for name, clip in shards.clips.items() if clip.shard == shard]
         sources = [shards.made_from[shard], *[[name, shards.clips[name].files] for name in names]]
@@ -262,6 +266,8 @@ def check_places(config: Config) -> None:
 def main(config: Config) -> None:
     """Project the videos or shards of this process, and sum up over all processes."""
     check_minimum(config, 0, "num_references")
+    if not 1 <= config.num_photos <= MAX_PHOTOS:
+        raise UserError(f"--num_photos {config.num_photos} must be 1 to {MAX_PHOTOS}")
     check_minimum(config, 1, "batch_size")
     part, num_parts = part_of(config)
     check_places(config)

@@ -229,7 +229,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
             "seed": request.seed,
         }
         if has_warp:
-            warped, validity = video.warp(int(np.flatnonzero(video.reference_frames == start)[0]), frames)
+            warps = np.flatnonzero(video.reference_frames == start)
+            warped, validity = video.warp(int(rng.choice(warps)) if len(warps) > 1 else int(warps[0]), frames)
         else:
             warped, validity = torch.zeros_like(latents), torch.zeros_like(latents[:, :1])
         if self.person_weight > 1:

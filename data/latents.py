@@ -4,8 +4,9 @@ A file holds
 
 - ``latents`` (f, c, h, w) float16, normalised;
 - where the dataset has joints, ``reference_frames`` (r,) int64: frames whose picture was warped to every
-  frame's pose; ``warped_latents`` (r, f, c, h, w) float16: those pictures, encoded; ``warp_validity``
-  (r, f, 1, h, w) float16 in 0..1: how far the warp is right, averaged over each latent's square of pixels;
+  frame's pose, more than once where it was also warped together with further photos; ``warped_latents``
+  (r, f, c, h, w) float16: those pictures, encoded; ``warp_validity`` (r, f, 1, h, w) float16 in 0..1: how far
+  the warp is right, averaged over each latent's square of pixels;
 - where the dataset has skeleton pictures, ``pose_bytes`` (n,) uint8: they at 8 times the size of the latents,
   each a lossless WebP; ``pose_offsets`` (f + 1,) int64: where each begins, and the end;
 - where the dataset has masks, ``person`` (f, h, w) bool: whether the person is in a latent's square of pixels
@@ -216,7 +217,8 @@ def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metad
 def is_finished(path: Path, metadata: dict[str, str]) -> bool:
     """Whether `path` is a projected video that was made from the same things."""
     try:
-        # Where nothing is said of a network that moved the photo, there was none.
-        return metadata.items() <= ({"warper_sha256": ""} | LatentVideo(path).metadata).items()
+        # Where nothing is said of a network that moved the photo, or of further photos, there were none.
+        unsaid = {"warper_sha256": "", "num_photos": "1"}
+        return metadata.items() <= (unsaid | LatentVideo(path).metadata).items()
     except UserError:
         return False

@@ -25,6 +25,8 @@ SHARPNESS = 6
 """Power of the validity with which several photos are mixed."""
 GRID = 32
 """Pixels of which a warper takes multiples."""
+MAX_PHOTOS = 3
+"""Photos of a person that training shows at most; a pipeline takes any number."""
 FRAMES_AT_ONCE = 8
 """Frames that a warper moves the photo to at once."""
 

@@ -17,7 +17,7 @@ from data.frames import count_frames, frame_paths, read_pictures
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, encode_picture, pack_pictures, resize_pictures
 from diffusion.latents import encode_images
-from diffusion.warped_photo import warp_photo
+from diffusion.warped_photo import WarpedPhoto, best_shown, warp_photo
 from models.warper import Warper
 from utils.errors import UserError
 from utils.image import fit_image, fit_size, read_image, to_signed, to_uint8
@@ -36,7 +36,8 @@ class Plan:
     frames: list[Path]
     poses: list[Path]
     masks: list[Path]
-    references: list[int]
+    references: list[list[int]]
+    """Frames that are warped to every pose; several in one list become one warp, the first is the photo."""
     metadata: dict[str, str]
 
 
@@ -56,8 +57,19 @@ def pick_references(starts: Sequence[int], num_frames: int, num_references: int)
     return chosen
 
 
+def with_further_photos(reference: int, num_frames: int, num_photos: int) -> list[list[int]]:
+    """A reference alone, with a second photo, with a third, up to `num_photos`; evenly over the video."""
+    counts = range(1, min(num_photos, num_frames) + 1)
+    return [[(reference + i * num_frames // n) % num_frames for i in range(n)] for n in counts]
+
+
 def plan_video(
-    dataset_dir: Path, name: str, size: tuple[int, int], sums: dict[str, str], num_references: int
+    dataset_dir: Path,
+    name: str,
+    size: tuple[int, int],
+    sums: dict[str, str],
+    num_references: int,
+    num_photos: int = 1,
 ) -> Plan:
     """Look at a video's files, by name and size only.
 
@@ -67,6 +79,7 @@ def plan_video(
         size: height and width that frames are encoded at.
         sums: checksums of the networks.
         num_references: frames to warp, see `pick_references`.
+        num_photos: photos that a reference has in all, at most, see `with_further_photos`.
 
     Raises:
         UserError: frames or annotations are not in order.
@@ -91,9 +104,11 @@ def plan_video(
         "width": str(size[1]),
         "num_frames": str(len(frames)),
         "requested_references": json.dumps(references),
+        "num_photos": str(num_photos),
         "sources_sha256": hashlib.sha256("\n".join(sources).encode()).hexdigest(),
     }
-    return Plan(name, frames, poses, masks, references, metadata)
+    photos = [some for i in references for some in with_further_photos(i, len(frames), num_photos)]
+    return Plan(name, frames, poses, masks, photos, metadata)
 
 
 def _pictures_beside(frames: Sequence[Path], folder: Path, kind: str) -> list[Path]:
@@ -136,7 +151,7 @@ class Projector:
             joints = joints_at(poses_dir, len(plan.frames), *size)
             joints = place.to_fitted(joints) if is_padded and joints is not None else joints
         references = plan.references if joints is not None else []
-        photos = [self._resize(read_pictures([plan.frames[i]]))[0] for i in references]
+        photos = {i: self._resize(read_pictures([plan.frames[i]]))[0] for some in references for i in some}
         latents: list[torch.Tensor] = []
         warped: list[list[torch.Tensor]] = [[] for _ in references]
         validity: list[list[torch.Tensor]] = [[] for _ in references]
@@ -144,14 +159,15 @@ class Projector:
             latents.append(self._encode(self._resize(pictures)))
             if joints is not None:
                 targets = joints[start : start + len(pictures)]
-                for i, reference in enumerate(references):
-                    warps, valid = self._warp(photos[i], joints[reference], targets)
-                    warped[i].append(self._encode(warps))
-                    validity[i].append(functional.avg_pool2d(valid, self.factor))
+                moved = {i: self._warp(photo, joints[i], targets) for i, photo in photos.items()}
+                for place, some in enumerate(references):
+                    shown = best_shown([moved[i] for i in some])
+                    warped[place].append(self._encode(to_uint8(shown.pictures[0])))
+                    validity[place].append(functional.avg_pool2d(shown.validity[0], self.factor))
             progress.update(len(pictures))
         tensors = {"latents": torch.cat(latents)}
         if references:
-            tensors["reference_frames"] = torch.tensor(references)
+            tensors["reference_frames"] = torch.tensor([some[0] for some in references])
             tensors["warped_latents"] = torch.stack([torch.cat(parts) for parts in warped])
             tensors["warp_validity"] = torch.stack([torch.cat(parts).half() for parts in validity])
         grid = self.height // self.factor, self.width // self.factor
@@ -163,19 +179,10 @@ class Projector:
             tensors["person"] = read_person(plan.masks, *grid, place if is_padded else None, self.factor)
         return tensors, (source_height, source_width)
 
-    def _warp(
-        self, photo: np.ndarray, source: np.ndarray, targets: np.ndarray
-    ) -> tuple[np.ndarray, torch.Tensor]:
-        """The photo moved to poses: (n, H, W, 3) uint8, and (n, 1, H, W) how far each pixel is right."""
+    def _warp(self, photo: np.ndarray, source: np.ndarray, targets: np.ndarray) -> WarpedPhoto:
+        """The photo (H, W, 3) uint8 moved to n poses, as one clip."""
         with autocast(self.dtype, self.vae.device):
-            moved = warp_photo(
-                to_signed(photo[None]),
-                None,
-                targets[None],
-                source[None],
-                self.warper,
-            )
-        return to_uint8(moved.pictures[0]), moved.validity[0]
+            return warp_photo(to_signed(photo[None]), None, targets[None], source[None], self.warper)
 
     def _encode(self, pictures: np.ndarray) -> torch.Tensor:
         """Pictures (n, H, W, 3) uint8 to latents (n, c, h, w) float16."""

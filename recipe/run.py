@@ -110,7 +110,8 @@ def list_stages(config: Config) -> list[Stage]:
         Stage("text", "recipe.train_text_encoder",
               {"output_dir": out / "text", "max_train_steps": n(800), **device}),
         Stage("latents", "project_latent_space",
-              {"dataset": clips, "output_dir": latents, "vae": vae, "warper": warper, "num_references": 1},
+              {"dataset": clips, "output_dir": latents, "vae": vae, "warper": warper, "num_references": 1,
+               "num_photos": 3},
               config.num_processes),
     ]  # fmt: skip
 
@@ -136,7 +137,7 @@ def list_stages(config: Config) -> list[Stage]:
         return Stage(f"decoder_{name}", "recipe.train_decoder",
                      {"dataset": clips, "latents": (latents, *predicted), "vae": out / before / "vae",
                       "warper": warper, "output_dir": out / f"decoder_{name}", "max_train_steps": n(steps),
-                      **device, **flags})  # fmt: skip
+                      "further_photos": 0.3, **device, **flags})  # fmt: skip
 
     # The decoder, on the same latents: with the photo moved to the poses, then also on what the denoiser
     # predicts, and sharp where the photo shows nothing.

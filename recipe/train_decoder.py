@@ -13,6 +13,7 @@ checkpoint. The VAE for inference is output_dir/vae.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -26,8 +27,9 @@ from data.annotations import Segment, load_annotations
 from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
 from data.masks import read_mask
+from diffusion.inputs import View
 from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
-from diffusion.warped_photo import load_warper, warp_with
+from diffusion.warped_photo import MAX_PHOTOS, load_warper, warp_photo
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from models.warper import Warper
 from training.adversary import Adversary
@@ -74,6 +76,8 @@ class Config:
     not hurt."""
     drop_photo: float = 0.1
     """Probability that a clip loses its photo, so that the decoder also works without one."""
+    further_photos: float = 0.0
+    """Probability that a clip has one or two further photos: other frames of it."""
     person_weight: float = 4.0
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
     temporal_weight: float = 0.0
@@ -131,7 +135,7 @@ class Frames:
 
 
 class DecoderDataset(Dataset[Frames]):
-    """Random frames of a split's clips, with the clip's first frame warped to their poses.
+    """Random frames of a split's clips, with the clip's first frame, and further ones, warped to their poses.
 
     Raises:
         UserError: no clip is long enough or has latents, or one has no joints.
@@ -177,7 +181,12 @@ class DecoderDataset(Dataset[Frames]):
             folder = self.latents_dirs[rng.integers(len(self.latents_dirs))]
             latents = LatentVideo(folder / f"{segment.name}.safetensors").latents(chosen)
         has_photo = rng.random() >= self.config.drop_photo
-        return self.frames(segment, chosen, latents, has_photo, rng)
+        further: list[int] = []
+        if self.config.further_photos > 0 and rng.random() < self.config.further_photos:
+            others = np.setdiff1d(later, chosen)
+            count = min(len(others), rng.integers(1, MAX_PHOTOS))
+            further = rng.choice(others, count, replace=False).tolist()
+        return self.frames(segment, chosen, latents, has_photo, rng, further)
 
     def frames(
         self,
@@ -186,19 +195,24 @@ class DecoderDataset(Dataset[Frames]):
         latents: torch.Tensor | None,
         has_photo: bool,
         rng: np.random.Generator | None = None,
+        further: Sequence[int] = (),
     ) -> Frames:
-        """The chosen frames of a segment; latents None are left empty, and so are places without an rng."""
+        """The chosen frames of a segment; latents None are left empty, and so are places without an rng.
+
+        `further` are frames that are photos, beside the segment's first.
+        """
         dataset = self.config.dataset
-        pictures = read_frames(dataset / "fashion_crop" / segment.name, [segment.start, *chosen.tolist()])
+        folder, shown = dataset / "fashion_crop" / segment.name, [segment.start, *further]
+        photos, pictures = to_signed(read_frames(folder, shown)), read_frames(folder, chosen.tolist())
         joints = load_joints(dataset / "fashion_poses" / segment.name, segment.end)
         if joints is None:
             raise UserError(
                 f"{dataset / 'fashion_poses' / segment.name} shows no joints; the photo cannot be warped"
             )
-        images = to_signed(pictures[1:])
+        images = to_signed(pictures)
         warped, validity = torch.zeros_like(images), torch.zeros_like(images[:, :1])
         if has_photo:
-            warped, validity = self._warp(pictures[0], joints[segment.start], joints[chosen])
+            warped, validity = self._warp(photos, joints[shown], joints[chosen])
         weight = np.ones((len(chosen), *pictures.shape[1:3]), np.float32)
         places = np.zeros((0, 2), np.int64)
         masks_dir = dataset / "fashion_masks" / segment.name
@@ -219,11 +233,13 @@ class DecoderDataset(Dataset[Frames]):
         )
 
     def _warp(
-        self, photo: np.ndarray, source: np.ndarray, targets: np.ndarray
+        self, photos: torch.Tensor, sources: np.ndarray, targets: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = torch.device("cpu") if self.warper is None else self.warper.device
+        views = [View(photo, joints) for photo, joints in zip(photos[1:], sources[1:], strict=True)]
         with autocast("auto", device):
-            return warp_with(self.warper, to_signed(photo[None])[0], source, targets)
+            moved = warp_photo(photos[:1], None, targets[None], sources[:1], self.warper, views=[views])
+        return moved.pictures[0], moved.validity[0]
 
 
 def look_at(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -344,6 +360,7 @@ def main(config: Config) -> None:
         "learning_rate",
         "latent_noise",
         "drop_photo",
+        "further_photos",
         "temporal_weight",
         "motion_weight",
         "adversarial_weight",

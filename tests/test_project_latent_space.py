@@ -16,7 +16,7 @@ from torch.nn import functional
 from data.frames import read_frames
 from data.latents import LatentVideo, write_latent_video
 from diffusion.latents import encode_images, load_vae
-from diffusion.warped_photo import load_warper, warp_with
+from diffusion.warped_photo import WarpedPhoto, best_shown, load_warper, warp_with
 from preparation.projection import joints_at, pick_references
 from project_latent_space import Config, main
 from project_latent_space import __doc__ as description
@@ -155,6 +155,25 @@ def test_latents_and_warps_are_those_of_the_pictures(dataset, capsys):
     assert LatentVideo(dataset / "out" / "b.safetensors").reference_frames.tolist() == [0, 1]
     assert video.metadata["source_height"] == "64" and video.metadata["num_frames"] == "6"
     assert json.loads((dataset / "out" / "config.json").read_text())["num_references"] == 2
+
+
+def test_references_are_also_warped_together_with_other_frames(dataset, capsys):
+    main(config(dataset, num_references=1))
+    main(config(dataset, num_references=1))
+    assert "projected 0 videos" in capsys.readouterr().out
+    main(config(dataset, num_references=1, num_photos=3, dtype="float32"))
+    assert "projected 2 videos (9 frames, 2 videos anew)" in capsys.readouterr().out
+    video, vae = LatentVideo(dataset / "out" / "a.safetensors"), load_vae(dataset / "vae")
+    assert video.reference_frames.tolist() == [0, 0, 0, 4, 4, 4]  # its two segments begin there
+    frames, joints = read_frames(dataset / "data" / "fashion_crop" / "a"), keypoints(6)
+    with_rules = [
+        WarpedPhoto(to_images(moved)[None], torch.from_numpy(valid)[None, :, None])
+        for moved, valid in (warp_to_poses(frames[i], joints[i], joints) for i in (0, 2, 4))
+    ]
+    both = best_shown(with_rules)
+    assert torch.allclose(video.warp(2, range(6))[0], encode_images(vae, both.pictures[0]), atol=0.02)
+    own, further = (video.warp(place, range(6))[1] for place in (0, 2))
+    assert (further >= own - 1e-3).all() and (further > own + 0.05).any()
 
 
 def test_a_network_moves_the_reference_frames(dataset, monkeypatch, capsys):
@@ -395,6 +414,7 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, cap
         ({"height": 64}, "--height and --width go together"),
         ({"height": 66, "width": 30}, r"add --height 64 --width 32"),
         ({"num_references": -1}, "at least 0"),
+        ({"num_photos": 4}, "--num_photos 4 must be 1 to 3"),
         ({"batch_size": 0}, "at least 1"),
         ({"vae": Path("nowhere")}, "nowhere"),
         ({"dataset": Path("nowhere")}, "holds no videos"),

@@ -94,6 +94,16 @@ def test_a_clip_begins_at_a_warped_frame_and_keeps_together_what_belongs_togethe
     assert starts == {0, 3}
 
 
+def test_a_frame_that_was_warped_twice_is_taken_both_ways(folders) -> None:
+    path = folders[1] / "warped.safetensors"
+    tensors = load_file(path) | {"reference_frames": torch.tensor([0, 0])}
+    write_latent_video(path, tensors, {})
+    dataset = ClipDataset(*folders, SEGMENTS, 6)
+    clips = [dataset[ClipRequest(0, 6, True, seed)] for seed in range(20)]
+    assert {float(clip["latents"][0, 0, 0, 0]) for clip in clips} == {0}
+    assert {float(clip["warped_latents"][0, 0, 0, 0]) for clip in clips} == {0, 100}
+
+
 def test_short_clips_are_sorted_random_frames_of_the_segment(folders) -> None:
     dataset = ClipDataset(*folders, SEGMENTS, 6)
     seen = set()

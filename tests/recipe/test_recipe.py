@@ -1,5 +1,6 @@
 """The shipped model's recipe at toy size: every script in turn, on what the ones before it wrote."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -248,6 +249,14 @@ def test_predicted_latents_are_those_of_the_video_that_inference_makes(runs: Pat
         made = torch.from_numpy(np.concatenate(list(frames))).permute(3, 0, 1, 2) / 127.5 - 1
         error = (decoded[0] - made).abs().mean()  # latents on disk have half precision
         assert (error < 0.01) == is_same, (seed, error)
+
+
+def test_a_decoder_sees_further_photos_of_a_clip(runs: Path) -> None:
+    config = decoder_config(runs, "views", drop_photo=0.0)
+    with_more = dataclasses.replace(config, further_photos=1.0)
+    one, more = (train_decoder.DecoderDataset(c, "train", config.latents)[0] for c in (config, with_more))
+    assert torch.equal(one.images, more.images)
+    assert (more.validity >= one.validity - 1e-6).all() and (more.validity > one.validity).any()
 
 
 def test_a_steady_error_of_the_decoder_does_not_flicker() -> None:
