@@ -61,6 +61,9 @@ MEASURES = {
     "texture_energy": Measure(
         "appearance kept", "one", "deviation of the high-passed cloth over the truth's"
     ),
+    "turned_texture_energy": Measure(
+        "appearance kept", "one", "the same of the whole person, in frames that show her turned"
+    ),
     "motion_accuracy_with_poses": Measure("sentence followed", "up", "motion read back, poses given"),
     "motion_accuracy_text_only": Measure(
         "sentence followed", "up", "motion read back, no poses: skeletons made from the sentence"
@@ -128,8 +131,8 @@ def measure_video(
 def _with_masks(clip: MeasuredClip, video: np.ndarray, truth: np.ndarray) -> Values:
     names = (
         "silhouette_iou", "silhouette_psnr", "garment_color_error", "garment_delta_e", "shoe_color_error",
-        "skin_color_error", "skin_delta_e", "pattern_correlation", "texture_energy", "turned_iou",
-        "turned_psnr", "back_psnr",
+        "skin_color_error", "skin_delta_e", "pattern_correlation", "texture_energy",
+        "turned_iou", "turned_psnr", "turned_texture_energy", "back_psnr",
     )  # fmt: skip
     if clip.masks is None:
         return dict.fromkeys(names, NO_MASKS)
@@ -144,6 +147,9 @@ def _with_masks(clip: MeasuredClip, video: np.ndarray, truth: np.ndarray) -> Val
         "silhouette_psnr": _number(psnr(video, truth, person), "the masks are empty"),
         "turned_iou": iou(found[turned], person[turned]) if turned.any() else NOT_TURNED,
         "turned_psnr": psnr(video[turned], truth[turned], person[turned]) if turned.any() else NOT_TURNED,
+        "turned_texture_energy": _number(
+            texture(video[turned], truth[turned], person[turned].astype(np.uint8), (1,))[1], NOT_TURNED
+        ),
         "back_psnr": psnr(video[back], truth[back], person[back]) if back.any() else NO_BACK,
     }
     steps, delta_e = color_errors(video, truth, masks, clip.garments)

@@ -36,6 +36,7 @@ ORDER = {
     "silhouette_psnr": "truth compressed photo_warped photo_copied wrong_clip",
     "turned_iou": "truth compressed photo_warped=photo_copied=wrong_clip",
     "turned_psnr": "truth compressed photo_warped=photo_copied=wrong_clip",
+    "turned_texture_energy": "truth compressed=photo_warped=photo_copied=wrong_clip",
     "back_psnr": "truth compressed photo_warped=photo_copied=wrong_clip",
     "pattern_correlation": "truth compressed photo_warped=photo_copied wrong_clip",
     "motion_ratio": "truth compressed photo_copied",
