@@ -24,7 +24,6 @@ from utils.errors import UserError
 from utils.image import to_signed
 from utils.pose_drawing import draw_pose
 from utils.video import write_video
-from warping.body import faces_behind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,8 +96,8 @@ def sample_video(
         poses, joints = np.concatenate([clip.photo_pose[None][:lead], clip.poses])[order], clip.joints
         if joints is not None and clip.photo_joints is not None:
             joints = np.concatenate([clip.photo_joints[None][:lead], joints])[order]
-        if joints is not None and (behind := faces_behind(joints)).any():
-            joints = hide_faces(joints, behind)
+        if joints is not None:
+            joints, behind = hide_faces(joints)
             poses = poses.copy()
             poses[behind] = [draw_pose(pose, *poses.shape[1:3]) for pose in joints[behind]]
         inputs = dataclasses.replace(inputs, poses=poses, joints=joints)

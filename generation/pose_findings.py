@@ -215,11 +215,18 @@ def look_at_mismatch(mismatch: Mismatch | None) -> list[Finding]:
     ]
 
 
-def hide_faces(joints: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """The joints (F, 18, 3) without nose and eyes in the frames named by (F,) bool."""
+def hide_faces(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out nose and eyes that are named although her head hides them.
+
+    Returns:
+        The joints (F, 18, 3), and (F,) bool where something was left out: nowhere if that would be nearly
+        everywhere, since left and right are exchanged then.
+    """
+    behind = faces_behind(joints)
+    behind &= behind.mean() <= MOST_FRAMES
     hidden = joints.copy()
-    hidden[np.flatnonzero(frames)[:, None], FRONT_OF_FACE] = 0
-    return hidden
+    hidden[np.flatnonzero(behind)[:, None], FRONT_OF_FACE] = 0
+    return hidden, behind
 
 
 def needs_fit(mismatch: Mismatch | None) -> bool:
@@ -252,11 +259,10 @@ def mend_track(
     if any(finding.severity == "refusal" for finding in findings):
         return track, findings
     joints = fill_blank_frames(track.keypoints)
-    behind = faces_behind(joints)
-    if 0 < behind.mean() <= MOST_FRAMES:  # else left and right are exchanged, which is said below
+    joints, behind = hide_faces(joints)
+    if behind.any():
         text = f"{_frames(np.flatnonzero(behind))} of the poses show her back, with nose and eyes; left out"
         findings.append(_mended("faces_behind", text, int(behind.sum())))
-        joints = hide_faces(joints, behind)
     joints = fill(joints, trunk_gaps(joints))
     if track.medium == "lossy":
         for _ in range(MENDING_ROUNDS):
