@@ -42,6 +42,7 @@ def window_store(
     poses = hashlib.sha256()
     for index in range(num_frames):
         poses.update(inputs.poses[index].tobytes())
+    networks = pipeline.denoiser, pipeline.vae, pipeline.warper
     depends_on = {
         **shared,
         **dataclasses.asdict(choose_sampling(settings, pipeline)),
@@ -55,7 +56,8 @@ def window_store(
         "joints": _sha256(None if inputs.joints is None else inputs.joints[:num_frames]),
         "image_joints": _sha256(inputs.image_joints),
         "photos": [_sha256(inputs.photo), *(_sha256(view.photo.numpy()) for view in inputs.views)],
-        "denoiser": model_sha256(pipeline.denoiser),
+        "view_joints": [_sha256(view.joints) for view in inputs.views],
+        "networks": [model_sha256(part) for part in networks if part is not None],
         "dtype": str(resolve_dtype(settings.dtype, pipeline.device)),
         "device": str(pipeline.device),
         "versions": package_versions(),

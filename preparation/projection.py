@@ -159,11 +159,11 @@ class Projector:
             latents.append(self._encode(self._resize(pictures)))
             if joints is not None:
                 targets = joints[start : start + len(pictures)]
-                moved = {i: self._warp(photo, joints[i], targets) for i, photo in photos.items()}
-                for place, some in enumerate(references):
-                    shown = best_shown([moved[i] for i in some])
-                    warped[place].append(self._encode(to_uint8(shown.pictures[0])))
-                    validity[place].append(functional.avg_pool2d(shown.validity[0], self.factor))
+                moved = {frame: self._warp(photos[frame], joints[frame], targets) for frame in photos}
+                for number, together in enumerate(references):
+                    shown = best_shown([moved[frame] for frame in together])
+                    warped[number].append(self._encode(to_uint8(shown.pictures[0])))
+                    validity[number].append(functional.avg_pool2d(shown.validity[0], self.factor))
             progress.update(len(pictures))
         tensors = {"latents": torch.cat(latents)}
         if references:

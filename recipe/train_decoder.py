@@ -184,8 +184,8 @@ class DecoderDataset(Dataset[Frames]):
         further: list[int] = []
         if self.config.further_photos > 0 and rng.random() < self.config.further_photos:
             others = np.setdiff1d(later, chosen)
-            count = min(len(others), rng.integers(1, MAX_PHOTOS))
-            further = rng.choice(others, count, replace=False).tolist()
+            wanted = min(len(others), int(rng.integers(1, MAX_PHOTOS)))
+            further = rng.choice(others, wanted, replace=False).tolist()
         return self.frames(segment, chosen, latents, has_photo, rng, further)
 
     def frames(
