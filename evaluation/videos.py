@@ -99,7 +99,8 @@ def sample_video(
         if joints is not None:
             joints, behind = hide_faces(joints)
             poses = poses.copy()
-            poses[behind] = [draw_pose(pose, *poses.shape[1:3]) for pose in joints[behind]]
+            for frame in np.flatnonzero(behind):
+                poses[frame] = draw_pose(joints[frame], *poses.shape[1:3])
         inputs = dataclasses.replace(inputs, poses=poses, joints=joints)
     else:
         assert clip.photo_joints is not None
