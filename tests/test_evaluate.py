@@ -16,13 +16,16 @@ from evaluate import Config
 from evaluation.clips import list_clips, load_clip
 from evaluation.measure import MEASURES
 from evaluation.videos import sample_video
+from generation.inputs import Inputs
 from tests.evaluation.conftest import rendered_dir, write_long_video  # noqa: F401
 from tests.toys import SENTENCES
 from utils.config import run_script
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.image import read_image, write_png
+from utils.pose_drawing import MIRRORED
 from utils.video import read_video
+from warping.body import FRONT_OF_FACE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -221,6 +224,31 @@ def test_the_photo_may_be_another_frame_and_any_number_of_frames_is_made(
     videos = [sample_video(tiny_config, pipeline, clip, "She turns.") for clip in (first, middle)]
     assert all(video.shape == first.frames.shape for video in videos)
     assert not np.array_equal(*videos)
+
+
+def test_a_face_that_her_head_hides_is_in_no_skeleton(
+    tiny_config: Config, make_tiny_pipeline: Callable[..., X2FashionPipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = load_clip(tiny_config.dataset, list_clips(tiny_config.dataset, "test", "x2fashion", 5)[0])
+    assert clip.joints is not None and clip.joints[:3, FRONT_OF_FACE, 2].all()
+    behind = clip.joints.copy()
+    behind[2] = behind[2, MIRRORED]  # as estimators name her from behind
+    seen: list[Inputs] = []
+
+    def made(config: Config, pipeline: object, place: object, inputs: Inputs, count: int) -> np.ndarray:
+        seen.append(inputs)
+        return np.repeat(inputs.photo[None], count, 0)
+
+    monkeypatch.setattr("evaluation.videos.make_video", made)
+    for joints in (clip.joints, behind):
+        sample_video(
+            tiny_config, make_tiny_pipeline(), dataclasses.replace(clip, joints=joints), "She turns."
+        )
+    as_given, without = seen
+    assert as_given.joints is not None and np.array_equal(as_given.joints[:5], clip.joints[:5])
+    assert without.joints is not None and not without.joints[2, FRONT_OF_FACE].any()
+    assert without.poses is not None and not np.array_equal(without.poses[2], clip.poses[2])
+    assert np.array_equal(without.poses[[0, 1, 3]], clip.poses[[0, 1, 3]])
 
 
 @pytest.mark.parametrize(
