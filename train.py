@@ -322,7 +322,8 @@ def main(config: Config, world: World) -> None:
             state.update(learning_rate, loss)
 
             # Say what happened; validate and sample before the checkpoint, which would skip them.
-            tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep))
+            num_frames = config.train_batch_size * batch["latents"].shape[2]
+            tracker.add_step(StepLog(state.step, loss, grad_norm, learning_rate, by_timestep, num_frames))
             if validation is not None and due(config.validation_steps):
                 held_out_loss = validation.loss(
                     state.averaged, scheduler, prompts, prediction_type, shared_noise

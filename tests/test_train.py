@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from tests.train_toys import (
     torchrun,
     weights,
 )
+from training.tracker import StepLog, Tracker
 from utils.checkpoint import list_checkpoints, load_checkpoint
 from utils.distributed import World
 from utils.files import locked_folder
@@ -61,6 +63,19 @@ def test_a_run_leaves_what_it_promises(straight: Path) -> None:
     assert not torch.equal(
         averaged["unet.conv_in.spatial.weight"], weights(straight)["unet.conv_in.spatial.weight"]
     )
+
+
+def test_frames_a_second_count_the_frames_of_short_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 2.0, 2.0])
+    monkeypatch.setattr("training.tracker.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    tracker = Tracker(tmp_path, 0, 2, 2, torch.device("cpu"))
+    for step, num_frames in ((1, 8), (2, 24)):
+        tracker.add_step(StepLog(step, 0.5, 1.0, 1e-3, (0.5,), num_frames))
+    tracker.close()
+    values = {v.tag: v.simple_value for event in events(tmp_path) for v in event.summary.value}
+    assert values["throughput/frames_per_s"] == 16
 
 
 def test_the_log_has_every_step_and_the_curves_their_points(straight: Path) -> None:

@@ -33,6 +33,8 @@ class StepLog:
     learning_rate: float
     loss_by_timestep: tuple[float, ...]
     """Mean loss of each equal range of timesteps, from clean to noisy; NaN where none was drawn."""
+    num_frames: int
+    """Of all clips together."""
 
 
 class SilentTracker:
@@ -76,7 +78,6 @@ class Tracker(SilentTracker):
         step: where the run begins or goes on.
         max_steps: number of steps of the run.
         log_steps: steps between two points of a curve.
-        frames_per_step: over all processes.
         device: whose memory to watch.
     """
 
@@ -86,10 +87,9 @@ class Tracker(SilentTracker):
         step: int,
         max_steps: int,
         log_steps: int,
-        frames_per_step: int,
         device: torch.device,
     ) -> None:
-        self.log_steps, self.frames_per_step, self.device = log_steps, frames_per_step, device
+        self.log_steps, self.device = log_steps, device
         _drop_lines_after(output_dir / LOG_NAME, step)
         self.log = (output_dir / LOG_NAME).open("a", encoding="utf-8")
         self.writer = SummaryWriter(str(output_dir / "video_progress"), purge_step=step + 1 if step else None)
@@ -121,7 +121,7 @@ class Tracker(SilentTracker):
     def _add_point(self, step: int) -> None:
         seconds = time.perf_counter() - self.started
         loss = float(np.mean([figures.loss for figures in self.window]))
-        rate = len(self.window) * self.frames_per_step / seconds
+        rate = sum(figures.num_frames for figures in self.window) / seconds
         scalars = {
             "loss": loss,
             "grad_norm": self.window[-1].grad_norm,
@@ -179,10 +179,7 @@ def open_tracker(config: RunSettings, step: int, world: World) -> Iterator[Silen
     if not world.is_main:
         yield SilentTracker()
         return
-    frames_per_step = config.train_batch_size * config.num_frames
-    tracker = Tracker(
-        config.output_dir, step, config.max_train_steps, config.log_steps, frames_per_step, world.device
-    )
+    tracker = Tracker(config.output_dir, step, config.max_train_steps, config.log_steps, world.device)
     try:
         yield tracker
     finally:
