@@ -119,7 +119,7 @@ def measure_all(
         rows[VIDEOS].add(tools, clip, video_of(config, tools, clip, "poses", source.segment.text), external)
         rows[VIDEOS].clips[clip.name] |= measure_sentence(config, tools, clip, wrong)
         wrong_clip = None if wrong is None else load_clip(config.dataset, wrong, size)
-        for name, video in controls.control_videos(tools.vae, clip, wrong_clip).items():
+        for name, video in controls.control_videos(tools.vae, clip, wrong_clip, tools.warper).items():
             rows[name].add(tools, clip, video)
         rows["truth"].clips[clip.name]["motion_rules_on_true_joints"] = motion_read(
             source.motions, clip.joints

@@ -56,7 +56,8 @@ class Config(ClusterSettings):
     """What --videos holds: video files, or the Fashion-Text2Video download with its frames, texts, labels and
     lists."""
     height: int = 512
-    """Of the frames in pixels, a multiple of 16 from 128 to 1024; they are half as wide."""
+    """Of the frames in pixels, a multiple of 16 from 128 to 1024; they are half as wide. The shipped model
+    takes multiples of 256."""
     fps: float = 10.0
     """Frames per second of the clips."""
     min_frames: int = 24

@@ -8,7 +8,8 @@ Try it at toy size, then at the sizes of the models:
 
 Prints two markdown tables: a step at each number of frames and height, and a whole video at each level of
 quality, decoded by the VAE or by a small decoder of TAESD's size. Weights and inputs are random: time does
-not depend on them. The frozen models of preset "published" have the sizes of CLIP ViT-L/14 and sd-vae-ft-mse.
+not depend on them. Moving the photo to the poses is left out. The frozen models of preset "published" have
+the sizes of CLIP ViT-L/14 and sd-vae-ft-mse.
 Times are seconds by the clock; a step's is the median. Each row is measured in a process of its own, whose
 peak memory it tells.
 """
@@ -30,12 +31,13 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from data.pose_cache import POSE_SCALE
+from diffusion.latents import spatial_factor
 from diffusion.memory import format_bytes
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.quality import QUALITIES
 from diffusion.schedule import make_scheduler
 from models import PRESETS, Denoiser
-from models.autoencoder import SMALL_VAE_CONFIG, TINY_VAE_CONFIG, SpaceToDepthAutoencoderKL
+from models.autoencoder import LARGE_VAE_CONFIG, TINY_VAE_CONFIG, SpaceToDepthAutoencoderKL
 from utils.allocator import keep_freed_memory
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
@@ -64,7 +66,7 @@ class Config:
     """Size of the denoiser (models/presets.py), and of the frozen models beside it."""
     frames: tuple[int, ...] = (8, 24, 96)
     """Numbers of frames to measure a step at."""
-    heights: tuple[int, ...] = (256, 512)
+    heights: tuple[int, ...] = (512,)
     """Heights in pixels to measure a step at. Pictures are half as wide. Videos are made at the first
     height."""
     levels: tuple[Level, ...] = ("fast", "balanced", "best")
@@ -104,7 +106,7 @@ def make_pipeline(config: Config, decoder: Decoder, device: torch.device) -> X2F
     if published:
         vae = AutoencoderKL(**PUBLISHED_VAE_CONFIG, latent_channels=channels)
     else:
-        small = TINY_VAE_CONFIG if config.preset == "tiny" else SMALL_VAE_CONFIG
+        small = TINY_VAE_CONFIG if config.preset == "tiny" else LARGE_VAE_CONFIG
         vae = SpaceToDepthAutoencoderKL(**small | {"latent_channels": channels})
     tokenizer = CLIPTokenizer.from_pretrained(config.tokenizer, local_files_only=True)
     tokenizer.model_max_length = 77 if published else 32
@@ -159,13 +161,14 @@ def measure_step(config: Config, num_frames: int, height: int, device: torch.dev
     """A step of the denoiser, with all its conditions encoded before."""
     quiet_libraries()
     keep_freed_memory()
-    denoiser = make_pipeline(config, "vae", device).denoiser
-    channels, size = denoiser.config.latent_channels, (height // POSE_SCALE, height // 2 // POSE_SCALE)
+    pipeline = make_pipeline(config, "vae", device)
+    denoiser, factor = pipeline.denoiser, spatial_factor(pipeline.vae)
+    channels, size = denoiser.config.latent_channels, (height // factor, height // 2 // factor)
     noisy = torch.randn(1, channels, num_frames, *size, device=device, dtype=denoiser.dtype)
     inputs = {
         "prompt_embeds": noisy.new_zeros(1, 77, denoiser.config.cross_attention_dim),
         "reference_latents": noisy[:, :, 0],
-        "pose_images": noisy.new_zeros(1, 3, num_frames, height, height // 2),
+        "pose_images": noisy.new_zeros(1, 3, num_frames, *(POSE_SCALE * side for side in size)),
     }
     if denoiser.config.warp_input:
         inputs |= {"warped_latents": torch.zeros_like(noisy), "warp_validity": torch.zeros_like(noisy[:, :1])}
@@ -230,7 +233,8 @@ def check(config: Config) -> None:
         raise UserError("--heights is empty; give at least one")
     with torch.device("meta"):
         denoiser = Denoiser(**PRESETS[config.preset])
-    multiple = 2 * POSE_SCALE * denoiser.size_multiple
+    factor = 16 if config.preset.endswith("small") else POSE_SCALE
+    multiple = 2 * factor * denoiser.size_multiple
     for height in config.heights:
         if height < 1 or height % multiple:
             raise UserError(

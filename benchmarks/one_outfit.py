@@ -28,7 +28,7 @@ class Config:
     """Clips kept for test: other motions of the same person."""
     num_frames: int = 24
     """Frames a clip."""
-    height: int = 256
+    height: int = 512
     """Of the pictures in pixels; they are half as wide."""
     seed: int = 100
     """Chooses person and outfit."""

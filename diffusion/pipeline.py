@@ -69,7 +69,7 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         >>> pipeline = X2FashionPipeline.from_pretrained("pretrained_model/x2fashion-small")
         >>> output = pipeline(photo, poses, "This lady turns to the left.", generator=torch.manual_seed(0))
         >>> output.frames.shape
-        (1, 24, 256, 128, 3)
+        (1, 24, 512, 256, 3)
 
     Args:
         denoiser: the trained networks.

@@ -8,7 +8,9 @@ import torch
 from diffusers import AutoencoderKL
 
 from diffusion.latents import decode_latents, encode_images, spatial_factor
+from diffusion.warped_photo import warp_photo
 from evaluation.clips import ClipSource, MeasuredClip
+from models.warper import Warper
 from utils.image import to_signed, to_uint8
 from warping.warp import warp_to_poses
 
@@ -74,16 +76,25 @@ def vae_reconstruction(
 
 
 def control_videos(
-    vae: AutoencoderKL | None, clip: MeasuredClip, wrong: MeasuredClip | None
+    vae: AutoencoderKL | None, clip: MeasuredClip, wrong: MeasuredClip | None, warper: Warper | None = None
 ) -> dict[str, np.ndarray | str]:
-    """The video of each of `CONTROLS` for a clip, or why there is none."""
+    """The video of each of `CONTROLS` for a clip, or why there is none.
+
+    With a `warper`, the VAE's decoder is given the photo as the model's pipeline moves it.
+    """
     warped = photo_warped(clip)
+    own = warped
+    if vae is not None and warper is not None and warped is not None:
+        assert clip.joints is not None and clip.photo_joints is not None
+        joints, photo_joints = clip.joints[None], clip.photo_joints[None]
+        moved = warp_photo(to_signed(clip.photo[None]), None, joints, photo_joints, warper)
+        own = to_uint8(moved.pictures[0]), moved.validity[0, :, 0].cpu().numpy()
     return {
         "photo_copied": photo_copied(clip),
         "photo_warped": "no joints (fashion_poses)" if warped is None else warped[0],
         "wrong_clip": "no other video" if wrong is None else match_shape(wrong.frames, clip.frames.shape),
         "vae_reconstruction": "no VAE; give --vae DIR"
         if vae is None
-        else vae_reconstruction(vae, clip.frames, warped),
+        else vae_reconstruction(vae, clip.frames, own),
         "truth": clip.frames,
     }

@@ -148,7 +148,8 @@ def _with_masks(clip: MeasuredClip, video: np.ndarray, truth: np.ndarray) -> Val
         "turned_iou": iou(found[turned], person[turned]) if turned.any() else NOT_TURNED,
         "turned_psnr": psnr(video[turned], truth[turned], person[turned]) if turned.any() else NOT_TURNED,
         "turned_texture_energy": _number(
-            texture(video[turned], truth[turned], person[turned].astype(np.uint8), (1,))[1], NOT_TURNED
+            texture(video[turned], truth[turned], person[turned].astype(np.uint8), (1,))[1],
+            "too little of her is seen" if turned.any() else NOT_TURNED,
         ),
         "back_psnr": psnr(video[back], truth[back], person[back]) if back.any() else NO_BACK,
     }

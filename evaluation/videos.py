@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from diffusion.inputs import View
 from diffusion.latents import load_vae
 from diffusion.pipeline import X2FashionPipeline
+from diffusion.warped_photo import load_warper
 from evaluation.clips import ClipSource, MeasuredClip, read_generated
 from evaluation.facing import back_frame
 from evaluation.learned import LearnedMetrics
@@ -19,6 +20,7 @@ from generation.pose_findings import hide_faces
 from generation.video import make_video, move_by_sentence
 from models.pose_finder import PoseFinder
 from models.text_to_poses import TextToPoses
+from models.warper import Warper
 from utils.devices import choose_device
 from utils.errors import UserError
 from utils.image import to_signed
@@ -32,6 +34,8 @@ class Tools:
 
     pipeline: X2FashionPipeline | None
     vae: AutoencoderKL | None
+    warper: Warper | None
+    """What moves the photo for the VAE's decoder, beside the rules."""
     finder: PoseFinder
     learned: LearnedMetrics
     text_to_poses: TextToPoses | str = "no model"
@@ -46,21 +50,25 @@ def load_tools(config: EvaluationSettings) -> Tools:
     """
     device = choose_device(config.device)
     finder = load_pose_finder(config)
-    pipeline = vae = None
+    pipeline = vae = warper = None
     text_to_poses: TextToPoses | str = "no model"
     if config.videos is None:
         pipeline = load_pipeline(config, device)
-        vae = pipeline.vae
+        vae, warper = pipeline.vae, pipeline.warper
         try:
             text_to_poses = load_matching_text_to_poses(config, pipeline)
         except UserError as error:
             text_to_poses = str(error)
     elif config.vae is not None or (config.pretrained_model / "vae").is_dir():
         vae = load_vae(config.vae or config.pretrained_model / "vae").to(device)
+        if config.warper is not None or (config.pretrained_model / "warper").is_dir():
+            warper = load_warper(config.warper or config.pretrained_model / "warper").to(device)
     learned = LearnedMetrics(
         config.lpips_weights, config.inception_weights, config.i3d_weights, config.clip_model, device
     )
-    return Tools(pipeline=pipeline, vae=vae, finder=finder, learned=learned, text_to_poses=text_to_poses)
+    return Tools(
+        pipeline=pipeline, vae=vae, warper=warper, finder=finder, learned=learned, text_to_poses=text_to_poses
+    )
 
 
 def sample_video(

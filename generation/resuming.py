@@ -42,7 +42,8 @@ def window_store(
     poses = hashlib.sha256()
     for index in range(num_frames):
         poses.update(inputs.poses[index].tobytes())
-    networks = pipeline.denoiser, pipeline.vae, pipeline.warper
+    names = "denoiser", "vae", "warper", "text_encoder", "tiny_decoder"
+    networks = {name: part for name in names if (part := getattr(pipeline, name)) is not None}
     depends_on = {
         **shared,
         **dataclasses.asdict(choose_sampling(settings, pipeline)),
@@ -57,7 +58,7 @@ def window_store(
         "image_joints": _sha256(inputs.image_joints),
         "photos": [_sha256(inputs.photo), *(_sha256(view.photo.numpy()) for view in inputs.views)],
         "view_joints": [_sha256(view.joints) for view in inputs.views],
-        "networks": [model_sha256(part) for part in networks if part is not None],
+        "networks": {name: model_sha256(part) for name, part in networks.items()},
         "dtype": str(resolve_dtype(settings.dtype, pipeline.device)),
         "device": str(pipeline.device),
         "versions": package_versions(),

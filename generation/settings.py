@@ -26,7 +26,7 @@ class ModelSettings:
 
     warper: Path | None = None
     """Folder of the network that moves the photo to the poses, from recipe.train_warper. By default the
-    model's own."""
+    model's own, or for a denoiser alone the shipped one."""
 
     lora: Path | None = None
     """Adapter to add to the model, from train.py --lora_rank: the file or its folder."""
@@ -63,11 +63,11 @@ class VideoSettings(ModelSettings):
     text_guidance_scale: float = 1.0
     """How closely to follow the sentence. 1 is neutral; any other value costs one more prediction a step."""
     height: int | None = None
-    """Height of the video in pixels. By default the size that the model was made for (shipped 256, published
-    512)."""
+    """Height of the video in pixels. By default that which the model was made for: 512 for the shipped and
+    the published one."""
     width: int | None = None
-    """Width of the video in pixels. By default the size that the model was made for (shipped 128, published
-    256)."""
+    """Width of the video in pixels. By default that which the model was made for: 256 for the shipped and
+    the published one."""
     window_frames: int = 24
     """Frames that are sampled together. A longer video is made in windows of so many frames, which overlap.
     If you stop it, the same command continues with the next window."""

@@ -36,7 +36,7 @@ from utils.devices import choose_device
 from utils.errors import UserError
 from utils.image import to_signed
 
-FIRST_PACE = 1.8e-6
+FIRST_PACE = 5e-7
 """Seconds that a pixel of a frame takes in one prediction, before anything was measured."""
 SECONDS_TO_STOP = 60
 NO_PHOTO = "there is no photo yet; drop one, or take an example"

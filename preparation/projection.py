@@ -151,7 +151,8 @@ class Projector:
             joints = joints_at(poses_dir, len(plan.frames), *size)
             joints = place.to_fitted(joints) if is_padded and joints is not None else joints
         references = plan.references if joints is not None else []
-        photos = {i: self._resize(read_pictures([plan.frames[i]]))[0] for some in references for i in some}
+        shown = {frame for together in references for frame in together}
+        photos = {frame: self._resize(read_pictures([plan.frames[frame]]))[0] for frame in shown}
         latents: list[torch.Tensor] = []
         warped: list[list[torch.Tensor]] = [[] for _ in references]
         validity: list[list[torch.Tensor]] = [[] for _ in references]
@@ -159,11 +160,15 @@ class Projector:
             latents.append(self._encode(self._resize(pictures)))
             if joints is not None:
                 targets = joints[start : start + len(pictures)]
-                moved = {frame: self._warp(photos[frame], joints[frame], targets) for frame in photos}
+                moved: dict[int, WarpedPhoto] = {}
                 for number, together in enumerate(references):
-                    shown = best_shown([moved[frame] for frame in together])
-                    warped[number].append(self._encode(to_uint8(shown.pictures[0])))
-                    validity[number].append(functional.avg_pool2d(shown.validity[0], self.factor))
+                    if len(together) == 1:
+                        moved = {}  # the next reference; the warps of one take 128 MB
+                    for frame in set(together) - set(moved):
+                        moved[frame] = self._warp(photos[frame], joints[frame], targets)
+                    best = best_shown([moved[frame] for frame in together])
+                    warped[number].append(self._encode(to_uint8(best.pictures[0])))
+                    validity[number].append(functional.avg_pool2d(best.validity[0], self.factor))
             progress.update(len(pictures))
         tensors = {"latents": torch.cat(latents)}
         if references:

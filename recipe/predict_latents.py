@@ -84,6 +84,8 @@ def settings_of(pipeline: X2FashionPipeline, config: Config) -> dict[str, str]:
         "predicted_by": config.pretrained_model.name,
         "denoiser_sha256": model_sha256(pipeline.denoiser),
         "model_vae_sha256": model_sha256(pipeline.vae),
+        "text_encoder_sha256": model_sha256(pipeline.text_encoder),
+        "warper_sha256": "" if pipeline.warper is None else model_sha256(pipeline.warper),
         "scheduler": type(pipeline.scheduler).__name__,
         "sampling": json.dumps(dataclasses.asdict(choose_sampling(config, pipeline))),
         "seed": str(config.seed),

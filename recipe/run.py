@@ -80,7 +80,7 @@ def list_stages(config: Config) -> list[Stage]:
     out = config.output_dir
 
     def n(count: int) -> int:
-        return max(MINIMUM, round(count * config.share))
+        return max(MINIMUM, round(count * config.share)) if count else 0
 
     people, turns, clips, tracks = (out / f"data_{name}" for name in ("people", "turns", "main", "tracks"))
     warper, vae = out / "warper" / "warper", out / "vae" / "vae"
@@ -111,12 +111,12 @@ def list_stages(config: Config) -> list[Stage]:
               {"output_dir": out / "text", "max_train_steps": n(800), **device}),
         Stage("latents", "project_latent_space",
               {"dataset": clips, "output_dir": latents, "vae": vae, "warper": warper, "num_references": 1,
-               "num_photos": 3},
+               "num_photos": 3, **device},
               config.num_processes),
     ]  # fmt: skip
 
-    # The denoiser: at first with noise of each frame's own, then with noise that the frames share and a loss
-    # that looks more at noisy timesteps and at flicker.
+    # The denoiser: at first with separate noise for each frame, then with noise that the frames share and a
+    # loss that looks more at noisy timesteps and at flicker.
     frozen = {"vae": vae, "text_encoder": text_encoder, "warper": warper}
     shared = {"dataset": clips, "latents": latents, "preset": "small", **frozen, "train_batch_size": 4,
               "short_clip_frames": 8, "drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3,
@@ -147,7 +147,7 @@ def list_stages(config: Config) -> list[Stage]:
         Stage("predicted", "recipe.predict_latents",
               {"pretrained_model": out / "denoiser_2" / "checkpoint" / "denoiser", **frozen,
                "scheduler": "ddim", "num_inference_steps": 2, "dataset": clips, "max_clips": n(160),
-               "output_dir": predicted}),
+               "output_dir": predicted, **device}),
         decoder("sharp", "decoder_photo", 400, predicted, warmup_steps=20, learning_rate=4e-4,
                 latent_noise=0.1, drop_photo=0.05, temporal_weight=1, motion_weight=1,
                 adversarial_weight=0.1, seed=3),
