@@ -73,8 +73,13 @@ def save_published(denoiser: Denoiser, path: str | Path) -> None:
 
 
 def model_sha256(model: Any) -> str:
-    """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved."""
-    config = {key: value for key, value in dict(model.config).items() if not key.startswith("_")}
+    """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved.
+
+    The model is one of diffusers, or a text encoder of transformers, whose version and precision do not count.
+    """
+    values = model.config.to_diff_dict() if hasattr(model.config, "to_diff_dict") else dict(model.config)
+    aside = "transformers_version", "dtype", "architectures"
+    config = {key: value for key, value in values.items() if key[0] != "_" and key not in aside}
     digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -16,7 +16,7 @@ from warping.warp import warp_to_poses
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ROOT / "../shared/real_inputs"
-HEIGHT, WIDTH = 256, 128
+HEIGHT, WIDTH = 512, 256
 CROP = slice(64, 384)
 """Columns of the photos, 512 x 640 pixels, that leave them twice as high as wide, as frames are."""
 
@@ -54,7 +54,7 @@ def framing(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["blue", "silver"])
 def photo(request: pytest.FixtureRequest, framing: str) -> tuple[np.ndarray, np.ndarray]:
-    """A photo (256, 128, 3) uint8 and its joints (18, 3)."""
+    """A photo (512, 256, 3) uint8 and its joints (18, 3)."""
     picture, joints = read_image(PHOTOS / f"{request.param}.jpg"), np.ones((18, 3), np.float32)
     joints[:, :2] = JOINTS[request.param]
     if framing == "cropped":
