@@ -75,7 +75,7 @@ def save_published(denoiser: Denoiser, path: str | Path) -> None:
 def model_sha256(model: Any) -> str:
     """SHA-256 of a model's configuration and weights, the same however often it was loaded and saved.
 
-    The model is one of diffusers, or a text encoder of transformers, whose version and precision do not count.
+    The model is one of diffusers, or a text encoder of transformers: version and precision do not count.
     """
     values = model.config.to_diff_dict() if hasattr(model.config, "to_diff_dict") else dict(model.config)
     aside = "transformers_version", "dtype", "architectures"

@@ -84,19 +84,20 @@ def list_stages(config: Config) -> list[Stage]:
 
     people, turns, clips, tracks = (out / f"data_{name}" for name in ("people", "turns", "main", "tracks"))
     warper, vae = out / "warper" / "warper", out / "vae" / "vae"
-    latents, text_encoder = out / "latents", out / "text" / "text_encoder"
+    latents, of_turns = out / "latents", out / "latents_turns"
+    text_encoder = out / "text" / "text_encoder"
     device = {"device": config.device}
 
     def render(folder: Path, train: int, test: int, **flags: Any) -> Stage:
         return Stage(folder.name, "data.synthetic",
                      {"output_dir": folder, "num_train": n(train), "num_test": n(test), **flags})  # fmt: skip
 
-    # Few frames of many people for warper and VAE, turns above all; whole clips for the denoiser; joints
-    # alone for the motions.
+    # Few frames of many people for warper and VAE, turns above all, which the denoiser sees as well; whole
+    # clips for the denoiser; joints alone for the motions.
     few = {"num_frames": 6, "surface": True}
     data = [
         render(people, 2000, 64, **few, seed=100),
-        render(turns, 1000, 0, **few, motions=("turn_left", "turn_right", "turn_around"), seed=300),
+        render(turns, 1000, 4, **few, motions=("turn_left", "turn_right", "turn_around"), seed=300),
         render(clips, 1000, 64, num_frames=24, surface=True, seed=0),
         render(tracks, 6000, 264, poses_only=True, seed=200),
     ]
@@ -113,10 +114,14 @@ def list_stages(config: Config) -> list[Stage]:
               {"dataset": clips, "output_dir": latents, "vae": vae, "warper": warper, "num_references": 1,
                "num_photos": 3, **device},
               config.num_processes),
+        Stage("latents_turns", "project_latent_space",
+              {"dataset": turns, "output_dir": of_turns, "vae": vae, "warper": warper, "num_references": 1,
+               "num_photos": 3, **device},
+              config.num_processes),
     ]  # fmt: skip
 
-    # The denoiser: at first with separate noise for each frame, then with noise that the frames share and a
-    # loss that looks more at noisy timesteps and at flicker.
+    # The denoiser: at first with separate noise for each frame; then on the turns of more people; then with
+    # noise that the frames share and a loss that looks more at noisy timesteps and at flicker.
     frozen = {"vae": vae, "text_encoder": text_encoder, "warper": warper}
     shared = {"dataset": clips, "latents": latents, "preset": "small", **frozen, "train_batch_size": 4,
               "short_clip_frames": 8, "drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3,
@@ -126,9 +131,14 @@ def list_stages(config: Config) -> list[Stage]:
               {**shared, "output_dir": out / "denoiser_1", "short_clip_steps": n(2100),
                "max_train_steps": n(2400), "learning_rate": 8e-4, "timestep_shift": 2,
                "temporal_weight": 0.5}),
+        Stage("denoiser_turns", "train",
+              {**shared, "dataset": turns, "latents": of_turns, "output_dir": out / "denoiser_turns",
+               "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "num_frames": 6,
+               "short_clip_frames": 6, "short_clip_steps": n(900), "train_batch_size": 8,
+               "max_train_steps": n(900), "learning_rate": 5e-4, "timestep_shift": 3, "temporal_weight": 1}),
         Stage("denoiser_2", "train",
               {**shared, "output_dir": out / "denoiser_2",
-               "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "short_clip_steps": n(2200),
+               "init_from": out / "denoiser_turns" / "checkpoint" / "denoiser", "short_clip_steps": n(2200),
                "max_train_steps": n(2900), "learning_rate": 6e-4, "ema_decay": 0.995, "timestep_shift": 3,
                "temporal_weight": 1, "shared_noise": 0.5, "seed": 1}),
     ]  # fmt: skip
