@@ -363,6 +363,7 @@ def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
         "train_batch_size": 2,
         "num_test_frames": 1,
         "checkpoint_steps": 1,
+        "size": "f8",
     }
     out = runs / "stopped"
     train_vae.main(train_vae.Config(output_dir=out, **vae_config))
