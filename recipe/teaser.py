@@ -9,10 +9,11 @@ Try it, after python inference.py:
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from data.frames import read_poses
-from utils.config import run_script
+from utils.config import check_minimum, run_script
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import fit_image, read_image
@@ -30,12 +31,15 @@ class Config:
     """Picture to write. An existing file is replaced."""
     num_clips: int = 5
     """Number of clips to show, the first ones by name."""
+    height: int = 256
+    """Height in pixels that each video is shown at."""
     fps: float = 10
     """Frames a second of the picture."""
 
 
 def main(config: Config) -> None:
     """For each clip, the photo, the poses and the video side by side."""
+    check_minimum(config, 16, "height")
     refuse_overwrites([config.output], [path for path in config.results.glob("*") if path.is_file()])
     columns = []
     for path in sorted(config.results.glob("*.mp4"))[: config.num_clips]:
@@ -46,7 +50,10 @@ def main(config: Config) -> None:
         start = settings["start"]
         poses = read_poses(Path(settings["poses"]), start + len(video))[start:]
         poses = np.stack([fit_image(pose, *size)[0] for pose in poses])
-        columns.append(np.concatenate([np.broadcast_to(photo, video.shape), poses, video], axis=2))
+        column = np.concatenate([np.broadcast_to(photo, video.shape), poses, video], axis=2)
+        width = round(column.shape[2] * config.height / column.shape[1])
+        size = width, config.height
+        columns.append(np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in column]))
     if not columns:
         raise UserError(f"{config.results} has no videos; run python inference.py first")
     num_frames = min(len(column) for column in columns)
