@@ -80,5 +80,7 @@ def give_back(page: Any, path: Path) -> None:
 def timeline(page: Any, text: str) -> None:
     """Show the motion of a timeline."""
     page.click("button[role=tab] >> text=Timeline")
+    page.wait_for_timeout(1000)  # the tab is built when it is first shown
     page.fill("#timeline textarea", text)
+    page.wait_for_timeout(500)
     page.click("#by_timeline")
