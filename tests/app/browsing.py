@@ -82,5 +82,11 @@ def timeline(page: Any, text: str) -> None:
     page.click("button[role=tab] >> text=Timeline")
     page.wait_for_timeout(1000)  # the tab is built when it is first shown
     page.fill("#timeline textarea", text)
-    page.wait_for_timeout(500)
-    page.click("#by_timeline")
+    before = page.inner_text("#motion_findings"), page.inner_text("#edit_note")
+    for _ in range(8):  # a busy page can lose a click
+        page.wait_for_timeout(500)
+        page.click("#by_timeline")
+        for _ in range(10):
+            page.wait_for_timeout(500)
+            if (page.inner_text("#motion_findings"), page.inner_text("#edit_note")) != before:
+                return
