@@ -80,13 +80,9 @@ def give_back(page: Any, path: Path) -> None:
 def timeline(page: Any, text: str) -> None:
     """Show the motion of a timeline."""
     page.click("button[role=tab] >> text=Timeline")
-    page.wait_for_timeout(1000)  # the tab is built when it is first shown
-    page.fill("#timeline textarea", text)
-    before = page.inner_text("#motion_findings"), page.inner_text("#edit_note")
-    for _ in range(8):  # a busy page can lose a click
+    for _ in range(20):  # a tab that is first shown puts its example over what was written at once
+        page.fill("#timeline textarea", text)
         page.wait_for_timeout(500)
-        page.click("#by_timeline")
-        for _ in range(10):
-            page.wait_for_timeout(500)
-            if (page.inner_text("#motion_findings"), page.inner_text("#edit_note")) != before:
-                return
+        if page.input_value("#timeline textarea") == text:
+            break
+    page.click("#by_timeline")
