@@ -97,17 +97,20 @@ class Measured:
     """Most memory that the process held; on a GPU, of the GPU's."""
 
 
+def make_vae(preset: str, channels: int) -> AutoencoderKL:
+    """The VAE beside a preset's denoiser, with random weights."""
+    if preset == "published":
+        return AutoencoderKL(**PUBLISHED_VAE_CONFIG, latent_channels=channels)
+    sizes = TINY_VAE_CONFIG if preset == "tiny" else LARGE_VAE_CONFIG
+    return SpaceToDepthAutoencoderKL(**sizes | {"latent_channels": channels})
+
+
 def make_pipeline(config: Config, decoder: Decoder, device: torch.device) -> X2FashionPipeline:
     """All networks at the preset's sizes, with random weights."""
     torch.manual_seed(0)
     published = config.preset == "published"
     denoiser = Denoiser(**PRESETS[config.preset])
     channels = denoiser.config.latent_channels
-    if published:
-        vae = AutoencoderKL(**PUBLISHED_VAE_CONFIG, latent_channels=channels)
-    else:
-        small = TINY_VAE_CONFIG if config.preset == "tiny" else LARGE_VAE_CONFIG
-        vae = SpaceToDepthAutoencoderKL(**small | {"latent_channels": channels})
     tokenizer = CLIPTokenizer.from_pretrained(config.tokenizer, local_files_only=True)
     tokenizer.model_max_length = 77 if published else 32
     width = denoiser.config.cross_attention_dim
@@ -124,7 +127,7 @@ def make_pipeline(config: Config, decoder: Decoder, device: torch.device) -> X2F
     )
     pipeline = X2FashionPipeline(
         denoiser,
-        vae,
+        make_vae(config.preset, channels),
         CLIPTextModel(text_config),
         tokenizer,
         make_scheduler("ddim", denoiser.config.prediction_type),
@@ -233,8 +236,8 @@ def check(config: Config) -> None:
         raise UserError("--heights is empty; give at least one")
     with torch.device("meta"):
         denoiser = Denoiser(**PRESETS[config.preset])
-    factor = 16 if config.preset.endswith("small") else POSE_SCALE
-    multiple = 2 * factor * denoiser.size_multiple
+        vae = make_vae(config.preset, denoiser.config.latent_channels)
+    multiple = 2 * spatial_factor(vae) * denoiser.size_multiple
     for height in config.heights:
         if height < 1 or height % multiple:
             raise UserError(
