@@ -16,8 +16,9 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,14 @@ def main(config: Config) -> None:
     """Serve the page until Ctrl-C."""
     with opened_page(config):
         print(where(config.host, config.port), flush=True)
-        threading.Event().wait()
+        while True:  # an Event's wait cannot be interrupted everywhere
+            time.sleep(1)
 
 
 if __name__ == "__main__":
-    run_script(main, Config, __doc__)
+    try:
+        run_script(main, Config, __doc__)
+    except SystemExit as ended:  # the server's threads may still run, and Python's own end may hang with them
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 0)

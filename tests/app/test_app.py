@@ -64,7 +64,7 @@ def test_ctrl_c_ends_the_page_in_the_middle_of_a_video_and_leaves_no_half_files(
     temporary.mkdir()
     flags = ("--port", port, "--model", tiny_pipeline_dir, "--output_dir", out)
     process = subprocess.Popen(
-        [sys.executable, "app.py", *map(str, flags)],
+        [sys.executable, "-X", "faulthandler", "app.py", *map(str, flags)],
         cwd=ROOT,
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
@@ -84,7 +84,11 @@ def test_ctrl_c_ends_the_page_in_the_middle_of_a_video_and_leaves_no_half_files(
         page.wait_for_function("document.querySelector('#progress progress')?.value > 0.1")
         assert list(out.rglob(".*.mp4"))
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        try:
+            _, errors = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # faulthandler then tells where every thread is
+            pytest.fail(process.communicate()[1])
         page.close()
     finally:
         process.kill()
