@@ -46,6 +46,8 @@ from warping.joints import load_joints
 
 FAVOURED_PARTS = (1, 2, 3, 8)
 """Hair, head, arms and shoes in the masks."""
+OUTLINE = np.ones((5, 5), np.uint8)
+"""What widens the person in the masks, so that the whole outline belongs to it."""
 OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 
 
@@ -80,6 +82,9 @@ class Config:
     """Probability that a clip has one or two further photos: other frames of it."""
     person_weight: float = 4.0
     """Weight of pixels of the person (where there are masks) against 1 for the background."""
+    surroundings: int = 24
+    """Pixels around the person that weigh as the person does. Where they weigh less, an outline that is not
+    certain becomes too wide."""
     temporal_weight: float = 0.0
     """Weight of the error's change from frame to frame, against flicker; above 0, frames are consecutive."""
     motion_weight: float = 0.0
@@ -122,6 +127,7 @@ class Frames:
         images: (n, 3, H, W) in [-1, 1], the true frames.
         warped: (n, 3, H, W), the photo at their poses; 0 without a photo.
         validity: (n, 1, H, W) in 0..1, how far it is right; 0 without a photo.
+        person: (n, 1, H, W) bool, where the person is, outline included; nowhere without masks.
         weight: (n, 1, H, W) of each pixel in the loss.
         places: (n, 2) int64, row and column where the critic looks.
     """
@@ -130,6 +136,7 @@ class Frames:
     images: torch.Tensor
     warped: torch.Tensor
     validity: torch.Tensor
+    person: torch.Tensor
     weight: torch.Tensor
     places: torch.Tensor
 
@@ -213,7 +220,9 @@ class DecoderDataset(Dataset[Frames]):
         warped, validity = torch.zeros_like(images), torch.zeros_like(images[:, :1])
         if has_photo:
             warped, validity = self._warp(photos, joints[shown], joints[chosen])
-        weight = np.ones((len(chosen), *pictures.shape[1:3]), np.float32)
+        person = np.zeros((len(chosen), *pictures.shape[1:3]), np.uint8)
+        weight = np.ones(person.shape, np.float32)
+        side = 2 * self.config.surroundings + 1
         places = np.zeros((0, 2), np.int64)
         masks_dir = dataset / "fashion_masks" / segment.name
         if masks_dir.is_dir():
@@ -222,14 +231,19 @@ class DecoderDataset(Dataset[Frames]):
                 parts = read_mask(paths[frame], pictures.shape[1:3])
                 if rng is not None:
                     places = np.concatenate([places, look_at(parts, rng)[None]])
-                person = (parts > 0).astype(np.uint8)
-                weight[place] += (self.config.person_weight - 1) * cv2.dilate(
-                    person, np.ones((5, 5), np.uint8)
-                )
+                cv2.dilate((parts > 0).astype(np.uint8), OUTLINE, dst=person[place])
+                surrounded = cv2.dilate(person[place], np.ones((side, side), np.uint8))
+                weight[place] += (self.config.person_weight - 1) * surrounded
         if latents is None:
             latents = images.new_zeros(len(chosen), 0)
         return Frames(
-            latents, images, warped, validity, torch.from_numpy(weight)[:, None], torch.from_numpy(places)
+            latents,
+            images,
+            warped,
+            validity,
+            torch.from_numpy(person)[:, None] > 0,
+            torch.from_numpy(weight)[:, None],
+            torch.from_numpy(places),
         )
 
     def _warp(
@@ -319,7 +333,7 @@ def evaluate(vae: ReferenceAutoencoderKL, dataset: DecoderDataset, config: Confi
         chosen = np.unique(np.linspace(segment.start + 1, segment.end - 1, 4).astype(int))
         frames = dataset.frames(segment, chosen, None, has_photo=True)
         latents = encode_images(vae, frames.images)
-        person = frames.weight[:, 0] > 1
+        person = frames.person[:, 0]
         decoded = {
             "photo warped": frames.warped,
             "with the photo": decode_latents(
@@ -358,6 +372,7 @@ def main(config: Config) -> None:
         "warmup_steps",
         "num_workers",
         "learning_rate",
+        "surroundings",
         "latent_noise",
         "drop_photo",
         "further_photos",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from torch.nn.functional import max_pool2d
 
 import evaluate
 import inference
@@ -259,10 +260,21 @@ def test_a_decoder_sees_further_photos_of_a_clip(runs: Path) -> None:
     assert (more.validity >= one.validity - 1e-6).all() and (more.validity > one.validity).any()
 
 
+def test_the_surroundings_of_the_person_weigh_as_the_person_does(runs: Path) -> None:
+    def first_frames(surroundings: int) -> train_decoder.Frames:
+        config = decoder_config(runs, "surroundings", surroundings=surroundings)
+        return train_decoder.DecoderDataset(config, "train", config.latents)[0]
+
+    alone, surrounded = first_frames(0), first_frames(5)
+    assert torch.equal(alone.person, surrounded.person)
+    assert torch.equal(alone.weight > 1, alone.person)
+    assert torch.equal(surrounded.weight, 1 + 3 * max_pool2d(alone.person.float(), 11, 1, 5))
+
+
 def test_a_steady_error_of_the_decoder_does_not_flicker() -> None:
     images = torch.rand(4, 3, 8, 4, generator=torch.Generator().manual_seed(0))
     weight = torch.ones(4, 1, 8, 4)
-    batch = train_decoder.Frames(images, images, images, weight, weight, torch.zeros(0, 2))
+    batch = train_decoder.Frames(images, images, images, weight, weight > 0, weight, torch.zeros(0, 2))
     steady = images + torch.tensor([0.5, 0.5, -0.2, -0.2]).view(4, 1, 1, 1)  # two clips of two frames
     assert train_decoder.flicker_loss(steady, batch, 2) < 1e-6
     changing = images + torch.tensor([0.0, 0.5, 0.0, 0.1]).view(4, 1, 1, 1)
