@@ -138,16 +138,16 @@ def where(host: str, port: int) -> str:
 
 def main(config: Config) -> None:
     """Serve the page until Ctrl-C."""
-    with opened_page(config):
-        print(where(config.host, config.port), flush=True)
-        while True:  # an Event's wait cannot be interrupted everywhere
-            time.sleep(1)
+    try:
+        with opened_page(config):
+            print(where(config.host, config.port), flush=True)
+            while True:  # an Event's wait cannot be interrupted everywhere
+                time.sleep(1)
+    except KeyboardInterrupt:  # the server's threads may still run, and Python's own end may hang with them
+        sys.stdout.flush()
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
 
 
 if __name__ == "__main__":
-    try:
-        run_script(main, Config, __doc__)
-    except SystemExit as ended:  # the server's threads may still run, and Python's own end may hang with them
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ended.code if isinstance(ended.code, int) else 0)
+    run_script(main, Config, __doc__)
