@@ -144,7 +144,6 @@ def main(config: Config) -> None:
             while True:  # an Event's wait cannot be interrupted everywhere
                 time.sleep(1)
     except KeyboardInterrupt:  # the server's threads may still run, and Python's own end may hang with them
-        sys.stdout.flush()
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(130)
 

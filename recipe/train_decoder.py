@@ -231,7 +231,7 @@ class DecoderDataset(Dataset[Frames]):
                 parts = read_mask(paths[frame], pictures.shape[1:3])
                 if rng is not None:
                     places = np.concatenate([places, look_at(parts, rng)[None]])
-                cv2.dilate((parts > 0).astype(np.uint8), OUTLINE, dst=person[place])
+                person[place] = cv2.dilate((parts > 0).astype(np.uint8), OUTLINE)
                 surrounded = cv2.dilate(person[place], np.ones((side, side), np.uint8))
                 weight[place] += (self.config.person_weight - 1) * surrounded
         if latents is None:
