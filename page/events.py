@@ -16,6 +16,7 @@ from generation.timeline import EXAMPLE
 from generation.track_editing import SPEED_STEP, change_speed, loop, mirror, move_joint
 from page.studio import NO_PHOTO, Studio
 from page.views import (
+    ERROR_CLASS,
     error_html,
     findings_html,
     format_seconds,
@@ -236,12 +237,21 @@ class Events:
         except UserError as error:
             return error_html(error, visit)
 
-    def announce(self, name: str) -> str:
-        """Say that the video comes, or that another one is made first."""
+    def announce(self, name: str) -> Sequence[Any]:
+        """Say that the video comes, or that another one is made first; there is something to stop."""
         self._visit(name).stop.clear()
+        note = "It begins."
         if self.studio.busy.locked():
-            return note_html("Another video is being made. Yours waits, and begins when that one is done.")
-        return note_html("It begins.")
+            note = "Another video is being made. Yours waits, and begins when that one is done."
+        return [note_html(note), gr.Button(interactive=False), gr.Button(interactive=True)]
+
+    def end(self) -> Sequence[Any]:
+        """There is nothing to stop any more."""
+        return [gr.Button(interactive=True), gr.Button(interactive=False)]
+
+    def forget_error(self, progress: str | None) -> Any:
+        """Take away an error of the last video when another motion or another choice is shown."""
+        return "" if progress and ERROR_CLASS in progress else gr.skip()
 
     def make_video(self, name: str, *choices: Any) -> Iterator[Sequence[Any]]:
         """Make the video."""

@@ -117,8 +117,9 @@ class Page:
         for widget in choices[1:]:
             widget.change(events.guess, choices, chosen.estimate, **quick)
         direct: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        begin = chosen.make.click(events.announce, self.name, chosen.progress, **direct)
-        begin.then(
+        buttons = [chosen.make, chosen.stop]
+        begin = chosen.make.click(events.announce, self.name, [chosen.progress, *buttons], **direct)
+        end = begin.then(
             events.make_video,
             choices,
             made,
@@ -127,6 +128,8 @@ class Page:
             concurrency_id="video",
             api_visibility="private",
         )
+        end.then(events.end, None, buttons, **direct)
         chosen.stop.click(events.halt, self.name, None, **direct)
+        chosen.estimate.change(events.forget_error, chosen.progress, chosen.progress, **quick)
         for box in (compared.first, compared.second):
             box.input(events.compare, [self.name, compared.first, compared.second], compared.pair, **quick)

@@ -156,7 +156,7 @@ class ChoicesSection:
         self.estimate = gr.HTML(elem_id="estimate")
         with gr.Row():
             self.make = gr.Button("Make the video", variant="primary", elem_id="make", scale=2, min_width=160)
-            self.stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=80)
+            self.stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=80, interactive=False)
         self.progress = gr.HTML(elem_id="progress")
 
 

@@ -15,6 +15,8 @@ from page.making import Progress
 from page.visit import Result, Visit
 from utils.errors import UserError
 
+ERROR_CLASS = 'class="error"'
+
 
 def picture_url(picture: np.ndarray) -> str:
     """A picture (H, W, 3) uint8 RGB as a data URL."""
@@ -79,7 +81,7 @@ def without_folders(text: str, visit: Visit) -> str:
 def error_html(error: UserError, visit: Visit) -> str:
     """What was wrong, in the line that the command line gives."""
     text = html.escape(without_folders(str(error), visit))
-    return f'<p class="error" role="alert">error: {text}</p>'
+    return f'<p {ERROR_CLASS} role="alert">error: {text}</p>'
 
 
 def note_html(text: str) -> str:

@@ -107,6 +107,7 @@ def test_a_corrupt_upload_is_told_in_a_line_and_the_rest_goes_on(visitor, tmp_pa
     assert "no motion yet" in wait_for(page, "#progress", "error:")
     take_photo(page)
     move_by_sentence(page)
+    page.wait_for_function("!document.querySelector('#progress').innerText.includes('error:')")
     make_video(page)
 
 
@@ -134,12 +135,16 @@ def test_stop_keeps_what_is_done_and_the_same_video_goes_on_from_there(visitor) 
     timeline(page, "0-10: She stands")
     wait_for(page, "#edit_note", "120 frames")
     page.click("#quality label >> text=Best")
+    assert page.is_enabled("#make") and page.is_disabled("#stop")
     page.click("#make")
     page.wait_for_function("document.querySelector('#progress progress')?.value > 0.3")
+    assert page.is_disabled("#make") and page.is_enabled("#stop")
     page.click("#stop")
     assert "goes on from there" in wait_for(page, "#progress", "Stopped: the first")
     page.wait_for_function("document.querySelector('#video video')?.readyState >= 2")
     assert page.evaluate("document.querySelector('#video video').duration") < 9.5
+    page.wait_for_selector("#make:not([disabled])")
+    assert page.is_disabled("#stop")
     make_video(page)
     wait_for(page, "#progress", "120 frames in")
 
