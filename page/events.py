@@ -245,8 +245,8 @@ class Events:
             note = "Another video is being made. Yours waits, and begins when that one is done."
         return [note_html(note), gr.Button(interactive=False), gr.Button(interactive=True)]
 
-    def end(self) -> Sequence[Any]:
-        """There is nothing to stop any more."""
+    def release(self) -> Sequence[Any]:
+        """A video can be made, and there is nothing to stop any more."""
         return [gr.Button(interactive=True), gr.Button(interactive=False)]
 
     def forget_error(self, progress: str | None) -> Any:

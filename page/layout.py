@@ -119,7 +119,7 @@ class Page:
         direct: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         buttons = [chosen.make, chosen.stop]
         begin = chosen.make.click(events.announce, self.name, [chosen.progress, *buttons], **direct)
-        end = begin.then(
+        making = begin.then(
             events.make_video,
             choices,
             made,
@@ -128,8 +128,9 @@ class Page:
             concurrency_id="video",
             api_visibility="private",
         )
-        end.then(events.end, None, buttons, **direct)
+        making.then(events.release, None, buttons, **direct)
         chosen.stop.click(events.halt, self.name, None, **direct)
-        chosen.estimate.change(events.forget_error, chosen.progress, chosen.progress, **quick)
+        for shown in (chosen.estimate, self.stage.stage):  # another choice, another motion
+            shown.change(events.forget_error, chosen.progress, chosen.progress, **quick)
         for box in (compared.first, compared.second):
             box.input(events.compare, [self.name, compared.first, compared.second], compared.pair, **quick)
