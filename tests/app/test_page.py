@@ -18,9 +18,11 @@ from tests.app.browsing import (
     timeline,
     wait_for,
 )
+from utils.errors import UserError
 
 pytest.importorskip("gradio", reason="Gradio is not installed (requirements-app.txt)")
 from page.sections import SUGGESTIONS
+from page.studio import Studio
 
 # On a busy machine a browser may be too late; what is wrong fails three times.
 pytestmark = pytest.mark.flaky(reruns=2)
@@ -109,6 +111,23 @@ def test_a_corrupt_upload_is_told_in_a_line_and_the_rest_goes_on(visitor, tmp_pa
     move_by_sentence(page)
     page.wait_for_function("!document.querySelector('#progress').innerText.includes('error:')")
     make_video(page)
+
+
+def test_an_error_below_the_video_goes_with_the_next_motion(visitor, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise UserError("the disk is full")
+
+    page = visitor()
+    take_photo(page)
+    move_by_sentence(page)
+    monkeypatch.setattr(Studio, "make", fail)
+    page.click("#make")
+    wait_for(page, "#progress", "the disk is full")
+    page.wait_for_selector("#make:not([disabled])")
+    estimate = page.inner_text("#estimate")
+    page.click("#mirror")
+    page.wait_for_function("!document.querySelector('#progress').innerText.includes('error:')")
+    assert page.inner_text("#estimate") == estimate  # as long as before
 
 
 def test_the_second_of_two_visitors_waits_and_is_told(visitor) -> None:
