@@ -72,8 +72,8 @@ class Config(ClusterSettings):
     vae: Path = SHIPPED_MODEL / "vae"
     """Folder of the VAE, in diffusers' layout."""
     warper: Path | None = SHIPPED_MODEL / "warper"
-    """Folder of the network that moves the reference frames to the poses, from recipe.train_warper. With
-    None, their limbs are moved by rules."""
+    """Folder of the network that corrects how rules move the reference frames to the poses, from
+    recipe.train_warper. With None, the rules work alone."""
     height: int | None = None
     """Height in pixels to resize frames to. By default that of the dataset's first frame. Frames of another
     shape are fitted in without distortion, with a border around them."""

@@ -86,7 +86,8 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
             Stable Diffusion's VAE.
         text_to_poses: makes poses from a sentence, where a call has none.
         pose_finder: finds the photo's pose for that. If None, the one that ships is taken.
-        warper: moves the photo's pixels to the poses. If None, its limbs are moved by rules (`warping.warp`).
+        warper: corrects what the rules of `warping.warp` make of the photo in the poses. None leaves all to
+            the rules.
     """
 
     model_cpu_offload_seq = "text_encoder->text_to_poses->warper->denoiser->vae->tiny_decoder"

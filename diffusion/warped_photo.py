@@ -12,15 +12,13 @@ from torch.nn import functional
 from diffusion.inputs import View
 from diffusion.latents import encode_images, spatial_factor
 from models.folder import load_part
-from models.warper import WarpConditions, Warper
+from models.warper import Draft, WarpConditions, Warper
 from utils.image import to_signed, to_uint8
 from warping.body import Body, read_body, with_head_like
 from warping.joints import read_joints
 from warping.limbs import limb_maps
-from warping.warp import warp_to_poses
+from warping.warp import FILLED_VALIDITY, RuleWarp, warp_by_rules
 
-LEAST_SURE = 0.05
-"""With which the rules are weighed where neither they nor the network know."""
 SHARPNESS = 6
 """Power of the validity with which several photos are mixed."""
 GRID = 32
@@ -78,7 +76,7 @@ def warp_photo(
         poses: (b, 3, f, H, W) in [-1, 1]; not needed where there are joints.
         joints: (b, f, 18, 3) x, y in pixels and visibility; read back from the pose pictures if None.
         image_joints: (b, 18, 3) of the photo; those of pose 0 if None, since a clip begins at its photo.
-        warper: network that moves them; `warping.warp` if None.
+        warper: network that corrects what the rules of `warping.warp` make; None leaves all to the rules.
         device: where the network computes; where it is if None.
         views: further photos of each clip's person; each place is taken from the photo that shows it best.
     """
@@ -129,6 +127,7 @@ def _warp_photos(
     return WarpedPhoto(*(torch.stack(parts) for parts in zip(*moved, strict=True)))
 
 
+@torch.no_grad()
 def warp_with(
     warper: Warper | None,
     photo: torch.Tensor,
@@ -136,10 +135,9 @@ def warp_with(
     targets: np.ndarray,
     device: torch.device | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move one photo's pixels to several poses: by the rules of `warping.warp`, and by a network.
+    """Move one photo's pixels to several poses: by the rules of `warping.warp`, which a network corrects.
 
-    Where there is a network, each pixel is mostly of the one of both that is surer of it. On real people they
-    err in different places: the rules keep outlines and the network hems, legs and what turns.
+    The network sees the photo at the height it was trained on; what it finds is applied to the photo itself.
 
     Args:
         warper: the network; None leaves all to the rules.
@@ -149,40 +147,19 @@ def warp_with(
         device: where the network computes; where it is if None.
 
     Returns:
-        Pictures (f, 3, H, W) float32 in [-1, 1], and (f, 1, H, W) in 0..1 how far the photo shows what is
-        there. A frame or a photo without a body gives the photo itself and 0.
+        Pictures (f, 3, H, W) float32 in [-1, 1], and (f, 1, H, W) in 0..1 how far they are right; both on the
+        CPU. A frame or a photo without a body gives the photo itself and 0.
     """
-    moved, known = warp_to_poses(to_uint8(photo[None])[0], source, targets)
-    pictures, validity = to_signed(moved), torch.from_numpy(known)[:, None]
-    if warper is None:
-        return pictures, validity
-    learned, shown = warp_by_network(warper, photo, source, targets, device)
-    ours, theirs = validity.square() + LEAST_SURE, shown.square()
-    share = theirs / (ours + theirs)
-    return torch.lerp(pictures, learned, share), torch.lerp(validity, shown, share)
-
-
-@torch.no_grad()
-def warp_by_network(
-    warper: Warper,
-    photo: torch.Tensor,
-    source: np.ndarray,
-    targets: np.ndarray,
-    device: torch.device | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move one photo's pixels to several poses with a network alone, else as `warp_with`.
-
-    The network sees the photo at the height it was trained on; what it finds is applied to the photo itself.
-    """
-    photo = photo.float()
-    height, width = photo.shape[-2:]
-    pictures, validity = photo.repeat(len(targets), 1, 1, 1), photo.new_zeros(len(targets), 1, height, width)
+    rules = warp_by_rules(to_uint8(photo[None])[0], source, targets)
+    pictures, validity = to_signed(rules.pictures), torch.from_numpy(rules.validity)[:, None].clone()
     body = read_body(np.asarray(source, np.float64))
+    if warper is None or body is None:
+        return pictures, validity
     bodies = {
         i: there for i, pose in enumerate(targets) if (there := read_body(np.asarray(pose, np.float64)))
     }
-    if body is None or not bodies:
-        return pictures, validity
+    photo = photo.float()
+    height, width = photo.shape[-2:]
     side = warper.config.height
     size = side, max(GRID, round(side * width / height / GRID) * GRID)
     device = warper.device if device is None else device
@@ -192,9 +169,24 @@ def warp_by_network(
     for start in range(0, len(frames), FRAMES_AT_ONCE):
         chosen = frames[start : start + FRAMES_AT_ONCE]
         conditions = warp_conditions(body, [bodies[i] for i in chosen], height).to(device)
-        picture, visible = warper(small, conditions).apply(large.expand(len(chosen), -1, -1, -1))
-        pictures[chosen], validity[chosen] = picture.clamp(-1, 1).to(photo), visible.to(photo)
+        draft = warp_draft(rules, chosen).to(device)
+        warp = warper(small, conditions, draft.resized(size))
+        picture, trust = warp.apply(large, draft, conditions.photo_index)
+        pictures[chosen], validity[chosen] = picture.clamp(-1, 1).to(pictures), trust.to(validity)
     return pictures, validity
+
+
+def warp_draft(rules: RuleWarp, frames: list[int] | slice = slice(None)) -> Draft:
+    """What a warper is told of the rules' warp of one photo, at some of its frames."""
+    photo_person = torch.from_numpy(rules.photo_person)[None, None]
+    return Draft(
+        pictures=to_signed(rules.pictures[frames]),
+        validity=torch.from_numpy(rules.validity[frames])[:, None],
+        person=torch.from_numpy(rules.person[frames])[:, None],
+        photo_person=photo_person,
+        background=to_signed(rules.background[None]),
+        background_validity=1 - (1 - FILLED_VALIDITY) * photo_person,
+    )
 
 
 def warp_conditions(source: Body, targets: list[Body], height: int) -> WarpConditions:

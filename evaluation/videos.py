@@ -35,7 +35,7 @@ class Tools:
     pipeline: X2FashionPipeline | None
     vae: AutoencoderKL | None
     warper: Warper | None
-    """What moves the photo for the VAE's decoder, beside the rules."""
+    """What corrects the rules' warp of the photo, for the VAE's decoder."""
     finder: PoseFinder
     learned: LearnedMetrics
     text_to_poses: TextToPoses | str = "no model"

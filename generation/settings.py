@@ -25,8 +25,8 @@ class ModelSettings:
     faster if the VAE is large, and a little softer."""
 
     warper: Path | None = None
-    """Folder of the network that moves the photo to the poses, from recipe.train_warper. By default the
-    model's own, or for a denoiser alone the shipped one."""
+    """Folder of the network that corrects how rules move the photo to the poses, from recipe.train_warper. By
+    default the model's own, or for a denoiser alone the shipped one."""
 
     lora: Path | None = None
     """Adapter to add to the model, from train.py --lora_rank: the file or its folder."""

@@ -1,8 +1,9 @@
-"""A network that moves a photo's pixels to other poses, and says what it moved, painted or left.
+"""A network that moves a photo's pixels to other poses, beginning from what rules made of it.
 
 As in Siarohin et al., "First Order Motion Model for Image Animation", 2019, each place chooses among affine
 maps, here those of `warping.limbs`, and adds a residual; the coarse flow is enlarged by learned convex
-combinations (Teed & Deng, "RAFT", 2020). What the photo does not show is painted.
+combinations (Teed & Deng, "RAFT", 2020). What the photo does not show is painted. Each pixel is then mixed of
+what was moved, what was painted, what the rules of `warping.warp` made, and the empty background.
 """
 
 import dataclasses
@@ -49,15 +50,46 @@ class WarpConditions:
 
 
 @dataclasses.dataclass(frozen=True)
+class Draft:
+    """p photos moved to n frames by rules, as `warping.warp.RuleWarp`; colours in [-1, 1], the rest in 0..1.
+
+    Attributes:
+        pictures: (n, 3, H, W).
+        validity: (n, 1, H, W).
+        person: (n, 1, H, W).
+        photo_person: (p, 1, H, W).
+        background: (p, 3, H, W).
+        background_validity: (p, 1, H, W), less where the person hid it.
+    """
+
+    pictures: torch.Tensor
+    validity: torch.Tensor
+    person: torch.Tensor
+    photo_person: torch.Tensor
+    background: torch.Tensor
+    background_validity: torch.Tensor
+
+    def to(self, device: torch.device) -> "Draft":
+        """The same on a device."""
+        return Draft(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
+
+    def resized(self, size: tuple[int, int]) -> "Draft":
+        """The same at another height and width."""
+        parts = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return Draft(*(functional.interpolate(p, size, mode="bilinear", antialias=True) for p in parts))
+
+
+@dataclasses.dataclass(frozen=True)
 class Warp:
     """Photos moved to the poses of n frames.
 
     Attributes:
-        picture: (n, 3, H, W) in [-1, 1]: moved where the photo shows it or the like of it, else painted.
+        picture: (n, 3, H, W) in [-1, 1], mixed of the four sources.
         moved: (n, 3, H, W), the moved photo alone.
         visible: (n, 1, H, W) logits that the photo shows what is here.
         person: (n, 1, H, W) logits that the person is here.
-        taken: (n, 1, H, W) logits of how much of the moved photo is taken, the rest being painted.
+        taken: (n, 4, H, W) logits of how much is taken of the moved photo, the paint, the draft and the
+            background.
         flow: (n, 2, H, W) x, y in the photo of what is here, in heights of the picture.
         parts: (n, C, H / 4, W / 4) logits of the parts.
         paint: (n, 3, H / 4, W / 4) colours where the photo shows nothing.
@@ -72,21 +104,29 @@ class Warp:
     parts: torch.Tensor
     paint: torch.Tensor
 
-    def apply(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def apply(
+        self, photos: torch.Tensor, draft: Draft, photo_index: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Move the same photos at another size.
 
         Args:
-            photos: (n, 3, H, W) in [-1, 1], each frame's.
+            photos: (p, 3, H, W) in [-1, 1].
+            draft: what the rules made of them at that size.
+            photo_index: (n,) int64, each frame's photo.
 
         Returns:
-            Pictures (n, 3, H, W), and (n, 1, H, W) in 0..1 how far the photo shows what is there.
+            Pictures (n, 3, H, W), and (n, 1, H, W) in 0..1 how far they are right: paint is not.
         """
         size = photos.shape[-2:]
         flow, visible, taken = (
             functional.interpolate(part, size, mode="bilinear")
             for part in (self.flow, self.visible, self.taken)
         )
-        return _compose(_sample(photos, flow, *size), taken, self.paint), visible.sigmoid()
+        moved = _sample(photos[photo_index], flow, *size)
+        picture = _compose(taken, moved, self.paint, draft.pictures, draft.background[photo_index])
+        shares = taken.softmax(1).split(1, dim=1)
+        trust = visible.sigmoid(), 0.0, draft.validity, draft.background_validity[photo_index]
+        return picture, sum(s * t for s, t in zip(shares, trust, strict=True))
 
 
 class CrossAttention(nn.Module):
@@ -149,7 +189,7 @@ class Warper(ModelMixin, ConfigMixin):
             )
 
         # The photo, once for all frames.
-        self.photo_in = nn.Conv2d(3 * STEM**2 + num_limbs, c4, 3, padding=1)
+        self.photo_in = nn.Conv2d(3 * STEM**2 + num_limbs + 1, c4, 3, padding=1)
         self.photo_4 = block(c4, c4, embedded=False)
         self.photo_down_8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
         self.photo_8 = block(c8, c8, embedded=False)
@@ -157,7 +197,7 @@ class Warper(ModelMixin, ConfigMixin):
         self.photo_16 = block(c16, c16, embedded=False)
 
         # Coarse: which limb, and where to.
-        self.frame_in = nn.Conv2d(4 * num_limbs + 2, c8, 3, padding=1)
+        self.frame_in = nn.Conv2d(4 * num_limbs + 2 + 5, c8, 3, padding=1)
         self.down_8 = block(c8, c8)
         self.to_16 = nn.Conv2d(c8, c16, 3, stride=2, padding=1)
         self.down_16 = block(c16, c16)
@@ -170,33 +210,43 @@ class Warper(ModelMixin, ConfigMixin):
         self.choose = nn.Conv2d(c8, num_limbs + 2, 3, padding=1)
 
         # Fine: what the photo shows there corrects it.
-        self.fine_in = nn.Conv2d(c8 + c4 + 8, c4, 3, padding=1)
+        self.fine_in = nn.Conv2d(c8 + c4 + 8 + 5, c4, 3, padding=1)
         self.fine_1 = block(c4, c4)
         self.fine_2 = block(c4, c4)
         self.fine_out = nn.Sequential(nn.GroupNorm(8, c4), nn.SiLU())
         self.correct = nn.Conv2d(c4, 2, 3, padding=1)
         self.enlarge = nn.Conv2d(c4, 9 * STEM**2, 1)
-        self.show = nn.Conv2d(c4, 3 * STEM**2, 3, padding=1)
+        self.show = nn.Conv2d(c4, 6 * STEM**2, 3, padding=1)
         self.label = nn.Conv2d(c4, num_parts + 3, 1)
         zero_(*self.correct.parameters(), *self.enlarge.parameters(), *self.choose.parameters())
         self.register_buffer("bilinear", _bilinear_logits(), persistent=False)
 
-    def forward(self, photos: torch.Tensor, conditions: WarpConditions) -> Warp:
+    @torch.no_grad()
+    def prefer_rules(self, logit: float) -> None:
+        """Add to the logit with which each pixel takes the rules' picture."""
+        bias = self.show.bias
+        assert bias is not None
+        bias.unflatten(0, (6, STEM**2))[4] += logit
+
+    def forward(self, photos: torch.Tensor, conditions: WarpConditions, draft: Draft) -> Warp:
         """Move photos to poses.
 
         Args:
             photos: (p, 3, H, W) float32 in [-1, 1], H and W multiples of 32.
             conditions: of n frames, in float32.
+            draft: what the rules made of the photos, in float32.
         """
         height, width = photos.shape[-2:]
         dtype = self.dtype  # of what the layers take; places and colours stay in float32
         state = self.state_in(conditions.state.to(dtype))
         index = conditions.photo_index
+        drafted = torch.cat([draft.pictures, draft.validity, draft.person], 1)
 
         # The photo.
         grid_4 = _grid(height, width, 4, photos)
         near = _nearness(grid_4, conditions.photo_lines, conditions.photo_lengths)
-        folded = torch.cat([functional.pixel_unshuffle(photos, STEM), near], 1)
+        mask = functional.avg_pool2d(draft.photo_person, STEM)
+        folded = torch.cat([functional.pixel_unshuffle(photos, STEM), near, mask], 1)
         photo_4 = self.photo_4(self.photo_in(_last(folded.to(dtype))), None)
         photo_8 = self.photo_8(self.photo_down_8(photo_4), None)
         photo_16 = self.photo_16(self.photo_down_16(photo_8), None)
@@ -204,12 +254,13 @@ class Warper(ModelMixin, ConfigMixin):
         # Coarse flow.
         grid_8 = _grid(height, width, 8, photos)
         maps = conditions.maps
-        candidates = (maps[..., :2] @ grid_8.flatten(1) + maps[..., 2:]).unflatten(3, grid_8.shape[1:])
+        with torch.autocast(photos.device.type, enabled=False):
+            candidates = (maps[..., :2] @ grid_8.flatten(1) + maps[..., 2:]).unflatten(3, grid_8.shape[1:])
         small = functional.avg_pool2d(photos, 8)
         colors = [_sample(small[index], place, height, width) for place in candidates.unbind(1)]
         near = _nearness(grid_8, conditions.frame_lines, conditions.frame_lengths)
         place = grid_8.expand(len(index), -1, -1, -1) - 0.5
-        x = _last(torch.cat([*colors, near, place], 1).to(dtype))
+        x = _last(torch.cat([*colors, near, place, functional.avg_pool2d(drafted, 8)], 1).to(dtype))
         x8 = self.down_8(self.frame_in(x), state)
         x16 = self.down_16(self.to_16(x8), state)
         x = self.mid_1(self.to_32(x16), state)
@@ -226,16 +277,19 @@ class Warper(ModelMixin, ConfigMixin):
         flow = shift + grid_4
         seen = _sample(photo_4[index], flow, height, width)
         small = functional.avg_pool2d(photos, 4)
-        color, empty = _sample(small[index], flow, height, width), _empty_studio(small)[index]
-        x = self.fine_in(_last(torch.cat([_double(x), seen, color, empty, shift], 1).to(dtype)))
+        color = _sample(small[index], flow, height, width)
+        empty = functional.avg_pool2d(draft.background, STEM)[index]
+        fine = [_double(x), seen, color, empty, shift, functional.avg_pool2d(drafted, STEM)]
+        x = self.fine_in(_last(torch.cat(fine, 1).to(dtype)))
         x = self.fine_out(self.fine_2(self.fine_1(x, state), state))
         shift = shift + 0.1 * self.correct(x).float()
         flow = _enlarge(shift, self.enlarge(x).float() + self.bilinear) + _grid(height, width, 1, photos)
-        visible, person, taken = functional.pixel_shuffle(self.show(x).float(), STEM).chunk(3, dim=1)
+        shown = functional.pixel_shuffle(self.show(x).float(), STEM)
+        visible, person, taken = shown.split((1, 1, 4), dim=1)
         labels = self.label(x).float()
         parts, paint = labels[:, :-3], empty + labels[:, -3:]
         moved = _sample(photos[index], flow, height, width)
-        picture = _compose(moved, taken, paint)
+        picture = _compose(taken, moved, paint, draft.pictures, draft.background[index])
         return Warp(picture, moved, visible, person, taken, flow, parts, paint)
 
 
@@ -266,17 +320,17 @@ def _nearness(grid: torch.Tensor, lines: torch.Tensor, lengths: torch.Tensor) ->
     return torch.cat([torch.full_like(near[:, :1], 0.5), near[:, 1:]], 1)
 
 
-def _empty_studio(photos: torch.Tensor) -> torch.Tensor:
-    """Photos (p, 3, h, w) without the person: each row goes from its left end's colour to its right end's."""
-    width = photos.shape[-1]
-    share = torch.linspace(0, 1, width, device=photos.device, dtype=photos.dtype)
-    left, right = (ends.mean(-1, keepdim=True) for ends in (photos[..., :2], photos[..., -2:]))
-    return left + share * (right - left)
-
-
-def _compose(moved: torch.Tensor, taken: torch.Tensor, paint: torch.Tensor) -> torch.Tensor:
-    share = taken.sigmoid()
-    return share * moved + (1 - share) * functional.interpolate(paint, moved.shape[-2:], mode="bilinear")
+def _compose(
+    taken: torch.Tensor,
+    moved: torch.Tensor,
+    paint: torch.Tensor,
+    draft: torch.Tensor,
+    background: torch.Tensor,
+) -> torch.Tensor:
+    """Mix the sources, in the order of the channels of `taken`."""
+    paint = functional.interpolate(paint, moved.shape[-2:], mode="bilinear")
+    shares = taken.softmax(1).split(1, dim=1)
+    return sum(s * p for s, p in zip(shares, (moved, paint, draft, background), strict=True))
 
 
 def _sample(picture: torch.Tensor, place: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ from utils.image import fit_image, fit_size, read_image, to_signed, to_uint8
 from utils.precision import autocast
 from warping.joints import load_joints, scale_joints
 
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
 CHUNK_FRAMES = 64  # of a video held in memory at once
 
 

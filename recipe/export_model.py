@@ -41,8 +41,8 @@ class Config:
     text_to_poses: Path | None = None
     """Folder of the text-to-poses model that recipe.train_text_to_poses made with this text encoder."""
     warper: Path | None = None
-    """Folder of the network that moves the photo, from recipe.train_warper: the one that the latents were
-    projected with."""
+    """Folder of the network that corrects how rules move the photo, from recipe.train_warper. It must be the
+    one that the latents were projected with."""
     output_dir: Path
     """Folder of the new model. It must not exist."""
     scheduler: Literal[*SAMPLERS] = DEFAULT_SAMPLER  # type: ignore[valid-type]

@@ -102,8 +102,8 @@ class Config:
     """Side in pixels of the patches that the critic sees, one a frame, most often around faces, hair, arms
     and shoes."""
     warper: Path | None = None
-    """Folder of recipe.train_warper's network, which moves the photo; by default the limbs are moved as they
-    are cut."""
+    """Folder of recipe.train_warper's network, which corrects how rules move the photo. By default the rules
+    work alone."""
     ema_decay: float = 0.998
     """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
     checkpoint_steps: int = 500

@@ -1,4 +1,4 @@
-"""Train the network that moves the photo's pixels to other poses.
+"""Train the network that corrects what rules make of a photo in other poses.
 
 Try it:
 
@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from diffusion.warped_photo import load_warper
 from models.warper import Warper
 from training.vae import fit, psnr, shuffled_batches
 from training.warper import PairDataset, Pairs, collate_pairs, warp_loss
@@ -54,6 +55,9 @@ class Config:
     """Steps of linear warm-up."""
     ema_decay: float = 0.998
     """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
+    rules_logit: float = 2.0
+    """Added at the end to the logit with which each pixel takes the rules' picture: for people that training
+    did not show, the rules deserve more trust than the network learns to give them."""
     checkpoint_steps: int = 250
     """Write a checkpoint every so many steps."""
     num_workers: int = 0
@@ -69,7 +73,7 @@ class Config:
 def build_warper(config: Config) -> Warper:
     """A warper with weights drawn from the seed or from --init_from, to be trained."""
     if config.init_from is not None:
-        warper = Warper.from_pretrained(config.init_from, low_cpu_mem_usage=False)
+        warper = load_warper(config.init_from)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -81,18 +85,21 @@ def build_warper(config: Config) -> Warper:
 def evaluate(warper: Warper, dataset: PairDataset, config: Config) -> dict[str, float]:
     """PSNR on the person, IoU of the outline and error of the flow over held-out frames; writes a sheet."""
     values: dict[str, list[float]] = {}
-    rows: dict[str, list[np.ndarray]] = {"photo": [], "true": [], "warped": [], "moved": [], "visible": []}
+    names = "photo", "true", "by rules", "warped", "moved", "visible"
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
     chosen = np.unique(np.linspace(0, len(dataset) - 1, config.num_test_clips).astype(int))
     for number in tqdm(chosen, desc="measure", unit="clip"):
         pairs = dataset[int(number)].to(warper.device)
-        warp = warper(pairs.photos, pairs.conditions)
+        warp = warper(pairs.photos, pairs.conditions, pairs.draft)
         person = pairs.parts > 0
         found = warp.person[:, 0] > 0
         squared = (warp.picture - pairs.frames).square().mean(1)
         middle = slice(2, None, 4)
         seen = pairs.shown == 3
         error = (warp.flow[..., middle, middle] - pairs.flow).norm(dim=1)[seen]
+        by_rules = (pairs.draft.pictures - pairs.frames).square().mean(1)
         values.setdefault("psnr_inside_silhouette", []).append(psnr(squared[person]))
+        values.setdefault("psnr_inside_silhouette_by_rules", []).append(psnr(by_rules[person]))
         values.setdefault("psnr", []).append(psnr(squared))
         values.setdefault("silhouette_iou", []).append(
             float((person & found).sum() / (person | found).sum().clamp(min=1))
@@ -104,6 +111,7 @@ def evaluate(warper: Warper, dataset: PairDataset, config: Config) -> dict[str, 
         last = slice(-1, None)
         rows["photo"].append(to_uint8(pairs.photos.cpu())[0])
         rows["true"].append(to_uint8(pairs.frames[last].cpu())[0])
+        rows["by rules"].append(to_uint8(pairs.draft.pictures[last].cpu())[0])
         rows["warped"].append(to_uint8(warp.picture[last].cpu())[0])
         rows["moved"].append(to_uint8(warp.moved[last].cpu())[0])
         shade = warp.visible[last].sigmoid().expand(-1, 3, -1, -1) * 2 - 1
@@ -142,9 +150,10 @@ def main(config: Config) -> None:
 
     def loss_of(warper: Warper, batch: Pairs, step: int) -> torch.Tensor:
         pairs = batch.to(device)
-        return warp_loss(warper(pairs.photos, pairs.conditions), pairs)
+        return warp_loss(warper(pairs.photos, pairs.conditions, pairs.draft), pairs)
 
     averaged = fit(config, warper, make_loader, loss_of, "train warper")
+    averaged.prefer_rules(config.rules_logit)
     with atomic_folder(config.output_dir / "warper") as folder:
         averaged.save_pretrained(folder)
     metrics = evaluate(averaged, test_set, config)

@@ -8,8 +8,10 @@ from tests.test_joints import standing
 from utils.errors import UserError
 from utils.pose_drawing import JOINT
 from warping import warp_to_poses
+from warping.warp import warp_by_rules
 
 SHIRT, TROUSERS, SKIN, WALL = (200, 40, 40), (40, 60, 160), (200, 150, 120), (225, 228, 230)
+SKIRT = (30, 120, 60)
 
 
 def figure(joints: np.ndarray, height: int = 256) -> np.ndarray:
@@ -34,6 +36,17 @@ def figure(joints: np.ndarray, height: int = 256) -> np.ndarray:
         line(f"{side}_elbow", f"{side}_wrist", SKIN, 7)
     cv2.line(picture, points["neck"], points["nose"], SKIN, max(1, round(8 * unit)))
     cv2.circle(picture, points["nose"], round(13 * unit), SKIN, -1)
+    return picture
+
+
+def in_skirt(joints: np.ndarray) -> np.ndarray:
+    """The drawn person with bare legs and a skirt that ends at the knees."""
+    picture = figure(joints)
+    picture[(picture == TROUSERS).all(axis=-1)] = SKIN
+    (right, hip), (left, _) = (joints[JOINT[f"{side}_hip"], :2] for side in ("right", "left"))
+    knee = joints[JOINT["right_knee"], 1]
+    corners = [(right - 5, hip - 3), (left + 5, hip - 3), (left + 9, knee), (right - 9, knee)]
+    cv2.fillConvexPoly(picture, np.array(corners).round().astype(int), SKIRT)
     return picture
 
 
@@ -133,6 +146,23 @@ def test_trouser_legs_part_without_wings_at_the_hips_or_a_gap_at_the_crotch(phot
     assert blue[cv2.erode(wanted, np.ones((3, 3))).astype(bool)].mean() > 0.97
 
 
+def test_a_skirt_keeps_its_hem_where_the_legs_step_apart(photo):
+    _, joints = photo
+    image = in_skirt(joints)
+    target = joints.copy()
+    for side, sign in (("right", -1), ("left", 1)):
+        target[JOINT[f"{side}_knee"], 0] += 4 * sign
+        target[JOINT[f"{side}_ankle"], 0] += 8 * sign
+    warped, _ = warp_to_poses(image, joints, target[None])
+    red = np.abs(warped[0].astype(int) - SKIRT).max(axis=-1) < 60
+    below = int(joints[JOINT["right_knee"], 1])
+    assert red[below - 12 : below - 4].any(axis=1).all()
+    assert red[below + 8 :].sum() == 0  # no cloth goes down with the legs
+    hem = int(np.flatnonzero(red.any(axis=1)).max())
+    widths = red[hem - 12 : hem - 2].sum(axis=1)
+    assert widths.max() < 1.35 * (np.abs(image.astype(int) - SKIRT).max(axis=-1) < 60).sum(axis=1).max()
+
+
 def test_a_view_from_behind_is_known_less_well_and_shows_no_face(photo):
     image, joints = photo
     image = image.copy()
@@ -197,6 +227,20 @@ def test_frames_do_not_depend_on_each_other(photo):
         alone = warp_to_poses(image, joints, targets[frame : frame + 1])
         for one, all_frames in zip(alone, together, strict=True):
             assert np.array_equal(one[0], all_frames[frame])
+
+
+def test_the_rules_say_where_they_laid_the_person(photo):
+    image, joints = photo
+    moved = warp_by_rules(image, joints, np.stack([joints, joints + np.array([10, 0, 0])]))
+    plain = np.abs(image.astype(int) - moved.background).max(2) > 40
+    assert (moved.photo_person[plain] > 0.5).mean() > 0.95
+    assert moved.photo_person[~plain].mean() < 0.1
+    columns = np.arange(image.shape[1])
+    stays, shifted = (person.sum(0) @ columns / person.sum() for person in moved.person)
+    assert 8 < shifted - stays < 12
+    nobody = warp_by_rules(image, np.zeros((18, 3)), joints[None])
+    assert not nobody.person.any() and not nobody.photo_person.any()
+    assert np.array_equal(nobody.background, image)
 
 
 @pytest.mark.parametrize(

@@ -13,21 +13,32 @@ from torch.utils.data import Dataset
 from data.annotations import Segment, load_annotations
 from data.frames import frame_paths
 from data.masks import read_mask
+from data.synthetic.mesh import PARTS
 from data.synthetic.surface import read_surface
-from diffusion.warped_photo import warp_conditions
-from models.warper import STEM, Warp, WarpConditions
+from diffusion.warped_photo import warp_conditions, warp_draft
+from models.warper import STEM, Draft, Warp, WarpConditions
 from utils.errors import UserError
-from utils.image import read_image
+from utils.image import read_image, to_signed
 from utils.pose_drawing import FACE, JOINT, MIRRORED, NUM_JOINTS, joint_indices
-from warping.body import Body, read_body
+from warping.body import read_body
 from warping.joints import load_joints
+from warping.warp import warp_by_rules
 
 BODY_JOINTS = [i for i in range(NUM_JOINTS) if i not in joint_indices(FACE)]
+PHOTO_ITSELF = 0.3
+"""How often one of a photo's frames is the photo: there nothing has to move."""
+SHIFTED = 0.5
+"""How often the photo is moved sideways: who walks or is cropped otherwise leaves her place empty."""
 FACES_SEEN = 0.3
 """How often all joints of the face are called seen, as some estimators do from behind."""
 SWAPPED = 0.04
 """How often a frame's left and right are exchanged, as estimators do in turns."""
-JITTER = 0.015
+WHITE_GROUND = 0.3
+"""How often the light is turned up, at most 2.55 times, until the ground is white as in a shop's photos."""
+PALE_CLOTH = 0.3
+"""How often clothes are made nearly as pale as the ground."""
+CLOTH = [PARTS[name] for name in ("top", "lower", "dress", "jacket")]
+JITTER = 0.03
 """Standard deviation of the joints' errors at most, in lengths from neck to hips."""
 
 
@@ -39,6 +50,7 @@ class Pairs:
         photos: (p, 3, H, W) in [-1, 1].
         frames: (n, 3, H, W), the true ones.
         conditions: that lead from one to the other.
+        draft: what the rules make of the photos.
         phase: (n, 2) int64, row and column in 0..3 where in each square of 4 x 4 the next two were looked up.
         flow: (n, 2, H / 4, W / 4) x, y in the photo, in heights of the picture.
         shown: (n, H / 4, W / 4) uint8: 0 hidden background, 1 background, 2 hidden person, 3 person that the
@@ -49,6 +61,7 @@ class Pairs:
     photos: torch.Tensor
     frames: torch.Tensor
     conditions: WarpConditions
+    draft: Draft
     phase: torch.Tensor
     flow: torch.Tensor
     shown: torch.Tensor
@@ -56,12 +69,7 @@ class Pairs:
 
     def to(self, device: torch.device) -> "Pairs":
         """The same on a device."""
-        conditions = WarpConditions(
-            *(getattr(self.conditions, f.name).to(device) for f in dataclasses.fields(WarpConditions))
-        )
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        own = {name: value.to(device) for name, value in own.items() if name != "conditions"}
-        return Pairs(conditions=conditions, **own)
+        return Pairs(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
 
 
 class PairDataset(Dataset[Pairs]):
@@ -112,6 +120,8 @@ class PairDataset(Dataset[Pairs]):
         near = others[np.abs(others - photo) == 1]  # one of them near the photo's own pose
         if len(near) and not np.isin(near, chosen).any():
             chosen[0] = rng.choice(near)
+        if rng.random() < PHOTO_ITSELF:
+            chosen[-1] = photo
         return self.pairs(root, segment, photo, np.sort(chosen), rng)
 
     def pairs(
@@ -127,6 +137,10 @@ class PairDataset(Dataset[Pairs]):
         height, width = surface.height, surface.width
         pictures = np.stack([read_image(paths[i]) for i in (photo, *chosen)])
         parts = np.stack([read_mask(masks[i], (height, width)) for i in (photo, *chosen)])
+        shift = 0
+        if rng is not None and photo not in chosen and rng.random() < SHIFTED:
+            shift = _random_shift(parts[0] > 0, rng)
+            pictures[0], parts[0] = (_shifted(image, shift) for image in (pictures[0], parts[0]))
         phases, flows, shown = [], [], []
         around = cv2.dilate((parts[0] > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
         for frame in chosen:
@@ -134,13 +148,13 @@ class PairDataset(Dataset[Pairs]):
             rows, columns = slice(phase[0], None, STEM), slice(phase[1], None, STEM)
             place, visible, person = surface.correspondence(int(frame), photo, (rows, columns))
             y, x = np.mgrid[:height, :width][:, rows, columns] + 0.5
-            flow = np.where(person[..., None], place, np.stack([x, y], -1))
+            flow = np.where(person[..., None], place + np.array((shift, 0)), np.stack([x, y], -1))
             seen = np.where(person, visible, around[rows, columns] == 0)
             phases.append(phase)
             flows.append(flow.transpose(2, 0, 1))
             shown.append(2 * person + seen)
-        bodies, pictures, parts, flow, shown_, phase_ = self._varied(
-            joints[[photo, *chosen]],
+        poses, pictures, parts, flow, shown_, phase_ = self._varied(
+            np.concatenate([joints[[photo]] + np.array((shift, 0, 0)), joints[chosen]]),
             pictures,
             parts,
             np.stack(flows),
@@ -148,11 +162,16 @@ class PairDataset(Dataset[Pairs]):
             np.array(phases),
             rng,
         )
-        images = torch.from_numpy(np.ascontiguousarray(pictures)).float().permute(0, 3, 1, 2) / 127.5 - 1
+        pictures = np.ascontiguousarray(np.round(pictures), np.uint8)
+        images = to_signed(pictures)
+        poses = np.stack([_whole(pose) for pose in poses])
+        body, *bodies = [there for pose in poses if (there := read_body(pose)) is not None]
+        assert len(bodies) == len(chosen)
         return Pairs(
             images[:1],
             images[1:],
-            warp_conditions(bodies[0], bodies[1:], height),
+            warp_conditions(body, bodies, height),
+            warp_draft(warp_by_rules(pictures[0], poses[0], poses[1:])),
             torch.from_numpy(phase_),
             torch.from_numpy(np.ascontiguousarray(flow)).float() / height,
             torch.from_numpy(np.ascontiguousarray(shown_)),
@@ -168,11 +187,12 @@ class PairDataset(Dataset[Pairs]):
         shown: np.ndarray,
         phase: np.ndarray,
         rng: np.random.Generator | None,
-    ) -> tuple[list[Body], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The poses made whole; in training mirrored, recoloured, and with the errors estimators make."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """In training mirrored, recoloured, paler, and with the errors estimators make."""
         width = pictures.shape[2]
         if rng is None:
-            return [_whole(pose) for pose in joints], pictures, parts, flow, shown, phase
+            return joints, pictures, parts, flow, shown, phase
+        is_photo = (joints == joints[0]).all((1, 2))
         if rng.random() < 0.5:
             pictures, parts = pictures[:, :, ::-1], parts[:, :, ::-1]
             flow, shown = flow[..., ::-1] * np.array((-1, 1))[:, None, None], shown[..., ::-1]
@@ -182,7 +202,15 @@ class PairDataset(Dataset[Pairs]):
         if rng.random() < 0.4:
             scale = rng.uniform(0.7, 1.05, 3)
             pictures = np.clip(pictures[..., rng.permutation(3)] * scale, 0, 255)
-        bodies = []
+        if (parts[0] == 0).any():
+            ground = np.median(pictures[0][parts[0] == 0], axis=0)
+            if rng.random() < WHITE_GROUND:
+                scale = 255 / np.maximum(ground, 100)
+                pictures, ground = np.clip(pictures * scale, 0, 255), np.minimum(ground * scale, 255)
+            if rng.random() < PALE_CLOTH:
+                share = rng.uniform(0.3, 0.85) * np.isin(parts, CLOTH)[..., None]
+                pictures = pictures + share * (ground - pictures)
+        poses: list[np.ndarray] = []
         faces = rng.random() < FACES_SEEN
         jitter = rng.uniform(0, JITTER)
         for number, pose in enumerate(joints):
@@ -195,18 +223,30 @@ class PairDataset(Dataset[Pairs]):
                 *(pose[[JOINT["right_hip"], JOINT["left_hip"]], :2].mean(0) - pose[JOINT["neck"], :2])
             )
             pose[:, :2] += rng.normal(0, jitter * length, (NUM_JOINTS, 2))
-            bodies.append(_whole(pose))
-        return bodies, pictures, parts, flow, shown, phase
+            poses.append(poses[0] if number and is_photo[number] else pose)
+        return np.stack(poses), pictures, parts, flow, shown, phase
 
 
-def _whole(pose: np.ndarray) -> Body:
-    body = read_body(pose)
-    if body is None:
+def _random_shift(person: np.ndarray, rng: np.random.Generator) -> int:
+    """Pixels to the right, negative to the left, by which a mask (H, W) can be moved within its picture."""
+    columns = np.flatnonzero(person.any(axis=0))
+    if not len(columns):
+        return 0
+    return int(rng.integers(-columns[0], person.shape[1] - columns[-1]))
+
+
+def _shifted(image: np.ndarray, shift: int) -> np.ndarray:
+    """(H, W, ...) moved to the right by `shift` pixels; what comes in repeats the picture's edge."""
+    columns = np.clip(np.arange(image.shape[1]) - shift, 0, image.shape[1] - 1)
+    return image[:, columns]
+
+
+def _whole(pose: np.ndarray) -> np.ndarray:
+    """The pose, with all joints called visible where no body can be read without."""
+    if read_body(pose) is None:
         pose = pose.copy()
         pose[:, 2] = 1
-        body = read_body(pose)
-    assert body is not None
-    return body
+    return pose
 
 
 def collate_pairs(clips: list[Pairs]) -> Pairs:
@@ -214,7 +254,10 @@ def collate_pairs(clips: list[Pairs]) -> Pairs:
     own = {
         f.name: torch.cat([getattr(clip, f.name) for clip in clips])
         for f in dataclasses.fields(Pairs)
-        if f.name != "conditions"
+        if f.name not in ("conditions", "draft")
+    }
+    draft = {
+        f.name: torch.cat([getattr(clip.draft, f.name) for clip in clips]) for f in dataclasses.fields(Draft)
     }
     conditions = {
         f.name: torch.cat([getattr(clip.conditions, f.name) for clip in clips])
@@ -222,7 +265,7 @@ def collate_pairs(clips: list[Pairs]) -> Pairs:
     }
     counts = torch.tensor([len(clip.frames) for clip in clips])
     conditions["photo_index"] = torch.arange(len(clips)).repeat_interleave(counts)
-    return Pairs(conditions=WarpConditions(**conditions), **own)
+    return Pairs(conditions=WarpConditions(**conditions), draft=Draft(**draft), **own)
 
 
 def warp_loss(warp: Warp, pairs: Pairs) -> torch.Tensor:
@@ -257,7 +300,9 @@ def warp_loss(warp: Warp, pairs: Pairs) -> torch.Tensor:
     moved_loss = ((moved - frames).abs().mean(-1) * weight).mean() / weight.mean().clamp(min=0.05)
     on_person = 1 + 3 * functional.max_pool2d(person[:, None], 5, 1, 2)
     on_person = on_person / on_person.mean()
-    picture_loss = ((warp.picture - pairs.frames).abs() * on_person).mean()
+    difference = (warp.picture - pairs.frames).abs()
+    # Squares too: where it is not sure of one source, a mixture is nearer to the truth.
+    picture_loss = ((difference + difference.square()) * on_person).mean()
     small = functional.avg_pool2d(pairs.frames, STEM)
     hidden = functional.avg_pool2d(on_person, STEM) * torch.where(
         functional.interpolate(warp.visible.detach(), scale_factor=1 / STEM, mode="area") < 0, 3.0, 0.3

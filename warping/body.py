@@ -13,6 +13,7 @@ HEAD_LENGTH = 0.42  # from the neck to between the ears, in torso lengths
 HEAD_RADIUS = 0.19  # how far the nose is in front of the middle of the head, in torso lengths
 HAND_LENGTH = 0.26  # from the wrist to the finger tips, in torso lengths
 FOOT_LENGTH = 0.12  # from the ankle down to the sole, in torso lengths
+NOSE_BESIDE_EARS = 0.85  # `Body.face_turn` from which the nose is hardly between the ears
 FRONT_OF_FACE = joint_indices(("nose", "right_eye", "left_eye"))
 BACK = -0.4
 """From behind: shoulders and hips change places, and are seen at least this wide, over the photo's."""
@@ -72,7 +73,7 @@ class Body:
         """(4, 2) shoulder, elbow, wrist, finger tips."""
         shoulder, elbow, wrist = (self.point(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist"))
         return np.stack(
-            [shoulder, elbow, wrist, wrist + HAND_LENGTH * self.length * _direction(wrist - elbow)]
+            [shoulder, elbow, wrist, wrist + HAND_LENGTH * self.length * direction_of(wrist - elbow)]
         )
 
     def leg(self, side: str) -> np.ndarray:
@@ -99,7 +100,7 @@ def read_body(keypoints: np.ndarray) -> Body | None:
     spine = (points[JOINT["right_hip"]] + points[JOINT["left_hip"]]) / 2 - neck
     length = max(1.0, float(np.hypot(*spine)))
     _infer_limbs(points, known, length)
-    down = _direction(spine)
+    down = direction_of(spine)
     across = np.array([down[1], -down[0]])
     shoulders = points[JOINT["left_shoulder"]] - points[JOINT["right_shoulder"]]
     hips = points[JOINT["left_hip"]] - points[JOINT["right_hip"]]
@@ -160,7 +161,7 @@ def with_head_like(body: Body, other: Body) -> Body:
         return body
     height = float(np.hypot(*(other.head - other.point("neck")))) / other.length
     neck = body.point("neck")
-    return dataclasses.replace(body, head=neck + height * body.length * _direction(body.head - neck))
+    return dataclasses.replace(body, head=neck + height * body.length * direction_of(body.head - neck))
 
 
 def front_width_of(source: Body, target: Body) -> float:
@@ -171,7 +172,7 @@ def front_width_of(source: Body, target: Body) -> float:
     """
     widest = max(abs(source.width), abs(target.width))
     for body in (source, target):
-        if body.face_turn is not None and body.width > 0 and abs(body.face_turn) < 0.85:
+        if body.face_turn is not None and body.width > 0 and abs(body.face_turn) < NOSE_BESIDE_EARS:
             return max(widest, body.width / np.sqrt(1 - body.face_turn**2))
     return max(widest, FRONT_WIDTH)
 
@@ -193,10 +194,17 @@ def yaw_of(body: Body, front_width: float) -> float:
 
 
 def head_yaw_of(body: Body, yaw: float) -> float:
-    """Like `yaw_of` for the head: the nose tells, else the head is taken to turn with the body."""
+    """Like `yaw_of` for the head: the nose tells, else the head is taken to turn with the body.
+
+    A nose beside the ears fits two turns, one seen from the front and one from behind. Of the two, the one on
+    the body's side is taken.
+    """
     if body.face_turn is None:
         return yaw
-    return float(np.arcsin(np.clip(body.face_turn, -1, 1)))
+    turn = float(np.arcsin(np.clip(body.face_turn, -1, 1)))
+    if np.cos(yaw) < 0 and abs(body.face_turn) > NOSE_BESIDE_EARS:
+        return float(np.copysign(np.pi, turn)) - turn
+    return turn
 
 
 def _nearer_side(body: Body) -> int:
@@ -207,7 +215,8 @@ def _nearer_side(body: Body) -> int:
     return -1 if left and not right else 1
 
 
-def _direction(vector: np.ndarray) -> np.ndarray:
+def direction_of(vector: np.ndarray) -> np.ndarray:
+    """(2,) of length 1; down where the vector has no length."""
     length = float(np.hypot(*vector))
     return vector / length if length > 1e-6 else np.array([0.0, 1.0])
 
@@ -261,7 +270,7 @@ def _infer_limbs(points: np.ndarray, known: np.ndarray, length: float) -> None:
                 else points[hip] + (0, THIGH_LENGTH * length)
             )
         if not known[ankle]:
-            points[ankle] = points[knee] + THIGH_LENGTH * length * _direction(points[knee] - points[hip])
+            points[ankle] = points[knee] + THIGH_LENGTH * length * direction_of(points[knee] - points[hip])
         known[[knee, ankle]] = True
 
 
@@ -295,5 +304,5 @@ def _read_head(
         head = front
     else:
         up = neck - (points[JOINT["right_hip"]] + points[JOINT["left_hip"]]) / 2
-        return neck + HEAD_LENGTH * length * _direction(up), None
+        return neck + HEAD_LENGTH * length * direction_of(up), None
     return head, float(np.clip((front - head) @ across / radius, -1, 1))

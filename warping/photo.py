@@ -7,6 +7,7 @@ import numpy as np
 
 from warping.body import SIDES, Body
 from warping.chains import Chain, locate
+from warping.hair import Hair, measure_hair
 from warping.outline import empty_background, find_person, nearest_colors, refine_edge
 
 ARM_REACH = 0.16  # torso lengths around an arm that can be its sleeve
@@ -17,6 +18,9 @@ LEG_MARGIN = 0.17  # torso lengths from the knee to the outside of a trouser leg
 TROUSERS = 2.25  # place along the trunk where trouser legs part
 LOW_HEM = 3.4  # place along the trunk below which a hem's own width tells little: it is near the feet
 CROTCH = 0.12  # how much farther down the trunk goes between trouser legs, and farther up beside them
+HIDDEN_WIDTH = 0.08  # torso lengths by which the trunk may be wider than what the arms let see of it
+HEM_SAG = 0.1  # how much farther down the trunk a hem may reach beside the legs
+SKIRTED_LEG = 0.12  # torso lengths from a leg's line within which a leg under a skirt lies
 HEM_STEP = 0.035  # torso lengths by which half a skirt, at its hem, is wider than the legs below, at least
 SOLE = 0.13  # torso lengths below the ankle down to which a foot is not taken for its shadow
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
@@ -68,6 +72,7 @@ class CutPhoto:
         arms: by side; a side whose arm is unknown is missing.
         legs: by side, below the skirt or from the crotch.
         hem: place along the trunk down to which it goes.
+        hair: that hangs down behind, or None.
     """
 
     background: np.ndarray
@@ -77,6 +82,7 @@ class CutPhoto:
     arms: dict[str, Layer]
     legs: dict[str, Layer]
     hem: float
+    hair: Hair | None
 
 
 def arm_names(side: str) -> tuple[str, str, str]:
@@ -105,32 +111,40 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     trousers = hem <= TROUSERS
     lower_edge = hem + CROTCH * (1 - np.minimum(np.abs(near.offset) / (0.1 * length), 2)) * trousers
     trunk_mask = armless * ~is_head * (near.position <= lower_edge)
-    middle, half_width = measure_widths(trunk_mask, trunk_chain, length)
+    leg = np.minimum(near.legs["right"], near.legs["left"])
+    if not trousers:  # the rest of a hem that is lower at the sides
+        beside = (leg > SKIRTED_LEG * length) & (near.position <= hem + HEM_SAG)
+        trunk_mask = np.maximum(trunk_mask, armless * ~is_head * beside)
+    arm = person * np.logical_or.reduce([np.zeros(person.shape, bool), *arms.values()])
+    middle, half_width = measure_widths(trunk_mask, trunk_chain, length, hiding=arm, end=hem - 0.04)
     trunk_alpha = fill_trunk(trunk_mask, person, near, middle, half_width, lower_edge)
+    from_arm = cv2.distanceTransform((arm <= 0.02).astype(np.uint8), cv2.DIST_L2, 5)
+    beside_arm = from_arm < 0.02 * length + 1
     head_mask = armless * is_head
     head_widths = measure_widths(head_mask, Chain.through(body.head_axis(), length), length)
-    leg = np.minimum(near.legs["right"], near.legs["left"])
     if trousers:
-        thigh = (near.position > HIPS) & (leg < 0.25 * length)
-    else:
-        thigh = (near.position > max(hem - 0.12, HIPS)) & (leg < 0.12 * length)
-    leg_mask = armless * ((near.position > hem) | thigh)
+        leg_mask = armless * ((near.position > hem) | ((near.position > HIPS) & (leg < 0.25 * length)))
+        bare = leg_mask
+    else:  # under the skirt a leg goes on in the colours that it has below
+        leg_mask = armless * (near.position > max(hem - 0.12, HIPS))
+        leg_mask = leg_mask * (leg < np.where(near.position > hem + HEM_SAG, 1, SKIRTED_LEG) * length)
+        bare = leg_mask * (near.position > hem)
     is_right = near.legs["right"] <= near.legs["left"]
+    crown = _hair_color(image, head_mask * ~edge, near.head_position)
+    hair = measure_hair(image, armless, head_mask, body)
     return CutPhoto(
         background,
         person,
-        Tube(layer(trunk_mask, trunk_alpha), middle, half_width),
+        Tube(make_layer(image, trunk_mask, trunk_alpha, edge, beside_arm), middle, half_width),
         Tube(
             layer(head_mask, head_mask),
             *head_widths,
-            _hair_color(image, head_mask * ~edge, near.head_position),
+            crown if hair is None else hair.color,
         ),
         {side: layer(mask * person, mask * person) for side, mask in arms.items()},
-        {
-            side: layer(leg_mask * own, leg_mask * own)
-            for side, own in (("right", is_right), ("left", ~is_right))
-        },
+        {side: layer(bare * own, leg_mask * own) for side, own in (("right", is_right), ("left", ~is_right))},
         hem,
+        hair,
     )
 
 
@@ -294,8 +308,14 @@ def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
     return hem if is_skirt else min(hem, TROUSERS)
 
 
-def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.ndarray, np.ndarray]:
+def measure_widths(
+    mask: np.ndarray, chain: Chain, length: float, hiding: np.ndarray | None = None, end: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """How far a part reaches on both sides of its axis.
+
+    Where its side is hidden by what is before it (`hiding`, the arms), it reaches as far as between the
+    nearest places where its side is seen, but not beyond what hides it. From the place `end` on it keeps the
+    width that it has there.
 
     Returns:
         middle and half width in pixels, (PROFILE_STEPS,) each, smoothed along the axis.
@@ -314,13 +334,21 @@ def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.nd
         + along * chain.along[segment, 1, None]
         + reach * chain.across[segment, 1, None]
     )
-    inside = cv2.remap(mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderValue=0) > 0.5
-    found = inside.any(axis=1)
+
+    def ends(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        inside = cv2.remap(mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderValue=0) > 0.5
+        first, last = inside.argmax(axis=1), 128 - inside[:, ::-1].argmax(axis=1)
+        return inside.any(axis=1), reach[0, first], reach[0, last]
+
+    found, left, right = ends(mask)
+    found &= places <= end
     if not found.any():
         return np.zeros(PROFILE_STEPS, np.float32), np.full(PROFILE_STEPS, 0.2 * length, np.float32)
-    left = reach[0, inside.argmax(axis=1)]
-    right = reach[0, 128 - inside[:, ::-1].argmax(axis=1)]
     steps = np.arange(PROFILE_STEPS)
+    if hiding is not None:
+        _, outer_left, outer_right = ends(np.maximum(mask, hiding))
+        left = _behind(left, outer_left, found, length)
+        right = -_behind(-right, -outer_right, found, length)
     left, right = (np.interp(steps, steps[found], side[found]) for side in (left, right))
     kernel = np.hanning(9)[1:-1] / np.hanning(9).sum()
     left, right = (
@@ -328,6 +356,17 @@ def measure_widths(mask: np.ndarray, chain: Chain, length: float) -> tuple[np.nd
     )
     half_width = np.maximum((right - left) / 2, 0.05 * length)
     return ((left + right) / 2).astype(np.float32), half_width.astype(np.float32)
+
+
+def _behind(edge: np.ndarray, outer: np.ndarray, found: np.ndarray, length: float) -> np.ndarray:
+    """A part's left edge at places along it, with those that something hides between those that are seen."""
+    seen = found & (edge - outer < 0.03 * length)
+    if not seen.any():
+        return edge
+    steps = np.arange(len(edge))
+    return np.clip(
+        np.interp(steps, steps[seen], edge[seen]), np.maximum(outer, edge - HIDDEN_WIDTH * length), edge
+    )
 
 
 def fill_trunk(
@@ -345,11 +384,18 @@ def fill_trunk(
     return np.maximum(mask, inside * (near.position < lower_edge) * person)
 
 
-def make_layer(image: np.ndarray, own: np.ndarray, alpha: np.ndarray, edge: np.ndarray) -> Layer:
-    """A layer: pixels outside `own` > 0.9, and those of the photo's `edge`, take the nearest clean colour."""
+def make_layer(
+    image: np.ndarray, own: np.ndarray, alpha: np.ndarray, edge: np.ndarray, mixed: np.ndarray | None = None
+) -> Layer:
+    """A layer: pixels outside `own` > 0.9, and those of the photo's `edge`, take the nearest clean colour.
+
+    `mixed` are pixels whose colour is not carried on to others.
+    """
     mine = own > 0.02
     clean = (own > 0.9) & ~edge
     inner = cv2.erode(clean.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1).astype(bool)
+    if mixed is not None and (inner & ~mixed).any():
+        inner &= ~mixed
     if not inner.any():
         inner = clean = mine
     colors = np.where(clean[..., None], image, nearest_colors(image, inner))

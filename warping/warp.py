@@ -3,8 +3,11 @@
 The photo is cut once into background, trunk with skirt, head, arms and legs (`warping.photo`); each part is
 carried to a frame's pose along its chain of joints and laid over the others, the nearer over the farther.
 Trunk and head are elliptical tubes that turn about their axis, so a turn shows the cloth that the photo has
-there. Only 2D joints are used; a plain background is assumed. Numpy and OpenCV alone.
+there. Long hair hangs over a turned back. Only 2D joints are used; a plain background is assumed. Numpy and
+OpenCV alone.
 """
+
+import dataclasses
 
 import cv2
 import numpy as np
@@ -13,6 +16,7 @@ from utils.errors import UserError
 from utils.pose_drawing import NUM_JOINTS
 from warping.body import Body, front_width_of, head_yaw_of, read_body, with_head_like, yaw_of
 from warping.chains import Chain, carry, locate
+from warping.hair import Hair, hair_behind
 from warping.photo import (
     HIPS,
     NECK,
@@ -44,10 +48,35 @@ HIDDEN_VALIDITY = 0.3  # of cloth that is turned away in the photo
 UNKNOWN_VALIDITY = 0.0  # where a limb is that the photo does not show
 
 
+@dataclasses.dataclass(frozen=True)
+class RuleWarp:
+    """One photo moved to F poses, and what it was cut into.
+
+    Attributes:
+        pictures: (F, H, W, 3) uint8 RGB.
+        validity: (F, H, W) float32 in 0..1: 1 where the pixel is known to be right, 0 where nothing is known.
+        person: (F, H, W) float32 in 0..1, where parts of the person were laid.
+        photo_person: (H, W) float32 in 0..1, where the person is in the photo.
+        background: (H, W, 3) uint8 RGB, the photo without the person.
+    """
+
+    pictures: np.ndarray
+    validity: np.ndarray
+    person: np.ndarray
+    photo_person: np.ndarray
+    background: np.ndarray
+
+
 def warp_to_poses(
     image: np.ndarray, source: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Warp one photo to each of several poses.
+    """The pictures and the validity of `warp_by_rules`."""
+    moved = warp_by_rules(image, source, targets)
+    return moved.pictures, moved.validity
+
+
+def warp_by_rules(image: np.ndarray, source: np.ndarray, targets: np.ndarray) -> RuleWarp:
+    """Move one photo to each of several poses.
 
     Args:
         image: (H, W, 3) uint8 RGB, the photo.
@@ -55,8 +84,8 @@ def warp_to_poses(
         targets: (F, 18, 3) the frames' joints, in pixels of the same picture size.
 
     Returns:
-        warped (F, H, W, 3) uint8, and validity (F, H, W) float32: 1 where the pixel is known to be right, 0
-        where nothing is known. A frame or a photo without a body gives the photo itself with validity 0.
+        The moved photo. A frame or a photo without a body gives the photo itself with validity 0 and without
+        a person.
 
     Raises:
         UserError: a shape or dtype is wrong.
@@ -64,20 +93,21 @@ def warp_to_poses(
     _check(image, source, targets)
     height, width = image.shape[:2]
     warped = np.repeat(image[None], len(targets), axis=0)
-    validity = np.zeros((len(targets), height, width), np.float32)
+    validity, person = np.zeros((2, len(targets), height, width), np.float32)
     body = read_body(np.asarray(source, np.float64))
     if body is None:
-        return warped, validity
+        return RuleWarp(warped, validity, person, np.zeros((height, width), np.float32), image)
     photo = cut_photo(image, body)
     for frame, target in enumerate(targets):
         there = read_body(np.asarray(target, np.float64))
         if there is not None:
-            warped[frame], validity[frame] = warp_frame(photo, body, with_head_like(there, body))
-    return warped, validity
+            moved = warp_frame(photo, body, with_head_like(there, body))
+            warped[frame], validity[frame], person[frame] = moved
+    return RuleWarp(warped, validity, person, photo.person, photo.background)
 
 
-def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Lay the photo's parts into one pose: (H, W, 3) uint8 and validity (H, W) float32."""
+def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lay the photo's parts into one pose: (H, W, 3) uint8, validity and person (H, W) float32."""
     height = len(photo.person)
     front_width = front_width_of(source, target)
     source_yaw, target_yaw = yaw_of(source, front_width), yaw_of(target, front_width)
@@ -140,6 +170,8 @@ def warp_frame(photo: CutPhoto, source: Body, target: Body) -> tuple[np.ndarray,
         HEAD_DEPTHS,
         None,
     )
+    if photo.hair is not None:
+        canvas.lay_hair(photo.hair, target, head_yaws[1])
     for side in order:
         if side not in arms_behind:
             lay_arm(side)
@@ -154,10 +186,12 @@ class _Canvas:
         self.step = step
         self.picture = photo.background.astype(np.float32)
         self.validity = 1 - (1 - FILLED_VALIDITY) * photo.person
+        self.person = np.zeros_like(self.validity)
 
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+    def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # Maps are continued linearly to the picture's border, where they can overshoot a little.
-        return np.clip(self.picture.round(), 0, 255).astype(np.uint8), np.clip(self.validity, 0, 1)
+        picture = np.clip(self.picture.round(), 0, 255).astype(np.uint8)
+        return picture, np.clip(self.validity, 0, 1), np.clip(self.person, 0, 1)
 
     def lay_limb(
         self,
@@ -213,6 +247,19 @@ class _Canvas:
         texture_map = carry(place, here, there, weights, scale, shift=texture - offset * np.float32(scale))
         self._lay(tube.layer, box, outline_map, texture_map, np.ones_like(x), facing, tube.hidden_color)
 
+    def lay_hair(self, hair: Hair, target: Body, yaw: float) -> None:
+        box = self._box(np.stack([target.head, target.point("neck")]), target.length)
+        if box is None:
+            return
+        alpha = self._enlarge(hair_behind(hair, target, yaw, *self._grid(box)), box)
+        top, bottom, left, right = box
+        window, validity, person = (
+            plane[top:bottom, left:right] for plane in (self.picture, self.validity, self.person)
+        )
+        window += alpha[..., None] * (hair.color - window)
+        validity += alpha * (HIDDEN_VALIDITY - validity)
+        person += alpha * (1 - person)
+
     def _box(self, points: np.ndarray, reach: float) -> tuple[int, int, int, int] | None:
         """Top, bottom, left, right (pixels, in whole steps) of what the part can touch; None outside."""
         low = np.floor((points.min(axis=0) - reach) / self.step).astype(int) * self.step
@@ -267,9 +314,12 @@ class _Canvas:
         if hidden_color is not None:
             seen = np.clip(fine[5] - HIDDEN_VALIDITY, 0, 0.4)[..., None] / 0.4
             rgb = rgb * seen + hidden_color * (1 - seen)
-        window, validity = self.picture[top:bottom, left:right], self.validity[top:bottom, left:right]
+        window, validity, person = (
+            plane[top:bottom, left:right] for plane in (self.picture, self.validity, self.person)
+        )
         window += alpha[..., None] * (rgb - window)
         validity += alpha * (valid - validity)
+        person += alpha * (1 - person)
 
 
 def turn_tube(

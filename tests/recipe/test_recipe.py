@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from torch.nn.functional import max_pool2d
+from torch.nn import functional
 
 import evaluate
 import inference
 import project_latent_space
 import train
+import training.warper
 from data.annotations import load_annotations
 from data.frames import read_frames
 from data.latents import LatentVideo
@@ -39,7 +40,7 @@ from recipe import (
     train_warper,
 )
 from tests.toys import tiny_warper
-from training.warper import PairDataset
+from training.warper import PairDataset, Pairs
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json
@@ -268,7 +269,7 @@ def test_the_surroundings_of_the_person_weigh_as_the_person_does(runs: Path) -> 
     alone, surrounded = first_frames(0), first_frames(5)
     assert alone.person.any() and torch.equal(alone.person, surrounded.person)
     assert torch.equal(alone.weight > 1, alone.person)
-    assert torch.equal(surrounded.weight, 1 + 3 * max_pool2d(alone.person.float(), 11, 1, 5))
+    assert torch.equal(surrounded.weight, 1 + 3 * functional.max_pool2d(alone.person.float(), 11, 1, 5))
 
 
 def test_a_steady_error_of_the_decoder_does_not_flicker() -> None:
@@ -318,7 +319,7 @@ def warper_config(runs: Path, name: str, **settings: object) -> train_warper.Con
 def test_a_warper_is_trained_and_moves_the_photo_for_a_decoder(runs: Path) -> None:
     train_warper.main(warper_config(runs, "warper"))
     metrics = read_json(runs / "warper" / "metrics.json")
-    assert metrics["psnr_inside_silhouette"] > 5
+    assert metrics["psnr_inside_silhouette"] > 5 and metrics["psnr_inside_silhouette_by_rules"] > 5
     assert (runs / "warper" / "warped.png").is_file()
     train_decoder.main(decoder_config(runs, "decoder_warped", warper=runs / "warper" / "warper"))
     assert read_json(runs / "decoder_warped" / "metrics.json")["psnr_with_the_photo"] > 5
@@ -337,6 +338,61 @@ def test_clips_of_several_datasets_are_drawn_equally_often(runs: Path, tmp_path:
     assert len(frames) == 2 * len(train_vae.FrameDataset(both[:1], "train", 4.0, None))
     with pytest.raises(UserError, match="nowhere"):
         PairDataset((runs / "data", tmp_path / "nowhere"), "train", 2, 0)
+
+
+def test_what_is_varied_for_a_warper_still_fits_together(runs: Path) -> None:
+    """A frame is the photo moved along the flow, and the rules lay the person where it is."""
+    pairs = PairDataset((runs / "data",), "train", 2, 0)
+    pictures, apart = set(), []
+    for number in range(12):
+        pair = pairs[number]
+        pictures.add(float(pair.photos.mean()))
+        height, width = pair.photos.shape[-2:]
+        grid = pair.flow * torch.tensor([2 * height / width, 2.0])[:, None, None] - 1
+        moved = functional.grid_sample(
+            pair.photos.expand(2, -1, -1, -1), grid.permute(0, 2, 3, 1), align_corners=False
+        )
+        for frame in range(2):
+            row, column = pair.phase[frame].tolist()
+            seen = pair.shown[frame] == 3
+            error = (moved[frame] - pair.frames[frame, :, row::4, column::4]).abs()[:, seen]
+            assert error.median() < 0.1
+        person = pair.parts > 0
+        assert pair.draft.person[:, 0][person].mean() > pair.draft.person[:, 0][~person].mean() + 0.3
+        x = torch.arange(width) / width
+        middles = [
+            float((mask.sum((0, 1, 2)) * x).sum() / mask.sum())
+            for mask in (pair.draft.photo_person, pair.draft.person)
+        ]
+        apart.append(abs(middles[0] - middles[1]))
+    assert len(pictures) > 6
+    assert max(apart) > 0.2  # at times the photo is moved sideways
+
+
+def test_a_warper_sees_white_grounds_pale_clothes_and_the_photo_itself(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pairs(**shares: float) -> list[Pairs]:
+        for name in ("WHITE_GROUND", "PALE_CLOTH", "PHOTO_ITSELF", "SHIFTED"):
+            monkeypatch.setattr(training.warper, name, shares.get(name, 0.0))
+        dataset = PairDataset((runs / "data",), "train", 2, 0)
+        return [dataset[number] for number in range(3)]
+
+    def contrast(pair: Pairs) -> float:
+        ground = pair.frames.movedim(1, -1)[pair.parts == 0].median(0).values
+        cloth = torch.isin(pair.parts, torch.tensor(training.warper.CLOTH))
+        return float((pair.frames.movedim(1, -1)[cloth] - ground).abs().mean())
+
+    for plain, white, pale, still in zip(
+        pairs(), pairs(WHITE_GROUND=1), pairs(PALE_CLOTH=1), pairs(PHOTO_ITSELF=1), strict=True
+    ):
+        assert white.photos.flatten(2).median(2).values.min() > 0.9
+        assert contrast(pale) < 0.8 * contrast(plain)
+        same = [torch.equal(frame, still.photos[0]) for frame in still.frames]
+        assert same.count(True) == 1
+        moved = (still.draft.pictures[same.index(True)] - still.photos[0]).abs().mean()
+        assert moved < 0.02
+        assert not any(torch.equal(frame, plain.photos[0]) for frame in plain.frames)
 
 
 def test_a_warper_training_resumes_to_the_same_bytes(runs: Path) -> None:
