@@ -25,7 +25,7 @@ GRID = 32
 """Pixels of which a warper takes multiples."""
 MAX_PHOTOS = 3
 """Photos of a person that training shows at most; a pipeline takes any number."""
-FRAMES_AT_ONCE = 8
+FRAMES_AT_ONCE = 4
 """Frames that a warper moves the photo to at once."""
 
 
