@@ -8,6 +8,7 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 from diffusion.latents import mix_noise
+from utils.devices import Tensors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Dropout:
 
 
 @dataclasses.dataclass(frozen=True)
-class StepRandomness:
+class StepRandomness(Tensors):
     """Everything random in a step; a pure function of the samples' seeds."""
 
     timesteps: torch.Tensor
@@ -28,10 +29,6 @@ class StepRandomness:
     drop_image: torch.Tensor
     drop_poses: torch.Tensor
     drop_text: torch.Tensor
-
-    def to(self, device: torch.device) -> "StepRandomness":
-        """These draws, moved to a device."""
-        return StepRandomness(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
 
 
 def draw_randomness(

@@ -17,13 +17,14 @@ from torch import nn
 from torch.nn import functional
 
 from models.layers import zero_
+from utils.devices import Tensors
 
 STEM = 4
 """Side of the square of pixels that one place of the flow stands for."""
 
 
 @dataclasses.dataclass(frozen=True)
-class WarpConditions:
+class WarpConditions(Tensors):
     """What leads from n frames to p photos; lengths in heights of the picture.
 
     Attributes:
@@ -44,13 +45,9 @@ class WarpConditions:
     state: torch.Tensor
     photo_index: torch.Tensor
 
-    def to(self, device: torch.device) -> "WarpConditions":
-        """The same on a device."""
-        return WarpConditions(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
-
 
 @dataclasses.dataclass(frozen=True)
-class Draft:
+class Draft(Tensors):
     """p photos moved to n frames by rules, as `warping.warp.RuleWarp`; colours in [-1, 1], the rest in 0..1.
 
     Attributes:
@@ -68,10 +65,6 @@ class Draft:
     photo_person: torch.Tensor
     background: torch.Tensor
     background_validity: torch.Tensor
-
-    def to(self, device: torch.device) -> "Draft":
-        """The same on a device."""
-        return Draft(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
 
     def resized(self, size: tuple[int, int]) -> "Draft":
         """The same at another height and width."""

@@ -67,6 +67,15 @@ def from_behind(joints: np.ndarray) -> np.ndarray:
     return turned
 
 
+def legs_apart(joints: np.ndarray, pixels: float) -> np.ndarray:
+    """The pose with each knee `pixels` farther out, and each ankle twice as much."""
+    apart = joints.copy()
+    for side, sign in (("right", -1), ("left", 1)):
+        apart[JOINT[f"{side}_knee"], 0] += sign * pixels
+        apart[JOINT[f"{side}_ankle"], 0] += 2 * sign * pixels
+    return apart
+
+
 def test_its_own_pose_gives_the_photo_back(photo):
     image, joints = photo
     warped, validity = warp_to_poses(image, joints, joints[None])
@@ -135,10 +144,7 @@ def test_hands_on_hips_give_no_spikes_at_the_elbows(photo):
 
 def test_trouser_legs_part_without_wings_at_the_hips_or_a_gap_at_the_crotch(photo):
     image, joints = photo
-    target = joints.copy()
-    for side, sign in (("right", -1), ("left", 1)):
-        target[JOINT[f"{side}_knee"], 0] += 8 * sign
-        target[JOINT[f"{side}_ankle"], 0] += 16 * sign
+    target = legs_apart(joints, 8)
     warped, _ = warp_to_poses(image, joints, target[None])
     blue = np.abs(warped[0].astype(int) - TROUSERS).max(axis=-1) < 60
     wanted = (np.abs(figure(target).astype(int) - TROUSERS).max(axis=-1) < 60).astype(np.uint8)
@@ -149,10 +155,7 @@ def test_trouser_legs_part_without_wings_at_the_hips_or_a_gap_at_the_crotch(phot
 def test_a_skirt_keeps_its_hem_where_the_legs_step_apart(photo):
     _, joints = photo
     image = in_skirt(joints)
-    target = joints.copy()
-    for side, sign in (("right", -1), ("left", 1)):
-        target[JOINT[f"{side}_knee"], 0] += 4 * sign
-        target[JOINT[f"{side}_ankle"], 0] += 8 * sign
+    target = legs_apart(joints, 4)
     warped, _ = warp_to_poses(image, joints, target[None])
     red = np.abs(warped[0].astype(int) - SKIRT).max(axis=-1) < 60
     below = int(joints[JOINT["right_knee"], 1])

@@ -17,6 +17,7 @@ from data.synthetic.mesh import PARTS
 from data.synthetic.surface import read_surface
 from diffusion.warped_photo import warp_conditions, warp_draft
 from models.warper import STEM, Draft, Warp, WarpConditions
+from utils.devices import Tensors
 from utils.errors import UserError
 from utils.image import read_image, to_signed
 from utils.pose_drawing import FACE, JOINT, MIRRORED, NUM_JOINTS, joint_indices
@@ -43,7 +44,7 @@ JITTER = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
-class Pairs:
+class Pairs(Tensors):
     """Photos (p) and frames (n) of one clip or several.
 
     Attributes:
@@ -66,10 +67,6 @@ class Pairs:
     flow: torch.Tensor
     shown: torch.Tensor
     parts: torch.Tensor
-
-    def to(self, device: torch.device) -> "Pairs":
-        """The same on a device."""
-        return Pairs(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
 
 
 class PairDataset(Dataset[Pairs]):

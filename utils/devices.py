@@ -1,8 +1,20 @@
-"""Which device a --device names."""
+"""Which device a --device names, and what is moved there."""
+
+import dataclasses
+from typing import Self
 
 import torch
 
 from utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensors:
+    """Base of dataclasses whose fields are all tensors, or again such dataclasses."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        return type(self)(*(getattr(self, f.name).to(device) for f in dataclasses.fields(self)))
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
