@@ -49,7 +49,8 @@ class Config:
     """f16 makes pictures 16 times smaller, with 16 channels, for 512 x 256 pixels; f8 8 times, with 8
     channels, for 256 x 128."""
     init_from: Path | None = None
-    """Begin with this VAE's weights instead of random ones."""
+    """Begin with this VAE's weights instead of random ones. Of a decoder of recipe.train_decoder, what sees
+    the photo stays as it is."""
     max_train_steps: int = 4000
     """Optimisation steps in all; the learning rate's cosine ends there."""
     train_batch_size: int = 8
@@ -190,9 +191,10 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
     """A VAE with weights drawn from the seed or from --init_from, to be trained."""
     if config.init_from is not None:
         vae = load_vae(config.init_from)
-        if type(vae) is not SpaceToDepthAutoencoderKL:
+        if not isinstance(vae, SpaceToDepthAutoencoderKL):
             raise UserError(
-                f"--init_from {config.init_from} is a {type(vae).__name__}; give a VAE of recipe.train_vae"
+                f"--init_from {config.init_from} is of the class {type(vae).__name__}; give a VAE of "
+                "recipe.train_vae or recipe.train_decoder"
             )
     else:
         with torch.random.fork_rng(devices=[]):

@@ -74,7 +74,7 @@ class RunSettings:
     seed: int = 0
     """Seed of the data order, timesteps, noise, dropout and initial weights."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the computation. auto takes bfloat16 on a GPU or a CPU with AMX, else float32."""
+    """Precision of the computation. auto takes bfloat16 where the machine has units for it."""
     device: str = "auto"
     """Where to compute: cpu or cuda. auto takes a GPU if there is one."""
     num_workers: int | None = None

@@ -7,10 +7,10 @@ import torch
 
 
 def has_fast_bfloat16(device: torch.device | str) -> bool:
-    """Whether bfloat16 products run on dedicated units: a GPU's tensor cores or a CPU's AMX tiles."""
+    """Whether bfloat16 products run on dedicated units: a GPU's tensor cores, a CPU's AMX or AVX-512 BF16."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return "amx_bf16" in _cpu_flags()
+    return not _cpu_flags().isdisjoint({"amx_bf16", "avx512_bf16"})
 
 
 def resolve_dtype(name: str, device: torch.device | str) -> torch.dtype:

@@ -446,6 +446,28 @@ def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
         train_vae.main(train_vae.Config(output_dir=out, seed=1, **vae_config))
 
 
+def test_a_vae_trains_on_and_keeps_what_its_decoder_has_for_the_photo(runs: Path, tmp_path: Path) -> None:
+    train_decoder.main(decoder_config(runs, "before", max_train_steps=1))
+    start = runs / "before" / "vae"
+    settings = {"dataset": (runs / "data",), "train_batch_size": 2, "num_test_frames": 1, "init_from": start}
+    train_vae.main(train_vae.Config(output_dir=tmp_path / "on", max_train_steps=2, **settings))
+    before, after = load_vae(start), load_vae(tmp_path / "on" / "vae")
+    assert isinstance(after, ReferenceAutoencoderKL)
+    for part in ("photo_encoder", "gate_out"):
+        pairs = zip(
+            before.get_submodule(part).parameters(), after.get_submodule(part).parameters(), strict=True
+        )
+        assert all(torch.equal(*pair) for pair in pairs)
+    for part in ("encoder", "decoder"):
+        weights = (vae.get_submodule(part).conv_in.weight for vae in (before, after))
+        assert not torch.equal(*weights)
+    AutoencoderKL(norm_num_groups=8, block_out_channels=(8,)).save_pretrained(tmp_path / "vae")
+    with pytest.raises(UserError, match="AutoencoderKL; give a VAE of"):
+        train_vae.main(
+            train_vae.Config(output_dir=tmp_path / "no", **settings | {"init_from": tmp_path / "vae"})
+        )
+
+
 def test_a_damaged_mask_is_one_line(runs: Path, tmp_path: Path) -> None:
     data = shutil.copytree(runs / "data", tmp_path / "data")
     for path in (data / "fashion_masks").glob("train_*/*.png"):
