@@ -8,6 +8,8 @@ from tests.test_joints import standing
 from utils.errors import UserError
 from utils.pose_drawing import JOINT
 from warping import warp_to_poses
+from warping.chains import Chain
+from warping.photo import PROFILE_RANGE, PROFILE_STEPS, measure_widths
 from warping.warp import warp_by_rules
 
 SHIRT, TROUSERS, SKIN, WALL = (200, 40, 40), (40, 60, 160), (200, 150, 120), (225, 228, 230)
@@ -164,6 +166,34 @@ def test_a_skirt_keeps_its_hem_where_the_legs_step_apart(photo):
     hem = int(np.flatnonzero(red.any(axis=1)).max())
     widths = red[hem - 12 : hem - 2].sum(axis=1)
     assert widths.max() < 1.35 * (np.abs(image.astype(int) - SKIRT).max(axis=-1) < 60).sum(axis=1).max()
+
+
+def trunk_widths(mask: np.ndarray, hiding: np.ndarray | None = None, end: float = np.inf) -> np.ndarray:
+    """Widths of a (256, 128) mask at each row, by a trunk straight down its middle."""
+    rows = np.array([20.0, 60, 120, 180, 240])
+    chain = Chain.through(np.stack([np.full(5, 64.0), rows], 1), 60)
+    _, half_width = measure_widths(mask.astype(np.float32), chain, 60, hiding=hiding, end=end)
+    places = np.interp(np.arange(256), rows, np.arange(5))
+    return 2 * np.interp(places, np.linspace(*PROFILE_RANGE, PROFILE_STEPS), half_width)
+
+
+def test_below_its_hem_a_skirt_is_as_wide_as_at_it() -> None:
+    mask = np.zeros((256, 128), bool)
+    mask[60:180, 44:84] = True
+    mask[180:190, 60:68] = True  # what hangs between the legs
+    end = 3 - 0.04
+    assert trunk_widths(mask)[188] < 25  # narrowing to what hangs there, cloth would be drawn out sideways
+    assert np.abs(trunk_widths(mask, end=end)[100:200] - 40).max() < 2
+
+
+def test_behind_her_arms_the_trunk_is_as_wide_as_where_it_is_seen() -> None:
+    whole = np.zeros((256, 128), bool)
+    whole[60:180, 44:84] = True
+    arms = np.zeros_like(whole)
+    arms[90:120, 40:47] = arms[90:120, 81:88] = True
+    seen = whole & ~arms
+    assert trunk_widths(seen)[105] < 36
+    assert np.abs(trunk_widths(seen, hiding=arms.astype(np.float32))[70:170] - 40).max() < 2
 
 
 def test_a_view_from_behind_is_known_less_well_and_shows_no_face(photo):
