@@ -75,105 +75,140 @@ class Stage:
         return [*processes, "-m", self.module, *self.arguments]
 
 
+class Recipe:
+    """The stages' commands, in groups that build on each other."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        out = self.out = config.output_dir
+        self.people, self.turns, self.clips, self.tracks = (
+            out / f"data_{name}" for name in ("people", "turns", "main", "tracks")
+        )
+        self.warper, self.vae = out / "warper" / "warper", out / "vae" / "vae"
+        self.latents, self.latents_turns = out / "latents", out / "latents_turns"
+        self.text_encoder = out / "text" / "text_encoder"
+        self.denoiser = out / "denoiser_2" / "checkpoint" / "denoiser"
+        self.device = {"device": config.device}
+
+    def count(self, whole: int) -> int:
+        """Clips or steps of which the whole recipe has so many."""
+        return max(MINIMUM, round(whole * self.config.share)) if whole else 0
+
+    def data(self) -> list[Stage]:
+        """Synthetic data.
+
+        Few frames of many people for warper and VAE, turns above all, which the denoiser sees as well; whole
+        clips for the denoiser; joints alone for the motions.
+        """
+
+        def render(folder: Path, train: int, test: int, **flags: Any) -> Stage:
+            counts = {"num_train": self.count(train), "num_test": self.count(test)}
+            return Stage(folder.name, "data.synthetic", {"output_dir": folder, **counts, **flags})
+
+        few = {"num_frames": 6, "surface": True}
+        return [
+            render(self.people, 2000, 64, **few, seed=100),
+            render(self.turns, 1000, 4, **few, motions=("turn_left", "turn_right", "turn_around"), seed=300),
+            render(self.clips, 1000, 64, num_frames=24, surface=True, seed=0),
+            render(self.tracks, 6000, 264, poses_only=True, seed=200),
+        ]
+
+    def parts(self) -> list[Stage]:
+        """What the denoiser needs: warper, VAE, text encoder, and latents made with them."""
+        pictures = {"dataset": (self.people, self.turns, self.clips)}
+
+        def project(dataset: Path, latents: Path) -> Stage:
+            flags = {"dataset": dataset, "output_dir": latents, "vae": self.vae, "warper": self.warper,
+                     "num_references": 1, "num_photos": 3, **self.device}  # fmt: skip
+            return Stage(latents.name, "project_latent_space", flags, self.config.num_processes)
+
+        return [
+            Stage("warper", "recipe.train_warper",
+                  {**pictures, "output_dir": self.out / "warper", "max_train_steps": self.count(5000),
+                   **self.device}),
+            Stage("vae", "recipe.train_vae",
+                  {**pictures, "output_dir": self.out / "vae", "size": "f16", "crop": 256,
+                   "max_train_steps": self.count(2200), **self.device}),
+            Stage("text", "recipe.train_text_encoder",
+                  {"output_dir": self.out / "text", "max_train_steps": self.count(800), **self.device}),
+            project(self.clips, self.latents),
+            project(self.turns, self.latents_turns),
+        ]  # fmt: skip
+
+    def denoisers(self) -> list[Stage]:
+        """The denoiser.
+
+        At first with separate noise for each frame; then on the turns of more people; then with noise that
+        the frames share and a loss that looks more at noisy timesteps and at flicker.
+        """
+        n, out = self.count, self.out
+        frozen = {"vae": self.vae, "text_encoder": self.text_encoder, "warper": self.warper}
+        shared = {"dataset": self.clips, "latents": self.latents, "preset": "small", **frozen,
+                  "train_batch_size": 4, "short_clip_frames": 8, "drop_image": 0.05, "drop_poses": 0.05,
+                  "person_weight": 3, "warmup_steps": 100, **self.device}  # fmt: skip
+        return [
+            Stage("denoiser_1", "train",
+                  {**shared, "output_dir": out / "denoiser_1", "short_clip_steps": n(2100),
+                   "max_train_steps": n(2400), "learning_rate": 8e-4, "timestep_shift": 2,
+                   "temporal_weight": 0.5}),
+            Stage("denoiser_turns", "train",
+                  {**shared, "dataset": self.turns, "latents": self.latents_turns,
+                   "output_dir": out / "denoiser_turns",
+                   "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "num_frames": 6,
+                   "short_clip_frames": 6, "short_clip_steps": n(900), "train_batch_size": 8,
+                   "max_train_steps": n(900), "learning_rate": 5e-4, "timestep_shift": 3,
+                   "temporal_weight": 1}),
+            Stage("denoiser_2", "train",
+                  {**shared, "output_dir": out / "denoiser_2",
+                   "init_from": out / "denoiser_turns" / "checkpoint" / "denoiser",
+                   "short_clip_steps": n(2200), "max_train_steps": n(2900), "learning_rate": 6e-4,
+                   "ema_decay": 0.995, "timestep_shift": 3, "temporal_weight": 1, "shared_noise": 0.5,
+                   "seed": 1}),
+        ]  # fmt: skip
+
+    def decoders(self) -> list[Stage]:
+        """The decoder, on the same latents.
+
+        With the photo moved to the poses; then also on what the denoiser predicts, and sharp where the photo
+        shows nothing.
+        """
+        out, predicted = self.out, self.out / "predicted"
+        shared = {"dataset": self.clips, "warper": self.warper, "further_photos": 0.3, **self.device}
+        return [
+            Stage("decoder_photo", "recipe.train_decoder",
+                  {**shared, "latents": (self.latents,), "vae": self.vae, "output_dir": out / "decoder_photo",
+                   "max_train_steps": self.count(1000), "warmup_steps": 30}),
+            Stage("predicted", "recipe.predict_latents",
+                  {"pretrained_model": self.denoiser, "vae": self.vae, "text_encoder": self.text_encoder,
+                   "warper": self.warper, "scheduler": "ddim", "num_inference_steps": 2,
+                   "dataset": self.clips, "max_clips": self.count(160), "output_dir": predicted,
+                   **self.device}),
+            Stage("decoder_sharp", "recipe.train_decoder",
+                  {**shared, "latents": (self.latents, predicted), "vae": out / "decoder_photo" / "vae",
+                   "output_dir": out / "decoder_sharp", "max_train_steps": self.count(400),
+                   "warmup_steps": 20, "learning_rate": 4e-4, "latent_noise": 0.1, "drop_photo": 0.05,
+                   "temporal_weight": 1, "motion_weight": 1, "adversarial_weight": 0.1, "seed": 3}),
+        ]  # fmt: skip
+
+    def rest(self) -> list[Stage]:
+        """What moves a person by a sentence, and the folder for inference."""
+        motions, model = self.out / "text_to_poses", self.out / "model"
+        return [
+            Stage("text_to_poses", "recipe.train_text_to_poses",
+                  {"dataset": self.tracks, "text_encoder": self.text_encoder, "output_dir": motions,
+                   "max_train_steps": self.count(3500), **self.device}),
+            Stage("model", "recipe.export_model",
+                  {"denoiser": self.denoiser, "vae": self.out / "decoder_sharp" / "vae",
+                   "text_encoder": self.text_encoder, "text_to_poses": motions / "text_to_poses",
+                   "warper": self.warper, "scheduler": "ddim", "output_dir": model},
+                  unfinished=model),
+        ]  # fmt: skip
+
+
 def list_stages(config: Config) -> list[Stage]:
     """The recipe: data, warper, VAE, text encoder, latents, denoiser, decoder, motions, export."""
-    out = config.output_dir
-
-    def n(count: int) -> int:
-        return max(MINIMUM, round(count * config.share)) if count else 0
-
-    people, turns, clips, tracks = (out / f"data_{name}" for name in ("people", "turns", "main", "tracks"))
-    warper, vae = out / "warper" / "warper", out / "vae" / "vae"
-    latents, of_turns = out / "latents", out / "latents_turns"
-    text_encoder = out / "text" / "text_encoder"
-    device = {"device": config.device}
-
-    def render(folder: Path, train: int, test: int, **flags: Any) -> Stage:
-        return Stage(folder.name, "data.synthetic",
-                     {"output_dir": folder, "num_train": n(train), "num_test": n(test), **flags})  # fmt: skip
-
-    # Few frames of many people for warper and VAE, turns above all, which the denoiser sees as well; whole
-    # clips for the denoiser; joints alone for the motions.
-    few = {"num_frames": 6, "surface": True}
-    data = [
-        render(people, 2000, 64, **few, seed=100),
-        render(turns, 1000, 4, **few, motions=("turn_left", "turn_right", "turn_around"), seed=300),
-        render(clips, 1000, 64, num_frames=24, surface=True, seed=0),
-        render(tracks, 6000, 264, poses_only=True, seed=200),
-    ]
-    pictures = {"dataset": (people, turns, clips)}
-    parts = [
-        Stage("warper", "recipe.train_warper",
-              {**pictures, "output_dir": out / "warper", "max_train_steps": n(5000), **device}),
-        Stage("vae", "recipe.train_vae",
-              {**pictures, "output_dir": out / "vae", "size": "f16", "crop": 256,
-               "max_train_steps": n(2200), **device}),
-        Stage("text", "recipe.train_text_encoder",
-              {"output_dir": out / "text", "max_train_steps": n(800), **device}),
-        Stage("latents", "project_latent_space",
-              {"dataset": clips, "output_dir": latents, "vae": vae, "warper": warper, "num_references": 1,
-               "num_photos": 3, **device},
-              config.num_processes),
-        Stage("latents_turns", "project_latent_space",
-              {"dataset": turns, "output_dir": of_turns, "vae": vae, "warper": warper, "num_references": 1,
-               "num_photos": 3, **device},
-              config.num_processes),
-    ]  # fmt: skip
-
-    # The denoiser: at first with separate noise for each frame; then on the turns of more people; then with
-    # noise that the frames share and a loss that looks more at noisy timesteps and at flicker.
-    frozen = {"vae": vae, "text_encoder": text_encoder, "warper": warper}
-    shared = {"dataset": clips, "latents": latents, "preset": "small", **frozen, "train_batch_size": 4,
-              "short_clip_frames": 8, "drop_image": 0.05, "drop_poses": 0.05, "person_weight": 3,
-              "warmup_steps": 100, **device}  # fmt: skip
-    denoiser = [
-        Stage("denoiser_1", "train",
-              {**shared, "output_dir": out / "denoiser_1", "short_clip_steps": n(2100),
-               "max_train_steps": n(2400), "learning_rate": 8e-4, "timestep_shift": 2,
-               "temporal_weight": 0.5}),
-        Stage("denoiser_turns", "train",
-              {**shared, "dataset": turns, "latents": of_turns, "output_dir": out / "denoiser_turns",
-               "init_from": out / "denoiser_1" / "checkpoint" / "denoiser", "num_frames": 6,
-               "short_clip_frames": 6, "short_clip_steps": n(900), "train_batch_size": 8,
-               "max_train_steps": n(900), "learning_rate": 5e-4, "timestep_shift": 3, "temporal_weight": 1}),
-        Stage("denoiser_2", "train",
-              {**shared, "output_dir": out / "denoiser_2",
-               "init_from": out / "denoiser_turns" / "checkpoint" / "denoiser", "short_clip_steps": n(2200),
-               "max_train_steps": n(2900), "learning_rate": 6e-4, "ema_decay": 0.995, "timestep_shift": 3,
-               "temporal_weight": 1, "shared_noise": 0.5, "seed": 1}),
-    ]  # fmt: skip
-
-    def decoder(name: str, before: str, steps: int, *predicted: Path, **flags: Any) -> Stage:
-        return Stage(f"decoder_{name}", "recipe.train_decoder",
-                     {"dataset": clips, "latents": (latents, *predicted), "vae": out / before / "vae",
-                      "warper": warper, "output_dir": out / f"decoder_{name}", "max_train_steps": n(steps),
-                      "further_photos": 0.3, **device, **flags})  # fmt: skip
-
-    # The decoder, on the same latents: with the photo moved to the poses, then also on what the denoiser
-    # predicts, and sharp where the photo shows nothing.
-    predicted = out / "predicted"
-    decoders = [
-        decoder("photo", "vae", 1000, warmup_steps=30),
-        Stage("predicted", "recipe.predict_latents",
-              {"pretrained_model": out / "denoiser_2" / "checkpoint" / "denoiser", **frozen,
-               "scheduler": "ddim", "num_inference_steps": 2, "dataset": clips, "max_clips": n(160),
-               "output_dir": predicted, **device}),
-        decoder("sharp", "decoder_photo", 400, predicted, warmup_steps=20, learning_rate=4e-4,
-                latent_noise=0.1, drop_photo=0.05, temporal_weight=1, motion_weight=1,
-                adversarial_weight=0.1, seed=3),
-    ]  # fmt: skip
-    rest = [
-        Stage("text_to_poses", "recipe.train_text_to_poses",
-              {"dataset": tracks, "text_encoder": text_encoder, "output_dir": out / "text_to_poses",
-               "max_train_steps": n(3500), **device}),
-        Stage("model", "recipe.export_model",
-              {"denoiser": out / "denoiser_2" / "checkpoint" / "denoiser",
-               "vae": out / "decoder_sharp" / "vae", "text_encoder": text_encoder,
-               "text_to_poses": out / "text_to_poses" / "text_to_poses", "warper": warper,
-               "scheduler": "ddim", "output_dir": out / "model"},
-              unfinished=out / "model"),
-    ]  # fmt: skip
-    return [*data, *parts, *denoiser, *decoders, *rest]
+    recipe = Recipe(config)
+    return [*recipe.data(), *recipe.parts(), *recipe.denoisers(), *recipe.decoders(), *recipe.rest()]
 
 
 def is_finished(config: Config, stage: Stage) -> bool:
