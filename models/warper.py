@@ -155,6 +155,8 @@ class Warper(ModelMixin, ConfigMixin):
         num_parts: C, parts of a person and the background.
         channels: of the grids of 4, 8, 16 and 32 pixels.
         heads: of the attention to the photo.
+        rules_logit: added to the logit with which each pixel takes the rules' picture: the larger, the
+            sharper, and the more of the rules' mistakes stay.
     """
 
     @register_to_config
@@ -166,6 +168,7 @@ class Warper(ModelMixin, ConfigMixin):
         num_parts: int = 12,
         channels: tuple[int, int, int, int] = (32, 64, 128, 192),
         heads: int = 6,
+        rules_logit: float = 0.0,
     ) -> None:
         super().__init__()
         c4, c8, c16, c32 = channels
@@ -213,13 +216,6 @@ class Warper(ModelMixin, ConfigMixin):
         self.label = nn.Conv2d(c4, num_parts + 3, 1)
         zero_(*self.correct.parameters(), *self.enlarge.parameters(), *self.choose.parameters())
         self.register_buffer("bilinear", _bilinear_logits(), persistent=False)
-
-    @torch.no_grad()
-    def prefer_rules(self, logit: float) -> None:
-        """Add to the logit with which each pixel takes the rules' picture."""
-        bias = self.show.bias
-        assert bias is not None
-        bias.unflatten(0, (6, STEM**2))[4] += logit
 
     def forward(self, photos: torch.Tensor, conditions: WarpConditions, draft: Draft) -> Warp:
         """Move photos to poses.
@@ -279,6 +275,7 @@ class Warper(ModelMixin, ConfigMixin):
         flow = _enlarge(shift, self.enlarge(x).float() + self.bilinear) + _grid(height, width, 1, photos)
         shown = functional.pixel_shuffle(self.show(x).float(), STEM)
         visible, person, taken = shown.split((1, 1, 4), dim=1)
+        taken = taken + taken.new_tensor([0, 0, self.config.rules_logit, 0])[:, None, None]
         labels = self.label(x).float()
         parts, paint = labels[:, :-3], empty + labels[:, -3:]
         moved = _sample(photos[index], flow, height, width)

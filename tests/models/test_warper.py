@@ -191,8 +191,8 @@ def test_it_can_be_told_to_prefer_the_rules(tiny: Warper) -> None:
     photo, there = torch.rand(3, HEIGHT, WIDTH) * 2 - 1, standing(4)[None]
     rules = to_signed(warp_by_rules(to_uint8(photo[None])[0], standing(), there).pictures)
     distances = []
-    for logit in (0, 2, 28):
-        tiny.prefer_rules(logit)
+    for logit in (0, 2, 30):
+        tiny.register_to_config(rules_logit=logit)
         distances.append(float((warp_with(tiny, photo, standing(), there)[0] - rules).abs().mean()))
     assert distances[0] > distances[1] > distances[2]
     assert distances[2] < 0.01
