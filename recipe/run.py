@@ -91,7 +91,7 @@ class Recipe:
         self.device = {"device": config.device}
 
     def count(self, whole: int) -> int:
-        """Clips or steps of which the whole recipe has so many."""
+        """The share of so many clips or steps, at least MINIMUM; 0 stays 0."""
         return max(MINIMUM, round(whole * self.config.share)) if whole else 0
 
     def data(self) -> list[Stage]:
@@ -173,21 +173,23 @@ class Recipe:
         shows nothing.
         """
         out, predicted = self.out, self.out / "predicted"
-        shared = {"dataset": self.clips, "warper": self.warper, "further_photos": 0.3, **self.device}
+
+        def decoder(name: str, latents: tuple[Path, ...], vae: Path, steps: int, **flags: Any) -> Stage:
+            settings = {"dataset": self.clips, "latents": latents, "vae": vae, "warper": self.warper,
+                        "output_dir": out / name, "max_train_steps": self.count(steps), "further_photos": 0.3,
+                        **self.device, **flags}  # fmt: skip
+            return Stage(name, "recipe.train_decoder", settings)
+
         return [
-            Stage("decoder_photo", "recipe.train_decoder",
-                  {**shared, "latents": (self.latents,), "vae": self.vae, "output_dir": out / "decoder_photo",
-                   "max_train_steps": self.count(1000), "warmup_steps": 30}),
+            decoder("decoder_photo", (self.latents,), self.vae, 1000, warmup_steps=30),
             Stage("predicted", "recipe.predict_latents",
                   {"pretrained_model": self.denoiser, "vae": self.vae, "text_encoder": self.text_encoder,
                    "warper": self.warper, "scheduler": "ddim", "num_inference_steps": 2,
                    "dataset": self.clips, "max_clips": self.count(160), "output_dir": predicted,
                    **self.device}),
-            Stage("decoder_sharp", "recipe.train_decoder",
-                  {**shared, "latents": (self.latents, predicted), "vae": out / "decoder_photo" / "vae",
-                   "output_dir": out / "decoder_sharp", "max_train_steps": self.count(400),
-                   "warmup_steps": 20, "learning_rate": 4e-4, "latent_noise": 0.1, "drop_photo": 0.05,
-                   "temporal_weight": 1, "motion_weight": 1, "adversarial_weight": 0.1, "seed": 3}),
+            decoder("decoder_sharp", (self.latents, predicted), out / "decoder_photo" / "vae", 400,
+                    warmup_steps=20, learning_rate=4e-4, latent_noise=0.1, drop_photo=0.05,
+                    temporal_weight=1, motion_weight=1, adversarial_weight=0.1, seed=3),
         ]  # fmt: skip
 
     def rest(self) -> list[Stage]:

@@ -23,7 +23,7 @@ from data.annotations import load_annotations
 from data.frames import frame_paths
 from data.masks import read_mask
 from diffusion.latents import decode_latents, encode_images, load_vae
-from models.autoencoder import VAE_SIZES, SpaceToDepthAutoencoderKL
+from models.autoencoder import VAE_SIZES, ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
 from training.vae import fit, reconstruction_loss, shuffled_batches, step_generator, with_noise
 from utils.config import check_minimum, run_script, save_config
 from utils.contact_sheet import contact_sheet
@@ -49,8 +49,8 @@ class Config:
     """f16 makes pictures 16 times smaller, with 16 channels, for 512 x 256 pixels; f8 8 times, with 8
     channels, for 256 x 128."""
     init_from: Path | None = None
-    """Begin with this VAE's weights instead of random ones. Of a decoder of recipe.train_decoder, what sees
-    the photo stays as it is."""
+    """Begin with this VAE's weights instead of random ones. In one of recipe.train_decoder, the layers that
+    see the photo stay as they are: run recipe.train_decoder again afterwards."""
     max_train_steps: int = 4000
     """Optimisation steps in all; the learning rate's cosine ends there."""
     train_batch_size: int = 8
@@ -200,7 +200,11 @@ def build_vae(config: Config) -> SpaceToDepthAutoencoderKL:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             vae = SpaceToDepthAutoencoderKL(**VAE_SIZES[config.size])
-    return vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
+    vae.to(memory_format=torch.channels_last).train().requires_grad_(True)
+    if isinstance(vae, ReferenceAutoencoderKL):
+        for frozen in (vae.photo_encoder, vae.gate_out):
+            frozen.requires_grad_(False)
+    return vae
 
 
 def main(config: Config) -> None:

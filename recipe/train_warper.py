@@ -42,7 +42,8 @@ class Config:
     output_dir: Path = Path("runs/warper")
     """Gets checkpoint/, warper/ (for inference), metrics.json and a sheet of held-out frames."""
     init_from: Path | None = None
-    """Begin with this warper's weights instead of random ones."""
+    """Begin with this warper's weights instead of random ones. Its rules_logit is left out; of the shipped
+    warper's 3.25 in all, 2 are in the weights."""
     max_train_steps: int = 6000
     """Optimisation steps in all; the learning rate's cosine ends there."""
     clips_per_batch: int = 4
@@ -56,9 +57,9 @@ class Config:
     ema_decay: float = 0.998
     """Decay a step of the averaged weights, which are what is saved for inference; grows to this from 0.1."""
     rules_logit: float = 3.25
-    """Put into the warper's configuration at the end, and added to the logit with which each pixel takes the
-    rules' picture: the network mixes what it is not sure of, which is near the truth on average and blurred;
-    the rules are sharp. 2 is nearest to the truth."""
+    """Trust in the rules: written to the warper's config.json after training, and added to the logit with
+    which each pixel takes the rules' picture. Where the network is not sure it blurs; the rules are sharp. 2
+    has the smallest error."""
     checkpoint_steps: int = 250
     """Write a checkpoint every so many steps."""
     num_workers: int = 0

@@ -17,7 +17,8 @@ MIN_LOSSES = 20  # before so many, no loss is called too large
 
 
 FREE_SETTINGS = {
-    "output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "num_test_frames", "device"
+    "output_dir", "checkpoint_steps", "num_workers", "num_test_clips", "num_test_frames", "device",
+    "rules_logit",
 }  # fmt: skip
 """Settings that may change when a run of one of the recipe's trainers goes on."""
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import torch
 
+CPU_INFO = Path("/proc/cpuinfo")
+"""What Linux says of the processor."""
+
 
 def has_fast_bfloat16(device: torch.device | str) -> bool:
     """Whether bfloat16 products run on dedicated units: a GPU's tensor cores, a CPU's AMX or AVX-512 BF16."""
@@ -27,7 +30,7 @@ def autocast(name: str, device: torch.device | str) -> torch.autocast:
 
 
 def _cpu_flags() -> set[str]:
-    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+    with contextlib.suppress(OSError), CPU_INFO.open(encoding="utf-8") as file:
         for line in file:
             if line.startswith("flags"):
                 return set(line.split())

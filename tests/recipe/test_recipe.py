@@ -24,6 +24,7 @@ from data.synthetic.__main__ import main as render
 from diffusion.latents import decode_latents, encode_images, load_vae
 from diffusion.pipeline import X2FashionPipeline
 from diffusion.text import encode_prompts, load_text_encoder
+from diffusion.warped_photo import load_warper
 from generation.loading import load_pipeline
 from generation.settings import ModelSettings
 from generation.streaming import stream_frames
@@ -43,7 +44,7 @@ from tests.toys import tiny_warper
 from training.warper import PairDataset, Pairs
 from utils.distributed import World
 from utils.errors import UserError
-from utils.files import read_json
+from utils.files import read_json, write_json
 from utils.video import read_video
 from warping.joints import load_joints
 
@@ -321,6 +322,10 @@ def test_a_warper_is_trained_and_moves_the_photo_for_a_decoder(runs: Path) -> No
     metrics = read_json(runs / "warper" / "metrics.json")
     assert metrics["psnr_inside_silhouette"] > 5 and metrics["psnr_inside_silhouette_by_rules"] > 5
     assert (runs / "warper" / "warped.png").is_file()
+    trained = runs / "warper" / "warper"
+    assert load_warper(trained).config.rules_logit == train_warper.Config().rules_logit > 0
+    again = train_warper.build_warper(warper_config(runs, "warper", init_from=trained))
+    assert again.config.rules_logit == 0
     train_decoder.main(decoder_config(runs, "decoder_warped", warper=runs / "warper" / "warper"))
     assert read_json(runs / "decoder_warped" / "metrics.json")["psnr_with_the_photo"] > 5
 
@@ -405,6 +410,21 @@ def test_a_warper_training_resumes_to_the_same_bytes(runs: Path) -> None:
         for name in ("warper_whole", "warper_resumed")
     )
     assert whole == resumed
+
+
+def test_a_warper_of_before_trusts_the_rules_as_its_weights_do(tmp_path: Path) -> None:
+    tiny_warper().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = read_json(path)
+    assert config.pop("rules_logit") == 0
+    write_json(path, config)
+    assert load_warper(tmp_path).config.rules_logit == 0
+
+
+def test_how_much_the_rules_are_trusted_may_change_at_the_end(runs: Path) -> None:
+    for logit in (2.0, 4.0):
+        train_warper.main(warper_config(runs, "warper_trust", rules_logit=logit))
+        assert load_warper(runs / "warper_trust" / "warper").config.rules_logit == logit
 
 
 def test_a_warper_needs_surfaces(runs: Path, tmp_path: Path) -> None:

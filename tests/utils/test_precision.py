@@ -1,5 +1,7 @@
 """Which precision --dtype auto takes on a processor."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -16,9 +18,11 @@ from utils import precision
     ],
 )
 def test_auto_takes_bfloat16_where_the_processor_multiplies_it(
-    flags: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    flags: str, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_flags", lambda: set(flags.split()))
+    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    if flags:  # the file is not there on other systems
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n", encoding="utf-8")
     assert precision.resolve_dtype("auto", "cpu") == dtype
     assert precision.resolve_dtype("float32", "cpu") == torch.float32
     with precision.autocast("auto", "cpu"):
