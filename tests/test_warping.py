@@ -8,8 +8,9 @@ from tests.test_joints import standing
 from utils.errors import UserError
 from utils.pose_drawing import JOINT
 from warping import warp_to_poses
+from warping.body import read_body
 from warping.chains import Chain
-from warping.photo import PROFILE_RANGE, PROFILE_STEPS, measure_widths
+from warping.photo import PROFILE_RANGE, PROFILE_STEPS, cut_photo, measure_widths
 from warping.warp import warp_by_rules
 
 SHIRT, TROUSERS, SKIN, WALL = (200, 40, 40), (40, 60, 160), (200, 150, 120), (225, 228, 230)
@@ -194,6 +195,18 @@ def test_behind_her_arms_the_trunk_is_as_wide_as_where_it_is_seen() -> None:
     seen = whole & ~arms
     assert trunk_widths(seen)[105] < 36
     assert np.abs(trunk_widths(seen, hiding=arms.astype(np.float32))[70:170] - 40).max() < 2
+
+
+@pytest.mark.parametrize(("legs", "is_skirt"), [(SKIRT, False), (SKIN, True)])
+def test_trousers_that_touch_down_to_the_knees_are_no_skirt(photo, legs, is_skirt) -> None:
+    _, joints = photo
+    image, body = in_skirt(joints), read_body(joints)
+    (right, knee), (left, _) = (joints[JOINT[f"{side}_knee"], :2] for side in ("right", "left"))
+    corners = [(right - 5, knee - 50), (left + 5, knee - 50), (left + 16, knee - 10), (right - 16, knee - 10)]
+    cv2.fillConvexPoly(image, np.array(corners).round().astype(int), SKIRT)
+    image[int(knee) - 9 :][(image[int(knee) - 9 :] != WALL).any(axis=-1)] = legs
+    assert body is not None
+    assert (cut_photo(image, body).hem > 2.3) == is_skirt
 
 
 def test_a_view_from_behind_is_known_less_well_and_shows_no_face(photo):

@@ -21,6 +21,7 @@ CROTCH = 0.12  # how much farther down the trunk goes between trouser legs, and 
 HIDDEN_WIDTH = 0.08  # torso lengths by which the trunk may be wider than what the arms let see of it
 HEM_SAG = 0.1  # how much farther down the trunk a hem may reach beside the legs
 SKIRTED_LEG = 0.12  # torso lengths from a leg's line within which a leg under a skirt lies
+SAME_CLOTH = 12  # 8-bit steps by which the colours of one cloth differ at most
 HEM_STEP = 0.035  # torso lengths by which half a skirt, at its hem, is wider than the legs below, at least
 SOLE = 0.13  # torso lengths below the ankle down to which a foot is not taken for its shadow
 NO_GAP = 4.4  # place along the trunk below the soles: the legs have no gap between them
@@ -103,7 +104,7 @@ def cut_photo(image: np.ndarray, body: Body) -> CutPhoto:
     armless = person * ~np.logical_or.reduce([np.zeros(person.shape, bool), *arms.values()])
     is_head = (near.head_position < CHIN) & (near.position < NECK) & (near.head < 0.75 * length)
     trunk_chain = Chain.through(body.trunk(), length)
-    hem = find_hem(armless, body, trunk_chain)
+    hem = find_hem(image, armless, body, trunk_chain)
 
     def layer(own: np.ndarray, alpha: np.ndarray) -> Layer:
         return make_layer(image, own, alpha, edge)
@@ -265,12 +266,13 @@ def find_arms(image: np.ndarray, person: np.ndarray, near: Distances, length: fl
     return {"right": own & is_right, "left": own & ~is_right}
 
 
-def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
+def find_hem(image: np.ndarray, mask: np.ndarray, body: Body, chain: Chain) -> float:
     """Place along the trunk (2 hips, 3 knees, 4 ankles) down to which it moves as one: the hem of a skirt.
 
     It is where the background shows between the legs and the outline becomes narrower, or else where the
     outline clearly does. Where it does nowhere and, at the knees, is no wider than legs are, these are
-    trousers, which part below the hips.
+    trousers, which part below the hips. So they are where both legs have the colour below that they have
+    above.
     """
     places = np.linspace(HIPS + 0.08, ANKLES, 60)
     legs = {side: body.leg(side)[:3] for side in SIDES}
@@ -298,14 +300,31 @@ def find_hem(mask: np.ndarray, body: Body, chain: Chain) -> float:
         return half_width_at(place - 0.15) - half_width_at(place + 0.2)
 
     if hem < LOW_HEM and step_at(hem) > HEM_STEP:
-        return hem
+        return min(hem, TROUSERS) if _is_one_cloth(image, body, hem) else hem
     candidates = np.linspace(TROUSERS, LOW_HEM, 40)
     steps = np.array([step_at(place) for place in candidates])
     if steps.max() > 2 * HEM_STEP:  # clear, though the legs show no gap or the cloth above is like the wall
-        return float(candidates[int(np.argmax(steps))])
+        hem = float(candidates[int(np.argmax(steps))])
+        return min(hem, TROUSERS) if _is_one_cloth(image, body, hem) else hem
     apart = np.hypot(*(body.point("left_knee") - body.point("right_knee"))) / body.length
     is_skirt = hem >= LOW_HEM and half_width_at(3) - apart / 2 > LEG_MARGIN
     return hem if is_skirt else min(hem, TROUSERS)
+
+
+def _is_one_cloth(image: np.ndarray, body: Body, hem: float) -> bool:
+    """Whether both legs have the same colour above a hem and below it."""
+    above, below = np.linspace(hem - 0.45, hem - 0.15, 12), np.linspace(hem + 0.1, hem + 0.35, 12)
+    for side in SIDES:
+        leg = body.leg(side)[:3]
+        x, y = (
+            np.interp(np.stack([above, below]) - HIPS, np.arange(3), leg[:, axis]).round().astype(int)
+            for axis in range(2)
+        )
+        pixels = image[y.clip(0, image.shape[0] - 1), x.clip(0, image.shape[1] - 1)]
+        upper, lower = np.median(pixels, axis=1)
+        if np.abs(upper - lower).max() > SAME_CLOTH:
+            return False
+    return True
 
 
 def measure_widths(
