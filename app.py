@@ -43,7 +43,7 @@ class Config:
     port: int = 7860
     """Port to serve on."""
     model: Path = SHIPPED_MODEL
-    """Model to use: as --pretrained_model of inference.py."""
+    """Folder of a whole model with text_to_poses, as recipe.run writes it, or of a denoiser by train.py."""
     device: str = "auto"
     """Where to compute: cpu, cuda or cuda:1. auto takes a GPU if there is one."""
     output_dir: Path = Path("result/page")

@@ -141,7 +141,10 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
                     laid.append(thumbnail(frame))
             yield frame
 
+    sha256 = (read_settings(config.output_dir, clip.name) or {}).get("joints_sha256")
     write_video(path, video(), fps_of(config, inputs))
+    # At once: by its settings the video is known as one of this script, if the rest is interrupted.
+    write_json(path.with_suffix(".json"), settings | {"joints_sha256": sha256})
     further = [to_uint8(view.photo) for view in inputs.views]
     rows = [("photos" if further else "photo", [inputs.photo, *further]), ("frames", frames)]
     if inputs.poses is not None:
@@ -154,12 +157,11 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
                 write_poses(folder, inputs.joints, height, width, fps_of(config, inputs))
     if laid:
         rows.append(("the whole photo", laid))
-    sha256 = (read_settings(config.output_dir, clip.name) or {}).get("joints_sha256")
     if config.save_joints == "openpose":
         save_joints(config, clip, inputs, count, backdrop)
         sha256 = joints_sha256(joints_folder(config.output_dir, clip.name))
+        write_json(path.with_suffix(".json"), settings | {"joints_sha256": sha256})
     write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
-    write_json(path.with_suffix(".json"), settings | {"joints_sha256": sha256})
     if store is not None:
         store.remove()
     return path
@@ -167,8 +169,7 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
 
 def save_joints(config: Config, clip: Clip, inputs: Inputs, count: int, backdrop: Backdrop | None) -> None:
     """Write a video's joints, in its own pixels, as OpenPose's files."""
-    if inputs.joints is None:
-        raise UserError(f"no joints can be read in the poses of {clip.name}; leave out --save_joints")
+    assert inputs.joints is not None
     joints, size = inputs.joints[:count], inputs.photo.shape[:2]
     if backdrop is not None:
         joints, size = backdrop.to_photo(joints), backdrop.plate.shape[:2]
@@ -248,6 +249,8 @@ def main(config: Config) -> None:
     for clip in tqdm(clips, desc="check", unit="clip", leave=False, disable=len(clips) == 1):
         inputs = prepare(clip)
         check_num_frames(config, pipeline, clip, inputs)
+        if config.save_joints is not None and inputs.joints is None:
+            raise UserError(f"no joints can be read in the poses of {clip.name}; leave out --save_joints")
     if config.image:
         report = Report(look_at_inputs(config, pipeline, clip, inputs), config.strict)
         for finding in report.findings:

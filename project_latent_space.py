@@ -35,9 +35,10 @@ from tqdm import tqdm
 
 from data.annotations import SPLITS
 from data.frames import frame_paths
-from data.latents import IN_SHARD, Facts, LatentVideo, is_finished, write_latent_video
+from data.latents import Facts, LatentVideo, is_finished, write_latent_video
 from data.pack import extract, local_dataset
 from data.shards import (
+    IN_SHARD,
     Shards,
     address_of,
     is_sharded,

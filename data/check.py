@@ -13,7 +13,7 @@ from data.annotations import SPLITS, Segment, annotation_paths, read_annotation_
 from data.check_pictures import Size, compare_sizes, decode_pictures, show_size
 from data.check_report import DataReport, SplitCounts
 from data.frames import NAMING, numbered_pictures
-from data.latents import LatentVideo
+from data.latents import LatentVideo, projection_command
 from utils.errors import UserError
 from utils.files import read_json
 from warping.joints import load_joints
@@ -119,7 +119,9 @@ class _Check:
                 if split == "train":
                     self.problem_kinds["no training split"].append(str(error))
                 else:
-                    self.warning_kinds["no test split"].append(f"{error}; or train with --sample_steps 0")
+                    self.warning_kinds["no test split"].append(
+                        f"{error}; or train with --sample_steps 0 --validation_steps 0"
+                    )
                 continue
             for path in paths:
                 self._read_annotations(split, path)
@@ -322,7 +324,7 @@ class _Check:
 
     def latents(self, latents_dir: Path) -> None:
         """Compare projected videos with the dataset."""
-        command = f"python project_latent_space.py --dataset {self.dataset_dir} --output_dir {latents_dir}"
+        command = projection_command(self.dataset_dir, latents_dir)
         if not latents_dir.is_dir():
             self.problem_kinds["videos not projected"].append(
                 f"there is no folder {latents_dir}; run: {command}"
@@ -351,7 +353,7 @@ class _Check:
             commonest = Counter(vaes.values()).most_common(1)[0][0]
             like = next(path for path, vae in vaes.items() if vae == commonest)
             self.problem_kinds["several VAEs"] += [
-                f"{path} was made by another VAE than {like}; run, with one VAE for all: {command} --vae VAE"
+                f"{path} was made by another VAE than {like}; run, with one --vae for all: {command}"
                 for path, vae in vaes.items()
                 if vae != commonest
             ]

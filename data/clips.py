@@ -12,10 +12,9 @@ from torch.utils.data import Dataset, Sampler
 
 from data.annotations import Segment
 from data.frames import count_frames, frame_paths, read_frames
-from data.latents import Facts, Latents, LatentVideo
+from data.latents import Facts, Latents, LatentVideo, projection_command
 from data.masks import read_person
 from data.pose_cache import POSE_SCALE, to_tensor
-from data.shards import address_of
 from utils.errors import UserError
 
 
@@ -150,8 +149,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         if missing:
             raise UserError(
                 f"{len(missing)} videos are not in {self.latents.place} (the first: {missing[0]}); run: "
-                f"python project_latent_space.py --dataset {address_of(dataset_dir) or dataset_dir} "
-                f"--output_dir {self.latents.place}"
+                f"{projection_command(dataset_dir, latents_dir)}"
             )
         self.poses_dir = dataset_dir / "fashion_poses"
         self.masks_dir, self.person_weight = dataset_dir / "fashion_masks", person_weight

@@ -17,6 +17,7 @@ and in its header what it was made from, so that latents of another VAE are noti
 
 import dataclasses
 import functools
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,12 @@ from safetensors.torch import save_file
 
 from data.pose_cache import decode_picture, to_tensor
 from data.ranges import RangedTensors
-from data.shards import Shards, is_sharded
+from data.shards import IN_SHARD, Shards, address_of, is_sharded
 from utils.errors import UserError
-from utils.files import atomic_path
+from utils.files import atomic_path, read_json
 
 # Reading one stretch of frames is ten times faster than reading each frame, up to so many times the frames.
 MAX_SPREAD = 8
-IN_SHARD = "safetensors"
 WHOLE_BYTES = 4_000_000
 """Projected videos up to this size are read whole from a shard: one reading is faster than six."""
 
@@ -212,6 +212,19 @@ def write_latent_video(path: str | Path, tensors: dict[str, torch.Tensor], metad
             raise UserError(
                 f"cannot write {path}: {error}; choose another folder or free some space"
             ) from error
+
+
+def projection_command(dataset_dir: str | Path, latents_dir: str | Path) -> str:
+    """What to type to project a dataset, with the settings of the videos that are there already."""
+    words = ["python", "project_latent_space.py", "--dataset", address_of(dataset_dir) or str(dataset_dir)]
+    words += ["--output_dir", address_of(latents_dir) or str(latents_dir)]
+    path = Path(latents_dir) / "config.json"
+    if address_of(latents_dir) is None and path.is_file():
+        settings = read_json(path)
+        for name in ("vae", "warper", "num_references", "num_photos", "height", "width"):
+            if name in settings and (settings[name] is not None or name == "warper"):
+                words += [f"--{name}", str(settings[name])]
+    return shlex.join(words)
 
 
 def is_finished(path: Path, metadata: dict[str, str]) -> bool:

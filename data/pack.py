@@ -14,11 +14,14 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.frames import NUMBERED, frame_paths
 from data.shards import (
+    IN_SHARD,
     Shards,
     address_of,
+    documents_there,
     is_sharded,
     remove_leftovers,
     remove_shards,
@@ -82,7 +85,8 @@ def pack_dataset(
         How many shards there are, and how many of them were written.
 
     Raises:
-        UserError: a clip's files are not in order, or a shard cannot be written.
+        UserError: a clip's files are not in order, a shard cannot be written, or shards of something else
+            would be overwritten.
     """
     if names is None:
         folder = dataset_dir / PICTURES["frame"]
@@ -90,6 +94,7 @@ def pack_dataset(
         names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
     if not names:
         raise UserError(f"{dataset_dir} holds no clips; give the folder of a dataset")
+    _refuse_other_shards(path, names)
     there = shards_there(path)
     remove_leftovers(path)
     written = 0
@@ -104,6 +109,17 @@ def pack_dataset(
             written += 1
     remove_shards(path, [shard for shard in there if int(shard.removeprefix("shard-")) >= len(batches)])
     return len(batches), written
+
+
+def _refuse_other_shards(path: str | Path, names: Sequence[str]) -> None:
+    """Refuse to replace shards of latents, or of a dataset that has no clip in common with this one."""
+    clips: dict[str, Any] = {}
+    for document in documents_there(path).values():
+        clips |= document.get("clips", {})
+    is_latents = any(IN_SHARD in clip["files"] for clip in clips.values())
+    if clips and (is_latents or not clips.keys() & set(names)):
+        what = "of projected videos" if is_latents else "of another dataset"
+        raise UserError(f"{address_of(path) or path} holds the shards {what}; give another place for these")
 
 
 def fingerprint(clips: Mapping[str, Mapping[str, Path]]) -> str:

@@ -28,6 +28,8 @@ from utils.files import atomic_path, write_json
 FORMAT = 1
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 SHARD = re.compile(r"shard-\d{5,}\.json")
+IN_SHARD = "safetensors"
+"""What a projected video is called in a shard, after its NAME."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +181,13 @@ def read_documents(path: str | Path) -> dict[str, Any]:
 
 def shards_there(path: str | Path) -> dict[str, str]:
     """What each shard was made from, where there are any; they need not fit together."""
+    return {shard: str(document.get("made_from")) for shard, document in documents_there(path).items()}
+
+
+def documents_there(path: str | Path) -> dict[str, Any]:
+    """The JSON of each shard, where there are any that can be read."""
     try:
-        return {shard: str(document.get("made_from")) for shard, document in read_documents(path).items()}
+        return read_documents(path)
     except UserError:
         return {}
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from data.annotations import Segment, load_annotations
 from data.frames import count_frames, read_frames
-from data.latents import is_finished, write_latent_video
+from data.latents import LatentVideo, is_finished, write_latent_video
 from diffusion.pipeline import X2FashionPipeline
 from generation.loading import load_pipeline
 from generation.settings import ModelSettings
@@ -30,6 +30,7 @@ from generation.video import choose_sampling, clip_seed
 from models.loading import model_sha256
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
+from utils.errors import UserError
 from utils.files import check_output_dir
 from utils.paths import SHIPPED_DATASET, refuse_overwrites_by
 from utils.precision import autocast, resolve_dtype
@@ -93,6 +94,14 @@ def settings_of(pipeline: X2FashionPipeline, config: Config) -> dict[str, str]:
     }
 
 
+def is_projected(path: Path) -> bool:
+    """Whether a file holds latents of true frames."""
+    try:
+        return "predicted_by" not in LatentVideo(path).metadata
+    except UserError:  # no such file, or a damaged one
+        return False
+
+
 def main(config: Config) -> None:
     """Sample the videos that are not there yet, one file each."""
     if config.max_clips is not None:
@@ -102,6 +111,12 @@ def main(config: Config) -> None:
     videos: dict[str, list[Segment]] = {}
     for segment in load_annotations(config.dataset, config.split):
         videos.setdefault(segment.name, []).append(segment)
+    for name in list(videos)[: config.max_clips]:
+        if is_projected(config.output_dir / f"{name}.safetensors"):
+            raise UserError(
+                f"{config.output_dir} holds {name}, which project_latent_space.py wrote and which would be "
+                "overwritten; choose another --output_dir"
+            )
     pipeline = load_pipeline(config, choose_device(config.device))
     pipeline.set_progress_bar_config(disable=True)
     made_with = settings_of(pipeline, config)

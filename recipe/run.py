@@ -130,7 +130,8 @@ class Recipe:
                   {**pictures, "output_dir": self.out / "vae", "size": "f16", "crop": 256,
                    "max_train_steps": self.count(2200), **self.device}),
             Stage("text", "recipe.train_text_encoder",
-                  {"output_dir": self.out / "text", "max_train_steps": self.count(800), **self.device}),
+                  {"output_dir": self.out / "text", "max_train_steps": self.count(800), **self.device},
+                  unfinished=self.out / "text"),
             project(self.clips, self.latents),
             project(self.turns, self.latents_turns),
         ]  # fmt: skip
@@ -246,7 +247,7 @@ def run_stage(config: Config, stage: Stage) -> None:
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        process.wait()  # it got the Ctrl-C as well, and writes its checkpoint
+        process.wait()  # it got the Ctrl-C as well, and writes a checkpoint
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

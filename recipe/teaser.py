@@ -44,6 +44,8 @@ def main(config: Config) -> None:
     columns = []
     for path in sorted(config.results.glob("*.mp4"))[: config.num_clips]:
         settings = read_json(path.with_suffix(".json"))
+        if settings.get("poses") is None:
+            raise UserError(f"{path} was made from a sentence; the teaser shows clips that have poses")
         video, _ = read_video(path)
         size = video.shape[1:3]
         photo = fit_image(read_image(settings["image"]), *size)[0]

@@ -2,7 +2,7 @@
 
 Try it:
 
-    python -m recipe.train_text_encoder --output_dir runs/text --max_train_steps 20
+    python -m recipe.train_text_encoder --output_dir runs/try_text --max_train_steps 20
     python -m recipe.train_text_encoder --output_dir runs/text
 
 The encoder learns to tell which motions a sentence asks for, in which order. The denoiser then attends to its
@@ -25,6 +25,7 @@ from data.synthetic.wordings import MOTIONS, sample_wording
 from training.loop import learning_rate_at, set_learning_rate
 from utils.config import check_minimum, run_script, save_config
 from utils.devices import choose_device
+from utils.errors import UserError
 from utils.files import atomic_folder, check_output_dir, write_json
 
 MAX_TOKENS = 32
@@ -120,6 +121,8 @@ def main(config: Config) -> None:
     """Train the tokenizer, then the encoder."""
     check_minimum(config, 1, "max_train_steps", "train_batch_size", "hidden_size", "num_layers")
     check_output_dir(config.output_dir)
+    if (config.output_dir / "text_encoder").exists():
+        raise UserError(f"{config.output_dir} holds a text encoder; choose another --output_dir")
     device = choose_device(config.device)
     texts, _ = draw_sentences(np.random.default_rng([config.seed, 0]), 20_000, "train")
     tokenizer = build_tokenizer(config.output_dir / "tokenizer", texts)

@@ -2,7 +2,7 @@ r"""Train the model that turns a sentence and the photo's pose into a track of j
 
 Try it:
 
-    python -m recipe.train_text_to_poses --output_dir runs/text_to_poses --max_train_steps 20
+    python -m recipe.train_text_to_poses --output_dir runs/try_text_to_poses --max_train_steps 20
     python -m data.synthetic --output_dir tracks --num_train 6000 --num_test 500 --poses_only && \
         python -m recipe.train_text_to_poses --dataset tracks --output_dir runs/text_to_poses
 
@@ -27,6 +27,7 @@ from diffusion.motion import FOLDER, normalise_joints, poses_from_text
 from diffusion.text import encode_prompts, load_text_encoder
 from evaluation.motion_rules import read_motions
 from models.text_to_poses import PARENT_INDICES, TextToPoses, TrackEncoder, chain_matrix, to_bones
+from training.interrupts import Interrupts
 from training.loop import learning_rate_at, set_learning_rate, shared_settings
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.config import check_minimum, run_script, save_config
@@ -328,31 +329,34 @@ def main(config: Config) -> None:
 
     # Train.
     progress = tqdm(total=config.max_train_steps, initial=step, desc="train", unit="step", dynamic_ncols=True)
-    while step < config.max_train_steps:
-        rate = learning_rate_at(step, config.learning_rate, WARMUP_STEPS, config.max_train_steps)
-        set_learning_rate(optimizer, rate)
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([config.seed, step, 1]).generate_state(1)[0])
-        )
-        loss, parts = training_loss(model, encoder, examples.batch(step), config, generator)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is not finite at step {step}; "
-                f"use a smaller --learning_rate than {config.learning_rate}"
+    with progress, Interrupts() as interrupts:
+        while step < config.max_train_steps:
+            rate = learning_rate_at(step, config.learning_rate, WARMUP_STEPS, config.max_train_steps)
+            set_learning_rate(optimizer, rate)
+            generator = torch.Generator().manual_seed(
+                int(np.random.SeedSequence([config.seed, step, 1]).generate_state(1)[0])
             )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        progress.update()
-        if step % 50 == 0:
-            progress.set_postfix({name: f"{value:.4f}" for name, value in parts.items()})
-        if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
-            modules = {"model": model.state_dict(), "encoder": encoder.state_dict()}
-            state = {"optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint_dir, step, modules, state, shared_settings(config))
-    progress.close()
+            loss, parts = training_loss(model, encoder, examples.batch(step), config, generator)
+            if not torch.isfinite(loss):
+                raise UserError(
+                    f"the loss is not finite at step {step}; "
+                    f"use a smaller --learning_rate than {config.learning_rate}"
+                )
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            progress.update()
+            if step % 50 == 0:
+                progress.set_postfix({name: f"{value:.4f}" for name, value in parts.items()})
+            stop = interrupts.received > 0
+            if step % config.checkpoint_steps == 0 or step == config.max_train_steps or stop:
+                modules = {"model": model.state_dict(), "encoder": encoder.state_dict()}
+                state = {"optimizer": optimizer.state_dict()}
+                save_checkpoint(checkpoint_dir, step, modules, state, shared_settings(config))
+            if stop:
+                interrupts.stop()
 
     # Save for inference, and measure.
     model.eval().requires_grad_(False)

@@ -2,7 +2,7 @@
 
 Try it:
 
-    python -m recipe.train_vae --dataset fashion_dataset --output_dir runs/vae --max_train_steps 20
+    python -m recipe.train_vae --dataset fashion_dataset --output_dir runs/try_vae --max_train_steps 20
     python -m recipe.train_vae --dataset DATA --output_dir runs/vae --max_train_steps 4000
 
 Run the same command again to continue from the last checkpoint. The VAE for inference is output_dir/vae.

@@ -1,12 +1,17 @@
-"""A toy dataset, its latents and the command that trains on them, for the tests of train.py."""
+"""A toy dataset, its latents, the command that trains on them, and an interrupt, for tests of trainings."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -104,3 +109,17 @@ def weights(output_dir: Path, name: str = "raw") -> dict[str, torch.Tensor]:
 def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@contextlib.contextmanager
+def interrupted_in_a_step(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
+    """Send this process a signal while the optimizer changes the weights."""
+    update = torch.optim.AdamW.step
+
+    def interrupted_update(*arguments: Any) -> None:
+        update(*arguments)
+        signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", interrupted_update)
+        yield

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from training.adversary import Adversary
 from training.averaging import averaged_copy
+from training.interrupts import Interrupts
 from training.loop import learning_rate_at, set_learning_rate, shared_settings
 from utils.checkpoint import check_settings, list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
@@ -113,6 +114,8 @@ def fit(
 ) -> Network:
     """Train the parameters that want a gradient until `max_train_steps`, going on from the last checkpoint.
 
+    Ctrl-C and SIGTERM end it after the step in progress, with a checkpoint.
+
     Args:
         config: the script's settings.
         network: in training mode, on the device to train on.
@@ -148,29 +151,32 @@ def fit(
     progress = tqdm(
         total=config.max_train_steps, initial=step, desc=description, unit="step", dynamic_ncols=True
     )
-    for batch in make_loader(step):
-        rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.max_train_steps)
-        set_learning_rate(optimizer, rate)
-        with autocast("auto", device):
-            loss = loss_of(network, batch, step)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is not finite at step {step}; "
-                f"use a smaller --learning_rate than {config.learning_rate}"
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        ema.update_parameters(network)
-        step += 1
-        progress.update()
-        progress.set_postfix(loss=f"{loss.item():.4f}")
-        if step % config.checkpoint_steps == 0 or step == config.max_train_steps:
-            modules = {"raw": network.state_dict(), "ema": averaged.state_dict()}
-            state = {"optimizer": optimizer.state_dict()}
-            if adversary is not None:
-                modules["critic"], state["critic_optimizer"] = adversary.state()
-            save_checkpoint(checkpoint_dir, step, modules, state, shared_settings(config))
-    progress.close()
+    with progress, Interrupts() as interrupts:
+        for batch in make_loader(step):
+            rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.max_train_steps)
+            set_learning_rate(optimizer, rate)
+            with autocast("auto", device):
+                loss = loss_of(network, batch, step)
+            if not torch.isfinite(loss):
+                raise UserError(
+                    f"the loss is not finite at step {step}; "
+                    f"use a smaller --learning_rate than {config.learning_rate}"
+                )
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            ema.update_parameters(network)
+            step += 1
+            progress.update()
+            progress.set_postfix(loss=f"{loss.item():.4f}")
+            stop = interrupts.received > 0
+            if step % config.checkpoint_steps == 0 or step == config.max_train_steps or stop:
+                modules = {"raw": network.state_dict(), "ema": averaged.state_dict()}
+                state = {"optimizer": optimizer.state_dict()}
+                if adversary is not None:
+                    modules["critic"], state["critic_optimizer"] = adversary.state()
+                save_checkpoint(checkpoint_dir, step, modules, state, shared_settings(config))
+            if stop:
+                interrupts.stop()
     return averaged

@@ -96,6 +96,12 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     manifest = read_json(path / MANIFEST)
+    parts = manifest if isinstance(manifest, dict) else {}
+    known = isinstance(parts.get("settings"), dict) and isinstance(parts.get("sha256"), dict)
+    if not known or path.name != f"step_{str(parts.get('step')).zfill(8)}":
+        raise UserError(
+            f"{path / MANIFEST} is damaged; remove {path} to resume from the checkpoint before it"
+        )
     for name, expected in manifest["sha256"].items():
         if not (path / name).is_file():
             raise UserError(

@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from data.latents import LatentVideo, write_latent_video
+from data.latents import LatentVideo, projection_command, write_latent_video
 from data.pose_cache import encode_picture, pack_pictures, resize_pictures
 from models.loading import model_sha256
 from utils.errors import UserError
+from utils.files import write_json
 
 
 def make_video(path, num_frames=40, references=(0, 3)):
@@ -106,3 +109,11 @@ def test_the_sum_of_a_vae_outlives_saving_and_notices_a_weight_and_a_setting(tmp
     assert model_sha256(again) != first
     next(vae.parameters()).data.view(-1)[0] += 1e-3
     assert model_sha256(vae) != first
+
+
+def test_the_command_to_project_has_the_settings_of_what_is_there(tmp_path: Path) -> None:
+    plain = f"python project_latent_space.py --dataset data --output_dir {tmp_path}"
+    assert projection_command("data", tmp_path) == plain
+    settings = {"vae": "my vae", "warper": None, "num_photos": 3, "height": None, "batch_size": 4}
+    write_json(tmp_path / "config.json", settings)
+    assert projection_command("data", tmp_path) == f"{plain} --vae 'my vae' --warper None --num_photos 3"

@@ -1,6 +1,7 @@
 """Shards: what is read of them is what was packed, whichever part is asked for."""
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -59,6 +60,24 @@ def test_what_has_not_changed_is_not_written_again(tiny_dataset_dir: Path, packe
     (packed / ".shard-00000-abc.tar").write_bytes(b"half")  # of a run that was killed
     assert pack_dataset(tiny_dataset_dir, packed, 3) == (1, 1)
     assert sorted(path.name for path in packed.iterdir()) == ["shard-00000.json", "shard-00000.tar"]
+
+
+def test_shards_of_something_else_are_not_replaced(
+    tiny_dataset_dir: Path, packed: Path, tmp_path: Path
+) -> None:
+    before = contents(packed)
+    other = tmp_path / "other"
+    shutil.copytree(tiny_dataset_dir / "fashion_crop/anna", other / "fashion_crop/dora")
+    with pytest.raises(UserError, match="holds the shards of another dataset"):
+        pack_dataset(other, packed, 2)
+    assert contents(packed) == before
+    latents, video = tmp_path / "latents", tmp_path / "anna.safetensors"
+    save_file({"latents": torch.zeros(1, 4, 8, 4)}, video)
+    write_shard(latents, "shard-00000", {"anna": {"safetensors": video}}, {"anna": {}}, "")
+    before = contents(latents)
+    with pytest.raises(UserError, match="holds the shards of projected videos"):
+        pack_dataset(tiny_dataset_dir, latents, 2)
+    assert contents(latents) == before
 
 
 def test_mistakes_are_named(tiny_dataset_dir: Path, packed: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from recipe import (
     train_warper,
 )
 from tests.toys import tiny_warper
+from tests.train_toys import interrupted_in_a_step
 from training.warper import PairDataset, Pairs
 from utils.distributed import World
 from utils.errors import UserError
@@ -228,6 +230,16 @@ def test_a_decoder_learns_on_the_latents_that_a_model_predicts(runs: Path, tmp_p
     assert torch.equal(frames.weight.flatten(1).amax(1), torch.full((2,), 4.0))
     assert len(train_decoder.DecoderDataset(config, "train", config.latents)) == 1
     train_decoder.main(config)
+
+
+def test_predicted_latents_never_replace_true_ones(runs: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (runs / "latents").iterdir()}
+    settings = {"pretrained_model": runs / "model", "dataset": runs / "data", "num_inference_steps": 1}
+    with pytest.raises(
+        UserError, match=r"which project_latent_space\.py wrote .*choose another --output_dir"
+    ):
+        predict_latents.main(predict_latents.Config(output_dir=runs / "latents", **settings))
+    assert {path.name: path.read_bytes() for path in (runs / "latents").iterdir()} == before
 
 
 def test_predicted_latents_are_those_of_the_video_that_inference_makes(runs: Path, tmp_path: Path) -> None:
@@ -466,6 +478,23 @@ def test_vae_training_resumes_to_the_same_bytes(runs: Path) -> None:
         train_vae.main(train_vae.Config(output_dir=out, seed=1, **vae_config))
 
 
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_an_interrupt_costs_a_training_no_step(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, ends: type[BaseException]
+) -> None:
+    settings = {"dataset": (runs / "data",), "max_train_steps": 2, "train_batch_size": 2, "size": "f8"}
+    config = train_vae.Config(output_dir=tmp_path, num_test_frames=1, **settings)
+    with interrupted_in_a_step(monkeypatch, number), pytest.raises(ends):
+        train_vae.main(config)
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["step_00000001"]
+    assert not (tmp_path / "vae").exists()
+    train_vae.main(config)
+    straight, resumed = (load_vae(folder / "vae").state_dict() for folder in (runs / "vae", tmp_path))
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
 def test_a_vae_trains_on_and_keeps_what_its_decoder_has_for_the_photo(runs: Path, tmp_path: Path) -> None:
     train_decoder.main(decoder_config(runs, "before", max_train_steps=1))
     start = runs / "before" / "vae"
@@ -507,6 +536,8 @@ def test_the_text_encoder_is_deterministic_and_knows_every_character(runs: Path)
     assert embeds.shape == (3, train_text_encoder.MAX_TOKENS, 32)
     assert torch.equal(embeds[0], embeds[1])
     assert not torch.equal(embeds[0], embeds[2])
+    with pytest.raises(UserError, match=r"holds a text encoder; choose another --output_dir"):
+        train_text_encoder.main(train_text_encoder.Config(output_dir=runs / "text", max_train_steps=1))
     metrics = json.loads((runs / "text" / "metrics.json").read_text())
     assert set(metrics) == {"accuracy_train_wordings", "accuracy_test_wordings"}
 

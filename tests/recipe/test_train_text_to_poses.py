@@ -1,6 +1,7 @@
 """recipe.train_text_to_poses at toy size: from tracks without pictures to a model that is sampled."""
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from data.synthetic.__main__ import main as render
 from diffusion.motion import load_text_to_poses
 from recipe import train_text_to_poses as script
 from tests.toys import figure_joints, tiny_tokenizer
+from tests.train_toys import interrupted_in_a_step
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import read_image
@@ -80,6 +82,18 @@ def test_stopping_and_resuming_gives_the_same_weights(config: script.Config, tra
     assert (trained / name).read_bytes() == (again.output_dir / name).read_bytes()
     with pytest.raises(UserError, match="seed was 0 and is 1"):
         script.main(dataclasses.replace(again, seed=1))
+
+
+def test_an_interrupt_costs_no_step(
+    config: script.Config, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(config, output_dir=tmp_path)
+    with interrupted_in_a_step(monkeypatch, signal.SIGINT), pytest.raises(KeyboardInterrupt):
+        script.main(config)
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["step_00000001"]
+    script.main(config)
+    name = "text_to_poses/diffusion_pytorch_model.safetensors"
+    assert (trained / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_batches_are_drawn_from_the_seed_and_bones_vary(config: script.Config) -> None:

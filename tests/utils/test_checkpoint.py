@@ -1,12 +1,15 @@
 """Checkpoints: round trip, damage noticed, the oldest removed, a failed write harmless."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from utils.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from utils.errors import UserError
+from utils.files import read_json, write_json
 
 
 def save(folder: Path, step: int, keep: int = 2) -> Path:
@@ -43,6 +46,18 @@ def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, name: str) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=name):
+        load_checkpoint(path.parent)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda m: m | {"step": 2}, lambda m: {k: v for k, v in m.items() if k != "settings"}, list]
+)
+def test_a_changed_manifest_is_refused_by_name(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = save(tmp_path, 1) / "checkpoint.json"
+    write_json(path, change(read_json(path)))
+    with pytest.raises(UserError, match=r"checkpoint\.json is damaged"):
         load_checkpoint(path.parent)
 
 
