@@ -12,7 +12,7 @@ from torch.nn import functional
 from diffusion.inputs import View
 from diffusion.latents import encode_images, spatial_factor
 from models.folder import load_part
-from models.warper import Draft, WarpConditions, Warper
+from models.warper import Draft, WarpConditions, Warper, widened
 from utils.image import to_signed, to_uint8
 from warping.body import Body, read_body, with_head_like
 from warping.joints import read_joints
@@ -158,20 +158,20 @@ def warp_with(
     bodies = {
         i: there for i, pose in enumerate(targets) if (there := read_body(np.asarray(pose, np.float64)))
     }
-    photo = photo.float()
     height, width = photo.shape[-2:]
     side = warper.config.height
-    size = side, max(GRID, round(side * width / height / GRID) * GRID)
+    size = side, -(-side * width // (height * GRID)) * GRID
+    whole = max(width, round(size[1] * height / side))  # as wide as the network's grid
     device = warper.device if device is None else device
-    large = photo[None].to(device)
+    large = widened(photo[None].float(), whole).to(device)
     small = functional.interpolate(large, size, mode="bilinear", antialias=True)
     frames = list(bodies)
     for start in range(0, len(frames), FRAMES_AT_ONCE):
         chosen = frames[start : start + FRAMES_AT_ONCE]
         conditions = warp_conditions(body, [bodies[i] for i in chosen], height).to(device)
-        draft = warp_draft(rules, chosen).to(device)
+        draft = warp_draft(rules, chosen).widened(whole).to(device)
         warp = warper(small, conditions, draft.resized(size))
-        picture, trust = warp.apply(large, draft, conditions.photo_index)
+        picture, trust = (part[..., :width] for part in warp.apply(large, draft, conditions.photo_index))
         pictures[chosen], validity[chosen] = picture.clamp(-1, 1).to(pictures), trust.to(validity)
     return pictures, validity
 

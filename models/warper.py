@@ -71,6 +71,10 @@ class Draft(Tensors):
         parts = (getattr(self, f.name) for f in dataclasses.fields(self))
         return Draft(*(functional.interpolate(p, size, mode="bilinear", antialias=True) for p in parts))
 
+    def widened(self, width: int) -> "Draft":
+        """The same, continued to the right."""
+        return Draft(*(widened(getattr(self, f.name), width) for f in dataclasses.fields(self)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Warp:
@@ -281,6 +285,11 @@ class Warper(ModelMixin, ConfigMixin):
         moved = _sample(photos[index], flow, height, width)
         picture = _compose(taken, moved, paint, draft.pictures, draft.background[index])
         return Warp(picture, moved, visible, person, taken, flow, parts, paint)
+
+
+def widened(picture: torch.Tensor, width: int) -> torch.Tensor:
+    """Continue pictures (n, c, h, w) to the right up to a width with the colours of their edge."""
+    return functional.pad(picture, (0, width - picture.shape[-1], 0, 0), mode="replicate")
 
 
 def _last(x: torch.Tensor) -> torch.Tensor:

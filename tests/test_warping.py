@@ -42,13 +42,13 @@ def figure(joints: np.ndarray, height: int = 256) -> np.ndarray:
     return picture
 
 
-def in_skirt(joints: np.ndarray) -> np.ndarray:
+def in_skirt(joints: np.ndarray, flare: int = 9) -> np.ndarray:
     """The drawn person with bare legs and a skirt that ends at the knees."""
     picture = figure(joints)
     picture[(picture == TROUSERS).all(axis=-1)] = SKIN
     (right, hip), (left, _) = (joints[JOINT[f"{side}_hip"], :2] for side in ("right", "left"))
     knee = joints[JOINT["right_knee"], 1]
-    corners = [(right - 5, hip - 3), (left + 5, hip - 3), (left + 9, knee), (right - 9, knee)]
+    corners = [(right - 5, hip - 3), (left + 5, hip - 3), (left + flare, knee), (right - flare, knee)]
     cv2.fillConvexPoly(picture, np.array(corners).round().astype(int), SKIRT)
     return picture
 
@@ -207,6 +207,19 @@ def test_trousers_that_touch_down_to_the_knees_are_no_skirt(photo, legs, is_skir
     image[int(knee) - 9 :][(image[int(knee) - 9 :] != WALL).any(axis=-1)] = legs
     assert body is not None
     assert (cut_photo(image, body).hem > 2.3) == is_skirt
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7])
+def test_a_skirt_that_the_picture_cuts_off_is_no_trousers(photo, share) -> None:
+    _, joints = photo
+    hip, knee = joints[JOINT["right_hip"], 1], joints[JOINT["right_knee"], 1]
+    edge = round(hip + share * (knee - hip))
+    cut = joints.copy()
+    cut[joints[:, 1] > edge, 2] = 0
+    body = read_body(cut)
+    assert body is not None
+    assert cut_photo(in_skirt(joints, flare=14)[:edge].copy(), body).hem > 2.3
+    assert cut_photo(figure(joints)[:edge].copy(), body).hem <= 2.3
 
 
 def test_a_view_from_behind_is_known_less_well_and_shows_no_face(photo):

@@ -15,6 +15,7 @@ ARM_RADII = (0.085, 0.065, 0.075)  # torso lengths: upper arm, forearm, hand
 NECK, HIPS, ANKLES = 1, 2, 4  # places along the trunk, see Body.trunk; knees are 3
 CHIN = 1.4  # place along the head's axis: 1 is its middle, 2 the neck
 LEG_MARGIN = 0.17  # torso lengths from the knee to the outside of a trouser leg, at most
+CUT_LEG_MARGIN = 0.152  # the same where the picture ends above, less twice the legs' narrowing
 TROUSERS = 2.25  # place along the trunk where trouser legs part
 LOW_HEM = 3.4  # place along the trunk below which a hem's own width tells little: it is near the feet
 CROTCH = 0.12  # how much farther down the trunk goes between trouser legs, and farther up beside them
@@ -272,7 +273,7 @@ def find_hem(image: np.ndarray, mask: np.ndarray, body: Body, chain: Chain) -> f
     It is where the background shows between the legs and the outline becomes narrower, or else where the
     outline clearly does. Where it does nowhere and, at the knees, is no wider than legs are, these are
     trousers, which part below the hips. So they are where both legs have the colour below that they have
-    above.
+    above. Where the picture ends before the calves, what becomes narrower downward is trousers.
     """
     places = np.linspace(HIPS + 0.08, ANKLES, 60)
     legs = {side: body.leg(side)[:3] for side in SIDES}
@@ -287,7 +288,10 @@ def find_hem(image: np.ndarray, mask: np.ndarray, body: Body, chain: Chain) -> f
     share = np.linspace(0.25, 0.75, 13)[:, None, None]
     points = (ends[0] + share * (ends[1] - ends[0])).astype(np.float32)
     between = cv2.remap(mask.astype(np.float32), points[..., 0], points[..., 1], cv2.INTER_LINEAR)
-    gap = (between < 0.5).any(axis=0)
+    bottom, right = np.array(mask.shape) - 1
+    inside = ((points >= 0) & (points <= (right, bottom))).all(axis=(0, 2))
+    end = float(places[inside][-1]) if inside.any() else HIPS
+    gap = inside & (between < 0.5).any(axis=0)
     run = gap[:-2] & gap[1:-1] & gap[2:]
     hem = float(places[int(np.argmax(run))]) - 0.03 if run.any() else NO_GAP
     _, half_width = measure_widths(mask, chain, body.length)
@@ -306,6 +310,11 @@ def find_hem(image: np.ndarray, mask: np.ndarray, body: Body, chain: Chain) -> f
     if steps.max() > 2 * HEM_STEP:  # clear, though the legs show no gap or the cloth above is like the wall
         hem = float(candidates[int(np.argmax(steps))])
         return min(hem, TROUSERS) if _is_one_cloth(image, body, hem) else hem
+    if not run.any() and end < LOW_HEM:
+        widths = [half_width_at(place) for place in np.linspace(HIPS + 0.1, end - 0.05, 20)]
+        apart = np.interp(end - 0.05, places, np.hypot(*(ends[1] - ends[0]).T)) / body.length
+        narrowing = max(widths) - widths[-1]
+        return hem if widths[-1] - apart / 2 - 2 * narrowing > CUT_LEG_MARGIN else TROUSERS
     apart = np.hypot(*(body.point("left_knee") - body.point("right_knee"))) / body.length
     is_skirt = hem >= LOW_HEM and half_width_at(3) - apart / 2 > LEG_MARGIN
     return hem if is_skirt else min(hem, TROUSERS)

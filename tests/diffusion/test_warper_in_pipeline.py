@@ -10,10 +10,11 @@ import torch
 
 from diffusion.inputs import CallInputs
 from diffusion.pipeline import X2FashionPipeline
-from diffusion.warped_photo import warp_photo
+from diffusion.warped_photo import warp_photo, warp_with
 from generation.loading import load_pipeline
 from generation.settings import ModelSettings
-from tests.toys import SENTENCES, figure_clip, tiny_warper
+from models.warper import STEM, Warper
+from tests.toys import SENTENCES, figure_clip, figure_joints, tiny_warper
 
 FRAMES, POSES, JOINTS = figure_clip(4)
 
@@ -82,3 +83,20 @@ def test_in_bfloat16_the_frames_are_nearly_the_same(pipeline: X2FashionPipeline)
 def test_it_is_offloaded_with_the_rest(pipeline: X2FashionPipeline) -> None:
     assert "warper" in pipeline.model_cpu_offload_seq
     assert np.isfinite(sample(pipeline).numpy()).all()
+
+
+@pytest.mark.parametrize("size", [(64, 32), (96, 64), (80, 32), (64, 48), (128, 40)])
+def test_a_photo_in_its_own_pose_stays_where_it_is_whatever_its_shape(size: tuple[int, int]) -> None:
+    height, width = size
+    # Untrained: what is near a limb moves with it.
+    warper = Warper(height=64, channels=(8, 16, 24, 24), heads=2)
+    with torch.no_grad():
+        warper.show.weight.zero_()
+        warper.show.bias.zero_()
+        warper.show.bias[2 * STEM**2 : 3 * STEM**2] = 20  # take all of the photo that the network moved
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    photo = torch.stack([x, y, (6 * x).sin()])
+    joints = figure_joints(1, height)
+    moved, _ = warp_with(warper, photo, joints[0], joints)
+    inside = np.s_[:, 2:-2, 2:-2]
+    assert (moved[0] - photo)[inside].abs().amax() < 0.02
