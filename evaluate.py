@@ -130,8 +130,10 @@ def measure_all(
 def write_sheets(
     config: Config, sources: list[ClipSource], size: tuple[int, int] | None, clips: dict[str, Values]
 ) -> None:
-    """Contact sheets of the best, the median and the worst clip."""
+    """Contact sheets of the best, the median and the worst clip, of those with poses."""
     measure, ranked = rank_clips(clips, config.sheet_measure)
+    if not ranked:  # no video was made with poses
+        return
     by_name = {source.name: source for source in sources}
     for label, name in {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}.items():
         clip = load_clip(config.dataset, by_name[name], size)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from utils.errors import UserError
-from utils.image import Placement, fit_image, fit_size, to_signed, to_uint8
+from utils.image import Placement, fit_image, fit_size, pillow_rgb, to_signed, to_uint8
 
 if TYPE_CHECKING:
     from diffusion.pipeline import X2FashionPipeline
@@ -334,7 +334,7 @@ def _check_one_size(shapes: list[tuple[int, ...]], name: str) -> None:
 
 def _uint8_array(pictures: Any, name: str) -> np.ndarray:
     if isinstance(pictures, PIL.Image.Image):
-        return np.asarray(pictures.convert("RGB"))
+        return pillow_rgb(pictures)
     if isinstance(pictures, np.ndarray):
         if pictures.dtype != np.uint8 or pictures.shape[-1] != 3:
             raise UserError(

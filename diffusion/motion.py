@@ -17,6 +17,7 @@ from utils.errors import UserError
 from utils.files import atomic_folder, write_json
 from utils.image import to_signed, to_uint8, write_png
 from utils.pose_drawing import HIPS, JOINT, draw_pose, joint_indices
+from warping.body import read_body
 
 if TYPE_CHECKING:
     from diffusion.pipeline import X2FashionPipeline
@@ -112,9 +113,10 @@ def poses_from_text(
     """
     pose = np.array(image_joints, np.float32)
     origin, torso = body_frame(pose)
-    first = normalise_joints(pose, pose)
+    first = normalise_joints(_with_places(pose), pose)
     first[:, 2] = first[:, 2] > 0
-    latents = randn_tensor((1, model.config.latent_dim), generator, model.device)
+    device = model.device if generator is None else generator.device
+    latents = randn_tensor((1, model.config.latent_dim), generator, device)
     inputs = (prompt_embeds, torch.from_numpy(first)[None], latents)
     with torch.no_grad():
         places, logits = model(*(value.to(model.device, model.dtype) for value in inputs), num_frames)
@@ -126,6 +128,18 @@ def poses_from_text(
     inside = (joints[1:, :, :2] > -0.5) & (joints[1:, :, :2] < np.array([width, height]) - 0.5)
     joints[1:, :, 2] *= inside.all(axis=2)
     return joints
+
+
+def _with_places(pose: np.ndarray) -> np.ndarray:
+    """A pose (18, 3) whose hidden joints, on which others hang, have likely places where they have none."""
+    whole, body = pose.copy(), read_body(pose.astype(np.float64))
+    if body is not None:
+        unplaced = (pose[:, 2] <= 0) & ~pose[:, :2].any(axis=1)
+        inferred = unplaced & body.known
+        whole[inferred, :2] = body.points[inferred]
+        if unplaced[JOINT["nose"]]:
+            whole[JOINT["nose"], :2] = body.head
+    return whole
 
 
 def _stay_inside(joints: np.ndarray, width: int) -> np.ndarray:

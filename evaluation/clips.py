@@ -14,9 +14,9 @@ from data.frames import count_frames, frame_paths, read_frames, read_pictures
 from data.masks import read_mask
 from utils.errors import UserError
 from utils.files import read_json
-from utils.image import Placement, fit_image, read_image
+from utils.image import Placement, fit_image
 from utils.video import read_video
-from warping.joints import load_joints, scale_joints
+from warping.joints import joints_size, load_joints, scale_joints
 
 FPS, RATE_TOLERANCE = 12, 0.02
 """Frames a second of clips and of the videos that are made, by which tracks of joints are smoothed as well;
@@ -280,9 +280,4 @@ def read_estimated(folder: Path, clip: MeasuredClip) -> np.ndarray:
     joints = load_joints(path, len(clip.frames))
     if joints is None:
         raise UserError(f"no joint is found in {path}; give skeleton pictures or a {clip.name}.json")
-    if (path / "000.png").is_file():
-        size = read_image(path / "000.png").shape[:2]
-    else:
-        document = read_json(path.with_name(f"{path.name}.json"))
-        size = document["height"], document["width"]
-    return scale_joints(joints, size, clip.frames.shape[1:3])
+    return scale_joints(joints, joints_size(path), clip.frames.shape[1:3])

@@ -142,16 +142,20 @@ def _with_masks(clip: MeasuredClip, video: np.ndarray, truth: np.ndarray) -> Val
     found = segment(video, estimate_background(clip.photo))
     widths = facing(clip)[clip.scored]
     turned, back = widths < TURNED, widths < BACK
+
+    def psnr_in(chosen: np.ndarray) -> float | str:
+        return _number(psnr(video[chosen], truth[chosen], person[chosen]), "the masks are empty")
+
     values: Values = {
         "silhouette_iou": iou(found, person),
-        "silhouette_psnr": _number(psnr(video, truth, person), "the masks are empty"),
+        "silhouette_psnr": psnr_in(np.ones(len(video), bool)),
         "turned_iou": iou(found[turned], person[turned]) if turned.any() else NOT_TURNED,
-        "turned_psnr": psnr(video[turned], truth[turned], person[turned]) if turned.any() else NOT_TURNED,
+        "turned_psnr": psnr_in(turned) if turned.any() else NOT_TURNED,
         "turned_texture_energy": _number(
             texture(video[turned], truth[turned], person[turned].astype(np.uint8), (1,))[1],
             "too little of her is seen" if turned.any() else NOT_TURNED,
         ),
-        "back_psnr": psnr(video[back], truth[back], person[back]) if back.any() else NO_BACK,
+        "back_psnr": psnr_in(back) if back.any() else NO_BACK,
     }
     steps, delta_e = color_errors(video, truth, masks, clip.garments)
     values |= {

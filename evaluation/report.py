@@ -123,10 +123,10 @@ def rank_clips(clips: Mapping[str, Values], preferred: str) -> tuple[str, list[s
 
     Args:
         clips: clip -> its measures.
-        preferred: the measure to go by; where no clip has it, PSNR, which all have.
+        preferred: the measure to go by; where no clip has it, PSNR.
 
     Returns:
-        The measure and the clips' names.
+        The measure and the clips' names; none where nothing was measured.
     """
     name = preferred if any(isinstance(values[preferred], float) for values in clips.values()) else "psnr"
     numbered = {

@@ -63,6 +63,12 @@ def with_further_photos(reference: int, num_frames: int, num_photos: int) -> lis
     return [[(reference + i * num_frames // n) % num_frames for i in range(n)] for n in counts]
 
 
+def sources_sha256(dataset_dir: Path, files: Sequence[Path]) -> str:
+    """A checksum of files' names and sizes."""
+    sources = [f"{path.relative_to(dataset_dir)} {path.stat().st_size}" for path in files]
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
 def plan_video(
     dataset_dir: Path,
     name: str,
@@ -96,7 +102,6 @@ def plan_video(
     masks = _pictures_beside(frames, dataset_dir / "fashion_masks" / name, "masks")
     keypoints = [path for path in [poses_dir.with_name(f"{name}.json")] if references and path.is_file()]
     files = [*frames, *keypoints, *poses, *masks]
-    sources = [f"{path.relative_to(dataset_dir)} {path.stat().st_size}" for path in files]
     metadata = {
         "format_version": FORMAT_VERSION,
         **sums,
@@ -105,7 +110,7 @@ def plan_video(
         "num_frames": str(len(frames)),
         "requested_references": json.dumps(references),
         "num_photos": str(num_photos),
-        "sources_sha256": hashlib.sha256("\n".join(sources).encode()).hexdigest(),
+        "sources_sha256": sources_sha256(dataset_dir, files),
     }
     photos = [some for i in references for some in with_further_photos(i, len(frames), num_photos)]
     return Plan(name, frames, poses, masks, photos, metadata)

@@ -21,13 +21,14 @@ import torch
 from tqdm import tqdm
 
 from data.annotations import Segment, load_annotations
-from data.frames import count_frames, read_frames
+from data.frames import count_frames, frame_paths, read_frames
 from data.latents import LatentVideo, is_finished, write_latent_video
 from diffusion.pipeline import X2FashionPipeline
 from generation.loading import load_pipeline
 from generation.settings import ModelSettings
 from generation.video import choose_sampling, clip_seed
 from models.loading import model_sha256
+from preparation.projection import sources_sha256
 from utils.config import check_minimum, run_script
 from utils.devices import choose_device
 from utils.errors import UserError
@@ -94,6 +95,14 @@ def settings_of(pipeline: X2FashionPipeline, config: Config) -> dict[str, str]:
     }
 
 
+def source_files(dataset_dir: Path, name: str) -> list[Path]:
+    """What a video's latents are made from: its frames, and its poses as pictures and as numbers."""
+    poses_dir = dataset_dir / "fashion_poses" / name
+    json_path = poses_dir.with_name(f"{name}.json")
+    joints = [json_path] if json_path.is_file() else []
+    return [*frame_paths(dataset_dir / "fashion_crop" / name), *frame_paths(poses_dir), *joints]
+
+
 def is_projected(path: Path) -> bool:
     """Whether a file holds latents of true frames."""
     try:
@@ -122,7 +131,10 @@ def main(config: Config) -> None:
     made_with = settings_of(pipeline, config)
     for name, segments in tqdm(list(videos.items())[: config.max_clips], desc="sample", unit="clip"):
         path = config.output_dir / f"{name}.safetensors"
-        metadata = made_with | {"segments": json.dumps([[s.start, s.end, s.text] for s in segments])}
+        metadata = made_with | {
+            "segments": json.dumps([[s.start, s.end, s.text] for s in segments]),
+            "sources_sha256": sources_sha256(config.dataset, source_files(config.dataset, name)),
+        }
         if is_finished(path, metadata):
             continue
         latents: torch.Tensor | None = None

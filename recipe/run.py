@@ -67,6 +67,14 @@ class Stage:
             words += [f"--{flag}", *map(str, values)]
         return words
 
+    def reads(self, other: "Stage") -> bool:
+        """Whether this stage is given something that another one writes."""
+        folder = other.flags["output_dir"]
+        values = [
+            v for value in self.flags.values() for v in (value if isinstance(value, tuple) else (value,))
+        ]
+        return any(isinstance(value, Path) and value.is_relative_to(folder) for value in values)
+
     @property
     def command(self) -> list[str]:
         """What is run, after the interpreter."""
@@ -221,7 +229,7 @@ def is_finished(config: Config, stage: Stage) -> bool:
         UserError: it was finished by another command, so that what follows from it would be a mixture.
     """
     path = config.output_dir / "stages" / f"{stage.name}.json"
-    if not path.is_file():
+    if not path.is_file() or (stage.unfinished is not None and not stage.unfinished.is_dir()):
         return False
     document: Any = read_json(path)
     arguments = document.get("arguments") if isinstance(document, dict) else None
@@ -263,9 +271,18 @@ def run_stages(config: Config, stages: list[Stage]) -> None:
     """Run the stages that are not finished, one after the other.
 
     Raises:
-        UserError: one failed, or was finished with other settings.
+        UserError: one failed, was finished with other settings, or was made from one that is to be made anew.
     """
     finished = [is_finished(config, stage) for stage in stages]
+    anew = [stage for stage, done in zip(stages, finished, strict=True) if not done]
+    for stage, done in zip(stages, finished, strict=True):
+        old = next((before for before in anew if before is not stage and stage.reads(before)), None)
+        if done and old is not None:
+            record = config.output_dir / "stages" / f"{stage.name}.json"
+            raise UserError(
+                f"stage {stage.name} was made from {old.name}, which is to be made anew; remove {record} and "
+                f"{stage.flags['output_dir']} too"
+            )
     for number, (stage, done) in enumerate(zip(stages, finished, strict=True), 1):
         print(f"[{number}/{len(stages)}] {stage.name}{': finished before' if done else ''}", flush=True)
         if not done:

@@ -48,6 +48,8 @@ FAVOURED_PARTS = (1, 2, 3, 8)
 """Hair, head, arms and shoes in the masks."""
 OUTLINE = np.ones((5, 5), np.uint8)
 """What widens the person in the masks, so that the whole outline belongs to it."""
+SAME_LATENTS = 0.2
+"""How far latents of one picture by one encoder are apart at most, in standard deviations, on the mean."""
 OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 
 
@@ -354,6 +356,26 @@ def evaluate(vae: ReferenceAutoencoderKL, dataset: DecoderDataset, config: Confi
     return {name: float(np.mean(numbers)) for name, numbers in values.items()} | {"num_clips": len(segments)}
 
 
+@torch.no_grad()
+def check_latents(vae: ReferenceAutoencoderKL, dataset: DecoderDataset) -> None:
+    """Refuse latents of another VAE: those of the photo, in true and predicted ones alike, are its encoder's.
+
+    Raises:
+        UserError: they are not; the message names the file.
+    """
+    segment = dataset.segments[0]
+    picture = read_frames(dataset.config.dataset / "fashion_crop" / segment.name, [segment.start])
+    expected = encode_images(vae, to_signed(picture).to(vae.device)).float().cpu()
+    for folder in dataset.latents_dirs:
+        path = folder / f"{segment.name}.safetensors"
+        latents = LatentVideo(path).latents([segment.start])
+        if latents.shape != expected.shape or (latents - expected).abs().mean() > SAME_LATENTS:
+            raise UserError(
+                f"{path} was not made with {dataset.config.vae}; give the --vae of the latents, or one that "
+                "was trained on from it by recipe.train_decoder"
+            )
+
+
 def main(config: Config) -> None:
     """Train until --max_train_steps, then measure on held-out clips."""
     check_minimum(
@@ -388,6 +410,7 @@ def main(config: Config) -> None:
     train_set = DecoderDataset(config, "train", config.latents, warper)
     test_set = DecoderDataset(config, "test", (), warper)
     vae = build_vae(config.vae).to(device)
+    check_latents(vae, train_set)
     mean, std = latent_statistics(vae)
     save_config(config, config.output_dir / "config.json")
 

@@ -143,6 +143,7 @@ def main(config: Config) -> None:
     train_set = PairDataset(config.dataset, "train", config.frames_per_clip, config.seed)
     test_set = PairDataset(config.dataset, "test", config.frames_per_clip, None)
     warper = build_warper(config).to(device)
+    warper.register_to_config(height=train_set.size[0])
     save_config(config, config.output_dir / "config.json")
 
     def make_loader(step: int) -> DataLoader:

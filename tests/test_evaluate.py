@@ -202,6 +202,12 @@ def test_humanvid24_makes_and_measures_24_frames_of_a_clip_of_70(tiny_config: Co
     assert len(read_video(config.output_dir / "videos/dora.mp4")[0]) == 24
 
 
+def test_the_sentence_alone_is_measured_without_sheets(labelled_config: Config) -> None:
+    evaluate.main(dataclasses.replace(labelled_config, conditions=("text",)))
+    assert read_json(labelled_config.output_dir / "metrics.json")["psnr"].startswith("not computed")
+    assert not (labelled_config.output_dir / "best.png").exists()
+
+
 def test_conditions_that_are_not_wanted_are_not_made(labelled_config: Config) -> None:
     config = dataclasses.replace(labelled_config, conditions=("poses",))
     evaluate.main(config)

@@ -19,7 +19,7 @@ from diffusion.warped_photo import warp_conditions, warp_draft
 from models.warper import STEM, Draft, Warp, WarpConditions
 from utils.devices import Tensors
 from utils.errors import UserError
-from utils.image import read_image, to_signed
+from utils.image import image_size, read_image, to_signed
 from utils.pose_drawing import FACE, JOINT, MIRRORED, NUM_JOINTS, joint_indices
 from warping.body import read_body
 from warping.joints import load_joints
@@ -79,8 +79,11 @@ class PairDataset(Dataset[Pairs]):
         seed: of what is drawn and varied; None takes the first frame as photo, later ones spread over the
             clip, and varies nothing.
 
+    Attributes:
+        size: height and width of the pictures.
+
     Raises:
-        UserError: no clip has a surface.
+        UserError: no clip has a surface, or the datasets' pictures have different sizes.
     """
 
     def __init__(
@@ -100,6 +103,18 @@ class PairDataset(Dataset[Pairs]):
                 f"{', '.join(map(str, dataset_dirs))} has no {split} clip of more than {frames_per_clip} "
                 "frames with a surface; render it with python -m data.synthetic --surface"
             )
+
+        firsts: dict[Path, Segment] = {}
+        for root, segment in self.segments:
+            firsts.setdefault(root, segment)
+        sizes = {
+            root: image_size(frame_paths(root / "fashion_crop" / segment.name)[0])
+            for root, segment in firsts.items()
+        }
+        self.size = next(iter(sizes.values()))
+        if len(set(sizes.values())) > 1:
+            named = ", ".join(f"{root} {height} x {width}" for root, (height, width) in sizes.items())
+            raise UserError(f"the datasets' pictures have different sizes: {named}; give those of one size")
 
     def __len__(self) -> int:
         return len(self.segments)

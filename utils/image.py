@@ -48,6 +48,18 @@ def read_image(path: str | Path) -> np.ndarray:
         return _to_rgb(image)
 
 
+def pillow_rgb(image: Image.Image) -> np.ndarray:
+    """A Pillow picture as (H, W, 3) uint8 sRGB, upright, as `read_image` says.
+
+    Raises:
+        UserError: its pixels are floating-point numbers.
+    """
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except ValueError as error:
+        raise UserError(f"the picture's {error}; give 8-bit or 16-bit pictures") from error
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a picture as it is stored, upright, which `read_image` may have made smaller.
 

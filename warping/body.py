@@ -140,10 +140,11 @@ def facing(joints: np.ndarray, photo_joints: np.ndarray) -> np.ndarray:
         photo_joints: (18, 3) of a photo that shows her front.
 
     Returns:
-        (F,); NaN where there is too little of a body, and everywhere if the photo does not show her front.
+        (F,); NaN where there is too little of a body, and everywhere if the photo does not show her front:
+        of a profile's width, the joints' errors would be many times.
     """
     photo = read_body(photo_joints)
-    if photo is None or photo.width <= 0:
+    if photo is None or photo.width < 0.5 * FRONT_WIDTH:
         return np.full(len(joints), np.nan)
     bodies = [read_body(pose) for pose in joints]
     return np.array([np.nan if body is None else body.width / photo.width for body in bodies])

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import read_json
-from utils.image import read_image
+from utils.image import image_size, read_image
 from utils.pose_drawing import COLORS, FACE, HIPS, JOINT, LIMB_DIMMING, LIMBS, NUM_JOINTS, joint_indices
 
 COLOR_TOLERANCE = 75.0  # RGB distance; video compression and resizing move a small dot's colour by this much
@@ -125,6 +125,19 @@ def load_joints(poses_dir: str | Path, num_frames: int) -> np.ndarray | None:
             )
         joints = np.stack([read_joints(read_image(path)) for path in pictures[:num_frames]])
     return joints if (joints[..., 2] > 0).any() else None
+
+
+def joints_size(poses_dir: str | Path) -> tuple[float, float]:
+    """Height and width in pixels of what the joints of `load_joints` are placed in: a picture, or the JSON's.
+
+    Raises:
+        UserError: the picture or the JSON is damaged; the message names it.
+    """
+    poses_dir = Path(poses_dir)
+    if pictures := _numbered_pictures(poses_dir):
+        return image_size(pictures[0])
+    _, height, width = _read_keypoints(poses_dir.with_name(poses_dir.name + ".json"))
+    return height, width
 
 
 def _numbered_pictures(folder: Path) -> list[Path]:

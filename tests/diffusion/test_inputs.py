@@ -1,5 +1,7 @@
 """What callers may hand to the pipeline."""
 
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -8,7 +10,7 @@ from diffusers.image_processor import VaeImageProcessor
 
 from diffusion.inputs import check_multiple, clip_tensor, joints_array, photo_tensor
 from utils.errors import UserError
-from utils.image import to_signed, to_uint8
+from utils.image import ORIENTATION, read_image, to_signed, to_uint8
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 4, 3), np.uint8)
 
@@ -25,6 +27,21 @@ def test_every_form_of_a_photo_is_the_same_photo() -> None:
     expected = to_signed(photo)[None]
     for form in (photo, photo[None], PIL.Image.fromarray(photo), [photo], expected, expected[0]):
         torch.testing.assert_close(photo_tensor(form), expected)
+
+
+@pytest.mark.parametrize("kind", ["cut out", "turned", "16 bit"])
+def test_a_pillow_picture_is_read_as_its_file_is(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    picture = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 16, 3), np.uint8))
+    exif = picture.getexif()
+    if kind == "cut out":
+        picture.putalpha(PIL.Image.new("L", picture.size, 40))
+    elif kind == "turned":
+        exif[ORIENTATION] = 6
+    else:
+        picture = PIL.Image.fromarray(np.linspace(0, 65535, 512).reshape(32, 16).astype(np.uint16))
+    picture.save(path, exif=exif)
+    torch.testing.assert_close(photo_tensor(PIL.Image.open(path)), to_signed(read_image(path))[None])
 
 
 def test_every_form_of_a_clip_is_the_same_clip() -> None:

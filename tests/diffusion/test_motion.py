@@ -43,6 +43,16 @@ def test_it_begins_with_the_photos_pose_and_seeds_differ(model) -> None:
     assert np.abs(joints - other)[1:, :, :2].max() > 0.5
 
 
+@pytest.mark.parametrize(("hidden", "seen"), [("left_elbow", "left_wrist"), ("nose", "right_ear")])
+def test_what_hangs_on_a_joint_without_a_place_stays_near_where_it_is(model, hidden: str, seen: str) -> None:
+    pose = figure_joints(1, 256)[0]
+    whole = sample(model, pose, width=1000)
+    pose[JOINT[hidden]] = 0
+    joints = sample(model, pose, width=1000)
+    assert np.array_equal(joints[0], pose)
+    assert np.abs(joints - whole)[:, JOINT[seen], :2].max() < 60
+
+
 def test_place_and_size_of_the_person_do_not_matter(model) -> None:
     pose = figure_joints(1, 256)[0]
     moved = pose.copy()

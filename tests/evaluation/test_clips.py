@@ -116,7 +116,9 @@ def test_joints_of_another_estimator_are_scaled_to_the_clip(tiny_dataset_dir: Pa
     )
     np.testing.assert_allclose(read_estimated(tmp_path, clip), clip.joints, atol=1e-4)
     for index, pose in enumerate(clip.poses):
-        write_png(tmp_path / "read" / "anna" / f"{index:03d}.png", pose)
+        write_png(tmp_path / "anna" / f"{index:04d}.png", pose)  # the JSON's joints, in the pictures' pixels
+        write_png(tmp_path / "read" / "anna" / f"{index:04d}.png", pose)
+    np.testing.assert_allclose(read_estimated(tmp_path, clip), clip.joints, atol=1e-4)
     assert np.abs(read_estimated(tmp_path / "read", clip)[..., :2] - clip.joints[..., :2]).max() < 2
 
 

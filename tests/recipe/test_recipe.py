@@ -47,6 +47,7 @@ from training.warper import PairDataset, Pairs
 from utils.distributed import World
 from utils.errors import UserError
 from utils.files import read_json, write_json
+from utils.image import write_png
 from utils.video import read_video
 from warping.joints import load_joints
 
@@ -336,6 +337,7 @@ def test_a_warper_is_trained_and_moves_the_photo_for_a_decoder(runs: Path) -> No
     assert (runs / "warper" / "warped.png").is_file()
     trained = runs / "warper" / "warper"
     assert load_warper(trained).config.rules_logit == train_warper.Config().rules_logit > 0
+    assert load_warper(trained).config.height == 128
     again = train_warper.build_warper(warper_config(runs, "warper", init_from=trained))
     assert again.config.rules_logit == 0
     train_decoder.main(decoder_config(runs, "decoder_warped", warper=runs / "warper" / "warper"))
@@ -353,6 +355,10 @@ def test_clips_of_several_datasets_are_drawn_equally_often(runs: Path, tmp_path:
     assert {root for root, _ in test_set.segments} == {runs / "data"}
     frames = train_vae.FrameDataset(both, "train", 4.0, None)
     assert len(frames) == 2 * len(train_vae.FrameDataset(both[:1], "train", 4.0, None))
+    for path in (more / "fashion_crop").glob("*/000.png"):
+        write_png(path, np.zeros((64, 32, 3), np.uint8))
+    with pytest.raises(UserError, match=r"different sizes: .*data 128 x 64, .*more 64 x 32"):
+        PairDataset(both, "train", 2, 0)
     with pytest.raises(UserError, match="nowhere"):
         PairDataset((runs / "data", tmp_path / "nowhere"), "train", 2, 0)
 
@@ -453,6 +459,19 @@ def test_a_decoder_needs_latents_and_a_vae_of_ours(runs: Path, tmp_path: Path) -
         train_decoder.main(decoder_config(runs, "no", frames_per_clip=4))
     AutoencoderKL(norm_num_groups=8, block_out_channels=(8,)).save_pretrained(tmp_path / "vae")
     with pytest.raises(UserError, match="train_vae"):
+        train_decoder.main(decoder_config(runs, "no", vae=tmp_path / "vae"))
+
+
+def test_a_decoder_needs_the_vae_of_its_latents(runs: Path, tmp_path: Path) -> None:
+    settings = {
+        "dataset": (runs / "data",),
+        "train_batch_size": 2,
+        "num_test_frames": 1,
+        "size": "f8",
+        "seed": 1,
+    }
+    train_vae.main(train_vae.Config(output_dir=tmp_path, max_train_steps=2, **settings))
+    with pytest.raises(UserError, match=r"safetensors was not made with .*; give the --vae of the latents"):
         train_decoder.main(decoder_config(runs, "no", vae=tmp_path / "vae"))
 
 

@@ -58,6 +58,21 @@ def test_finished_stages_are_skipped_and_others_refused(
         run.run_stages(config, [text])
 
 
+def test_what_was_made_from_a_stage_is_not_kept_beside_a_new_one(tmp_path: Path) -> None:
+    config = run.Config(output_dir=tmp_path)
+    stages = run.list_stages(config)
+    for stage in stages:
+        write_json(tmp_path / "stages" / f"{stage.name}.json", {"arguments": stage.arguments})
+        if stage.unfinished is not None:
+            stage.unfinished.mkdir()
+    run.run_stages(config, stages)
+    (tmp_path / "model").rmdir()
+    assert [stage.name for stage in stages if not run.is_finished(config, stage)] == ["model"]
+    (tmp_path / "stages/vae.json").unlink()
+    with pytest.raises(UserError, match=r"stage latents was made from vae, .* remove .*latents.json and"):
+        run.run_stages(config, stages)
+
+
 def test_a_stage_that_fails_is_named_and_not_noted(tmp_path: Path) -> None:
     config = run.Config(output_dir=tmp_path)
     stage = run.Stage("text", "recipe.train_text_encoder", {"output_dir": tmp_path, "max_train_steps": 0})
