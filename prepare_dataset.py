@@ -56,8 +56,8 @@ class Config(ClusterSettings):
     """What --videos holds: video files, or the Fashion-Text2Video download with its frames, texts, labels and
     lists."""
     height: int = 512
-    """Of the frames in pixels, a multiple of 16 from 128 to 1024; they are half as wide. The shipped model
-    takes multiples of 256."""
+    """Height of the frames in pixels, a multiple of 16 from 128 to 1024; they are half as wide. The shipped
+    model takes multiples of 256."""
     fps: float = 10.0
     """Frames per second of the clips."""
     min_frames: int = 24
@@ -70,21 +70,21 @@ class Config(ClusterSettings):
     """A .csv or .jsonl file with video, start, end and sentence. Without it sentences are written from the
     poses."""
     texts_unit: Unit = "seconds"
-    """Of start and end in --texts: seconds, or frames of the video."""
+    """Unit of start and end in --texts: seconds, or frames of the video."""
     subject: Literal["woman", "man", "either"] = "either"
-    """Of the sentences that are written from the poses."""
+    """Whom the sentences speak of that are written from the poses."""
     keypoints: Path | None = None
     """Folder of NAME.json, or NAME/ with a file a frame, by OpenPose or DWPose: the joints of NAME.mp4."""
     test_share: float = 0.1
-    """Of the clips that are kept for test."""
+    """Share of the clips that is kept for test."""
     blur_faces: bool = False
     """Blur faces beyond recognition."""
     consent: str = ""
     """How the people shown agreed, for the dataset's README."""
     picture_format: Literal["jpg", "png"] = "jpg"
-    """Of the frames. Skeletons and masks are PNG always."""
+    """Format of the frames. Skeletons and masks are always PNG."""
     seed: int = 0
-    """Of the choice of clips for test and among wordings."""
+    """Seed of the choice of test clips and of wordings."""
     num_workers: int = 0
     """Videos that are prepared side by side; 0 is one a core."""
     shards: Path | None = None

@@ -70,7 +70,7 @@ class ModelSettings:
     size and its prediction type are kept."""
     lora_rank: int = 0
     """Train an adapter of this rank (LoRA) for the model of --init_from, whose own weights stay as they are.
-    Start with 8. 0 trains the whole model."""
+    Start with 16. 0 trains the whole model."""
     prediction_type: Literal["preset", "epsilon", "v_prediction", "sample"] = "preset"
     """What the network predicts: noise (epsilon), v, or the clean latents (sample). By default what the
     preset or --init_from says."""

@@ -29,7 +29,7 @@ class Config:
     num_frames: int = 24
     """Frames a clip."""
     height: int = 512
-    """Of the pictures in pixels; they are half as wide."""
+    """Height of the pictures in pixels; they are half as wide."""
     seed: int = 100
     """Chooses person and outfit."""
 

@@ -90,21 +90,6 @@ def read_pose_json(
     )
 
 
-def write_openpose_json(
-    path: str | Path, keypoints: np.ndarray, height: int, width: int, confidences: np.ndarray | None = None
-) -> None:
-    """Write poses as the list of frames that DWPose nodes read, whole or not at all.
-
-    Args:
-        path: path of the file.
-        keypoints: (F, 18, 3) x px, y px, visibility; a missing joint becomes three zeros.
-        height: height of the canvas in pixels.
-        width: width of the canvas in pixels.
-        confidences: (F, 18), 0 to 1; visibility clipped to 0..1 by default.
-    """
-    write_json(path, _openpose_frames(keypoints, height, width, confidences))
-
-
 def write_openpose_folder(
     folder: str | Path, name: str, keypoints: np.ndarray, height: int, width: int, fps: float | None = None
 ) -> None:
@@ -120,16 +105,15 @@ def write_openpose_folder(
     """
     rate = {} if fps is None else {"fps": fps}
     with atomic_folder(folder) as new:
-        for number, frame in enumerate(_openpose_frames(keypoints, height, width)):
+        for number, frame in enumerate(openpose_frames(keypoints, height, width)):
             write_json(new / f"{name}_{number:012d}_keypoints.json", {"version": 1.3, **frame, **rate})
 
 
-def _openpose_frames(
-    keypoints: np.ndarray, height: int, width: int, confidences: np.ndarray | None = None
-) -> list[dict[str, Any]]:
+def openpose_frames(keypoints: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
+    """The frames of poses (F, 18, 3) as OpenPose and the nodes of DWPose write them."""
     joints = np.array(keypoints, np.float64)
     seen = joints[..., 2] > 0
-    joints[..., 2] = np.clip(joints[..., 2] if confidences is None else confidences, 0, 1)
+    joints[..., 2] = np.clip(joints[..., 2], 0, 1)
     joints[..., 2] = np.where(seen, np.maximum(joints[..., 2], 0.001), 0)
     joints[~seen] = 0
     hidden = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")

@@ -21,7 +21,6 @@ from warping.joints import joints_size, load_joints, scale_joints
 FPS, RATE_TOLERANCE = 12, 0.02
 """Frames a second of clips and of the videos that are made, by which tracks of joints are smoothed as well;
 and how much a given video's may differ, as a part, before it is compared by time."""
-PROTOCOLS = ("x2fashion", "humanvid24")
 HUMANVID_FRAMES, HUMANVID_STRIDE = 24, 3
 SKIN_PARTS = ("head", "face", "skin", "arms", "legs")
 ASPECT_TOLERANCE = 0.03
@@ -86,7 +85,7 @@ def list_clips(
     Args:
         dataset_dir: the dataset's folder.
         split: "train" or "test".
-        protocol: one of `PROTOCOLS`.
+        protocol: "x2fashion" or "humanvid24".
         num_frames: number of frames of a clip by protocol x2fashion, at least 3.
         max_clips: take only the first so many.
 

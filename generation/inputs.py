@@ -98,7 +98,6 @@ def read_inputs(
     num_frames: int | None,
     height: int,
     width: int,
-    near: np.ndarray | None = None,
     *,
     photo: Photo | None = None,
     finder: PoseFinder | None = None,
@@ -114,8 +113,6 @@ def read_inputs(
         num_frames: take the first so many poses; None for all.
         height: in pixels.
         width: in pixels.
-        near: (18, 3) the photo's pose in the fitted photo's pixels: of several skeletons the nearest is
-            followed; by default the photo's.
         photo: that was looked at; by default it is read and fitted in whole.
         finder: finds the poses in a video of a person.
 
@@ -136,7 +133,7 @@ def read_inputs(
         placement = _place_poses(photo, track.height, track.width, height, width)
     except UserError as error:
         raise UserError(f"{clip.poses}: {error}") from error
-    near = photo.sure_pose if near is None else near
+    near = photo.sure_pose
     if near is not None and (track.people > 1).any():
         again = read_track(clip.poses, clip.start, count, placement.to_source(near))
         track = dataclasses.replace(again, height=track.height, width=track.width)

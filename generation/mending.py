@@ -8,7 +8,7 @@ import numpy as np
 from data.pose_track import PoseTrack
 from utils.errors import UserError
 from utils.pose_drawing import HIPS, joint_indices
-from warping import retarget, scale_joints
+from warping import retarget
 from warping.body import read_body
 from warping.retarget import body_size, compare_proportions
 
@@ -173,18 +173,6 @@ def resample(track: PoseTrack) -> PoseTrack:
         fps=1 / step,
         resampled=True,
     )
-
-
-def place_in_frame(track: PoseTrack, height: int, width: int) -> PoseTrack:
-    """The track scaled to fit into a frame of other proportions without distortion, centred in it."""
-    if track.height is None or track.width is None or (track.height, track.width) == (height, width):
-        return dataclasses.replace(track, height=height, width=width)
-    scale = min(height / track.height, width / track.width)
-    size = track.height * scale, track.width * scale
-    joints = scale_joints(track.keypoints, (track.height, track.width), size)
-    shift = np.array([(width - size[1]) / 2, (height - size[0]) / 2], np.float32)
-    joints[..., :2] += np.where(joints[..., 2:] > 0, shift, 0)
-    return dataclasses.replace(track, keypoints=joints, height=height, width=width)
 
 
 def measure_mismatch(keypoints: np.ndarray, photo_pose: np.ndarray) -> Mismatch | None:

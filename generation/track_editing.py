@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data.pose_json import read_pose_json
 from diffusion.motion import body_frame
 from models.text_to_poses import PARENTS as BODY_PARENTS
 from utils.errors import UserError
@@ -250,19 +249,3 @@ def save_track(path: str | Path, track: EditedTrack) -> None:
     keypoints = track.joints.astype(float).round(4).tolist()
     size = {"height": track.height, "width": track.width, "fps": track.fps}
     write_json(path, size | {"keypoints": keypoints})
-
-
-def load_track(path: str | Path, fps: float) -> EditedTrack:
-    """Read a track that `save_track` wrote, or any JSON of poses that says its canvas.
-
-    Args:
-        path: of the file.
-        fps: frames a second where the file does not say.
-
-    Raises:
-        UserError: it cannot be read, or does not say how large its canvas is.
-    """
-    read = read_pose_json(path)
-    if read.height is None or read.width is None:
-        raise UserError(f'{path} does not say its canvas; add "height" and "width" in pixels')
-    return EditedTrack(joints=read.keypoints, height=read.height, width=read.width, fps=read.fps or fps)

@@ -48,7 +48,7 @@ FAVOURED_PARTS = (1, 2, 3, 8)
 """Hair, head, arms and shoes in the masks."""
 OUTLINE = np.ones((5, 5), np.uint8)
 """What widens the person in the masks, so that the whole outline belongs to it."""
-SAME_LATENTS = 0.2
+SAME_LATENTS = 0.05
 """How far latents of one picture by one encoder are apart at most, in standard deviations, on the mean."""
 OUTPUTS = ("vae", "config.json", "metrics.json", "reconstructions.png", "checkpoint")
 

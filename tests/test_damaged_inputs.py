@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import inference
-from data.pose_json import write_openpose_json
-from tests.toys import figure_clip
+from tests.toys import figure_clip, write_openpose_json
 from utils.errors import UserError
 from utils.video import read_video, write_gif, write_video
 

@@ -10,9 +10,8 @@ import pytest
 
 import inference
 from data.pose_formats import read_pose_track
-from data.pose_json import write_openpose_json
 from generation.inputs import Clip, read_inputs
-from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip
+from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, write_openpose_json
 from utils.errors import UserError
 from utils.image import read_image, write_png
 from utils.pose_drawing import draw_pose

@@ -8,7 +8,9 @@ import torch
 from diffusers import AutoencoderTiny
 from transformers import CLIPTokenizer
 
+from data.pose_json import openpose_frames
 from models.warper import Warper
+from utils.files import write_json
 from utils.pose_drawing import draw_pose
 from warping.limbs import NUM_LIMBS, STATE_SIZE
 
@@ -84,3 +86,8 @@ def tiny_warper(height: int = HEIGHT) -> Warper:
         warper = Warper(height, NUM_LIMBS, STATE_SIZE, channels=(8, 8, 16, 16), heads=2).eval()
     randomise(warper)
     return warper
+
+
+def write_openpose_json(path: Path, keypoints: np.ndarray, height: int, width: int) -> None:
+    """Poses (F, 18, 3) as the list of frames that DWPose nodes write."""
+    write_json(path, openpose_frames(keypoints, height, width))

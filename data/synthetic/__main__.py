@@ -43,15 +43,15 @@ class Config:
     num_frames: int = 24
     """Frames a clip, 4 to 1000; the whole motion fits in them."""
     height: int = 512
-    """Of the pictures in pixels, a multiple of 16 from 128 to 1024; they are half as wide."""
+    """Height of the pictures in pixels, a multiple of 16 from 128 to 1024; they are half as wide."""
     seed: int = 0
-    """What everything is drawn from."""
+    """Seed of everything that is drawn at random."""
     motions: tuple[str, ...] = ()
     """Draw motions among these labels only, such as turn_left turn_right turn_around; all if not given."""
     num_workers: int = 0
     """Processes side by side; 0 is one a core."""
     picture_format: Literal["png", "jpg"] = "png"
-    """Of the frames. Skeletons and masks are PNG always."""
+    """Format of the frames. Skeletons and masks are always PNG."""
     png_compression: int = 2
     """0 to 9: 2 is fast, 9 makes the files a little smaller; the pixels are the same."""
     jpg_quality: int = 95

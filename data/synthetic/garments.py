@@ -19,7 +19,6 @@ from data.synthetic.tights import (
     vertex_normals,
 )
 
-NECKLINES = ("round", "v", "square", "boat", "high", "strapless")
 SLEEVES = {"none": -0.05, "cap": 0.22, "short": 0.5, "elbow": 0.95, "three_quarter": 1.45, "long": 1.93}
 """Sleeve -> where it ends along the arm."""
 SHOULDER_TIP = 1.32
@@ -39,7 +38,7 @@ class Neckline:
     """The opening for the neck on one side.
 
     Attributes:
-        shape: of `NECKLINES`.
+        shape: "round", "v", "square", "boat", "high" or "strapless".
         depth: below the pit of the neck, in dm.
         width: half of it, in dm.
     """

@@ -93,7 +93,7 @@ class Skirt:
         gather = np.clip((waist - heights) / max(0.35 * (waist - hem), 0.5), 0, 1)[:, None]
         self.full = 1 + (fullness - 1) * gather * np.ones_like(radius)
         self.folds = self._draw_folds(fullness, rng) * gather
-        self._measure(radius)
+        self._measure()
         firm = heights >= hips - 0.3
         self._hang(heights, int(firm.sum()))
         body = np.stack([draped.at(np.full(NUM_COLUMNS, y), self.angles) for y in rows[firm]]) + 0.01
@@ -111,7 +111,7 @@ class Skirt:
             waves += rng.uniform(0.4, 1) * np.cos(number * self.angles + rng.uniform(0, 2 * np.pi))
         return waves[None] / np.abs(waves).max() * (0.02 + 0.6 * (fullness - 1))
 
-    def _measure(self, radius: np.ndarray) -> None:
+    def _measure(self) -> None:
         """Lengths of the cloth's threads at rest."""
         x, turned = self.rest, np.roll(self.rest, -1, axis=1)
         along = 0.5 * (self.full + np.roll(self.full, -1, axis=1))

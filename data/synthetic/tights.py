@@ -163,12 +163,6 @@ def nearest_skin() -> np.ndarray:
     return _nearest(tights().base, _base_skin())
 
 
-@functools.lru_cache(maxsize=1)
-def nearest_on_tights() -> np.ndarray:
-    """(n,) int32 the tights' vertex nearest to each vertex of the skin, on the base mesh."""
-    return _nearest(_base_skin(), tights().base)
-
-
 def _base_skin() -> np.ndarray:
     body = assets.base()
     return body.vertices[: int(body.triangles["body"].max()) + 1]

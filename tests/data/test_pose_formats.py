@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.pose_formats import find_series, read_pose_track
-from data.pose_json import BODY_25_JOINTS, read_pose_json, write_openpose_json
+from data.pose_json import BODY_25_JOINTS, read_pose_json
 from data.pose_track import PoseTrack
+from tests.toys import write_openpose_json
 from utils.errors import UserError
 from utils.pose_drawing import LIMBS, NUM_JOINTS, draw_pose
 from utils.video import write_gif, write_video

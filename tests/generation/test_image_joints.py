@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.pose_json import read_pose_json, write_openpose_json
+from data.pose_json import read_pose_json
 from generation.image_joints import OTHER_SIDE, look_at_image_joints, read_image_joints
 from generation.photo import look_at_photo
 from models.pose_finder import PoseFinder
-from tests.toys import SENTENCES
+from tests.toys import SENTENCES, write_openpose_json
 from utils.errors import UserError
 from utils.image import write_png
 from utils.pose_drawing import draw_pose

@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from data.pose_track import PoseTrack
 from generation.findings import Finding, Report
-from generation.mending import measure_mismatch, outliers, place_in_frame
+from generation.mending import outliers
 from generation.pose_findings import look_at_track, mend_track
 from generation.sentence_findings import look_at_sentence
 from utils.errors import UserError
@@ -136,15 +136,6 @@ def test_another_body_is_fitted_above_the_threshold_only():
     assert findings[0].severity == "warning" and np.array_equal(kept.keypoints, other)
     noisy = photo + np.random.default_rng(0).normal(0, 1.5, photo.shape) * (1, 1, 0)
     assert not mend_track(as_track(walk()), noisy.astype(np.float32))[1]
-
-
-def test_a_driver_of_another_frame_is_placed_before_it_is_compared():
-    joints = walk()
-    joints[..., :2] = (joints[..., :2] + 0.5) * 3 - 0.5
-    track = place_in_frame(as_track(joints, height=768, width=384), 256, 128)
-    np.testing.assert_allclose(track.keypoints, walk(), atol=1e-3)
-    mismatch = measure_mismatch(track.keypoints, walk()[0])
-    assert mismatch.place < 1e-4 and abs(mismatch.scale - 1) < 1e-4
 
 
 def test_a_variable_rate_is_made_even():
