@@ -126,6 +126,20 @@ def test_files_of_other_programs_are_kept(settings: dict[str, object], tmp_path:
     assert run().returncode == 2 and openpose.read_text() == edited
 
 
+def test_an_interrupt_after_the_video_does_not_make_it_a_foreign_one(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(inference, "contact_sheet", interrupted)
+        make(settings, image=tmp_path / "photo.png", poses=tmp_path / "skeletons")
+    assert (tmp_path / "result" / "photo.mp4").is_file()
+    make(settings, image=tmp_path / "photo.png", poses=tmp_path / "skeletons")
+    assert (tmp_path / "result" / "photo.png").is_file()
+
+
 def test_too_long_a_name_is_told_before_work(settings: dict[str, object], tmp_path: Path) -> None:
     photo = tmp_path / f"{'x' * 243}.png"
     (tmp_path / "photo.png").rename(photo)
