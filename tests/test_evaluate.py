@@ -98,11 +98,11 @@ def test_a_model_is_measured_and_what_a_dataset_lacks_is_said(
     assert metrics["silhouette_iou"] == "not computed: no masks (fashion_masks)"
     assert metrics["garment_color_error"] == "not computed: no masks (fashion_masks)"
     assert metrics["motion_accuracy_with_poses"].startswith("not computed: no motion label")
-    # Whether somebody is found in a tiny model's dots depends on the processor.
+    # Whether somebody is found in a tiny model's dots, and a joint in its place, depends on the processor.
     assert (
         metrics["joint_error"] == "not computed: nobody was found in the video" or metrics["joint_error"]["n"]
     )
-    assert metrics["pck"]["mean"] == 0
+    assert metrics["pck"]["mean"] < 0.1
     assert metrics["psnr"]["n"] == 2 and metrics["psnr"]["ci_low"] <= metrics["psnr"]["mean"]
     assert isinstance(metrics["controls"]["vae_reconstruction"]["psnr"], dict)
     assert len(read_video(tiny_config.output_dir / "videos/anna.mp4")[0]) == 6

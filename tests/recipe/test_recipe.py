@@ -119,7 +119,7 @@ def test_the_model_makes_a_video_and_the_teaser_shows_it(runs: Path, tmp_path: P
     path = tmp_path / "test_00000.json"
     write_json(path, read_json(path) | {"poses": None})
     with pytest.raises(UserError, match="was made from a sentence"):
-        teaser.main(teaser.Config(results=tmp_path, output=tmp_path / "teaser.gif"))
+        teaser.main(teaser.Config(results=tmp_path, output=tmp_path / "other" / "teaser.gif"))
 
 
 def test_the_published_design_trains_on_the_same_latents_and_samples(
