@@ -21,6 +21,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import sys
 import tempfile
 import time
@@ -58,6 +59,9 @@ from utils.errors import UserError
 from utils.files import check_output_dir
 from utils.image import read_image
 from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL, is_same_path, refuse_overwrites_by
+
+PIXEL_MULTIPLE = 128
+"""Pixels that every preset of train.py needs a multiple of, along each side, with its own VAE."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +125,8 @@ def output_size(config: Config, names: Sequence[str], factor: int) -> tuple[int,
     else:
         height, width = _first_frame_size(config.dataset, names)
     if min(height, width) < factor or height % factor or width % factor:
-        near = [max(factor, round(side / factor) * factor) for side in (height, width)]
+        multiple = math.lcm(factor, PIXEL_MULTIPLE)
+        near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
         raise UserError(
             f"frames of {width} x {height} pixels do not divide into the VAE's squares of {factor}; "
             f"add --height {near[0]} --width {near[1]}"
@@ -160,7 +165,7 @@ class Tally:
 
 
 def project_videos(
-    config: Config, names: Sequence[str], projector: Projector, sums: dict[str, str], progress: tqdm
+    config: Config, names: Sequence[str], projector: Projector, made_with: dict[str, str], progress: tqdm
 ) -> Tally:
     """Project videos of a dataset's folder, those that are not finished."""
     tally = Tally()
@@ -169,7 +174,7 @@ def project_videos(
     for name in names:
         path = config.output_dir / f"{name}.safetensors"
         try:
-            plan = plan_video(config.dataset, name, size, sums, config.num_references, config.num_photos)
+            plan = plan_video(config.dataset, name, size, made_with, config.num_references, config.num_photos)
         except UserError as error:
             tally.blame(name, error)
             continue
@@ -187,7 +192,7 @@ def project_videos(
             tally.blame(plan.name, error)
             continue
         made_from = {"source_height": str(source_size[0]), "source_width": str(source_size[1])}
-        metadata = plan.metadata | made_from | {"dtype": config.dtype, "vae": str(config.vae)}
+        metadata = plan.metadata | made_from | {"vae": str(config.vae)}
         write_latent_video(config.output_dir / f"{plan.name}.safetensors", tensors, metadata)
         tally.projected += 1
         tally.frames += len(plan.frames)
@@ -199,7 +204,7 @@ def project_shards(
     shards: Shards,
     mine: Sequence[str],
     projector: Projector,
-    sums: dict[str, str],
+    made_with: dict[str, str],
     progress: tqdm,
 ) -> Tally:
     """Project shards of a dataset into shards of the same names, those that are not finished.
@@ -215,7 +220,7 @@ def project_shards(
     place = address_of(config.output_dir) or config.output_dir
     if old is not None and not all(IN_SHARD in clip.files for clip in old.clips.values()):
         raise UserError(f"{place} holds the shards of a dataset; choose another --output_dir")
-    settings = [FORMAT_VERSION, sums, projector.height, projector.width, config.num_references]
+    settings = [FORMAT_VERSION, made_with, projector.height, projector.width, config.num_references]
     settings += [config.num_photos] if config.num_photos > 1 else []
     for shard in mine:
         names = [name for name, clip in shards.clips.items() if clip.shard == shard]
@@ -233,7 +238,7 @@ def project_shards(
                 if old is not None and name in old.clips and old.clips[name].shard == shard:
                     content = old.read(name, IN_SHARD)
                     (part.output_dir / f"{name}.safetensors").write_bytes(content)
-            done = project_videos(part, names, projector, sums, progress)
+            done = project_videos(part, names, projector, made_with, progress)
             made = [name for name in names if (part.output_dir / f"{name}.safetensors").is_file()]
             files = {name: {IN_SHARD: part.output_dir / f"{name}.safetensors"} for name in made}
             about = {
@@ -282,9 +287,10 @@ def main(config: Config) -> None:
         videos = sorted(shards.clips if shards else all_videos(config.dataset))
         vae = load_vae(config.vae)
         warper = None if config.warper is None else load_warper(config.warper).to(world.device)
-        sums = {
+        made_with = {
             "vae_sha256": model_sha256(vae),
             "warper_sha256": "" if warper is None else model_sha256(warper),
+            "dtype": config.dtype,
         }
         factor = spatial_factor(vae)
         height, width = output_size(config, videos, factor)
@@ -296,9 +302,9 @@ def main(config: Config) -> None:
         mine = units[part::num_parts][world.rank :: world.world_size]
         with tqdm(unit="frame", desc="projecting", disable=not world.is_main) as progress:
             if shards:
-                tally = project_shards(config, shards, mine, projector, sums, progress)
+                tally = project_shards(config, shards, mine, projector, made_with, progress)
             else:
-                tally = project_videos(config, mine, projector, sums, progress)
+                tally = project_videos(config, mine, projector, made_with, progress)
         counts = torch.tensor(dataclasses.astuple(tally))
         if patient is not None:
             dist.all_reduce(counts, group=patient)

@@ -34,7 +34,7 @@ from diffusion.text import PromptCache, load_text_encoder
 from diffusion.training import Dropout, diffusion_loss
 from diffusion.warped_photo import load_warper
 from models import PRESETS, Denoiser
-from models.loading import model_sha256
+from models.loading import load_denoiser, model_sha256
 from models.lora import add_lora
 from training.data import held_out_segments, make_batches, prepare_batch
 from training.denoiser import load_fitting_denoiser
@@ -177,6 +177,29 @@ def build_denoiser(config: Config, latent_channels: int, cross_attention_dim: in
         return Denoiser(**overrides).train()
 
 
+def size_multiple(config: Config, factor: int) -> int:
+    """Pixels that VAE (`factor` pixels a latent) and denoiser need a multiple of, along each side."""
+    if config.init_from is not None:
+        return factor * load_denoiser(config.init_from).size_multiple
+    with torch.device("meta"):
+        return factor * Denoiser(**PRESETS[config.preset or DEFAULT_PRESET]).size_multiple
+
+
+def check_latent_size(config: Config, dataset: ClipDataset, denoiser: Denoiser) -> None:
+    """Refuse latents that the denoiser cannot halve as often as it has levels (UserError)."""
+    multiple = denoiser.size_multiple
+    if all(side % multiple == 0 for side in dataset.latent_size):
+        return
+    factor = spatial_factor(load_vae(config.vae))
+    height, width = (side * factor for side in dataset.latent_size)
+    near = [max(1, round(side / multiple)) * multiple * factor for side in dataset.latent_size]
+    raise UserError(
+        f"{config.latents} was projected with --height {height} --width {width}, and this model takes "
+        f"multiples of {multiple * factor} pixels; project into another folder with --height {near[0]} "
+        f"--width {near[1]}"
+    )
+
+
 def make_pipeline(
     config: Config, denoiser: Denoiser, prompts: PromptCache, latents_vae_sum: str
 ) -> X2FashionPipeline:
@@ -255,6 +278,7 @@ def main(config: Config, world: World) -> None:
     prediction_type, shared_noise = denoiser.config.prediction_type, denoiser.config.shared_noise
     validation = make_validation(config, held_out, dataset.use_warps, world)
     if config.dry_run:
+        check_latent_size(config, dataset, denoiser)
         world.on_main(lambda: print(describe(config, dataset, denoiser, world)))
         return
 
@@ -264,10 +288,12 @@ def main(config: Config, world: World) -> None:
         denoiser.enable_gradient_checkpointing()
     optimizer = OptimizerSettings(weight_decay=config.weight_decay, ema_decay=config.ema_decay)
     state = TrainingState(denoiser, optimizer, world)
-    settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256) | adapter
+    settings = fixed_settings(config, FIXED_SETTINGS, dataset.segments, dataset.vae_sha256)
+    settings |= {"text_encoder": model_sha256(text_encoder)[:16]} | adapter
     if checkpoints := list_checkpoints(checkpoint_dir):
         state.restore(checkpoints[-1], None if config.allow_changed_settings else settings)
         state.save_average(checkpoint_dir)
+    check_latent_size(config, dataset, denoiser)
     if config.compile:
         state.denoiser.compile()
     scheduler = make_scheduler("ddpm", prediction_type)
@@ -330,7 +356,9 @@ def main(config: Config, world: World) -> None:
                 )
                 tracker.add_validation(state.step, held_out_loss)
             if due(config.sample_steps):
-                world.on_main(lambda: sample(config, pipeline, held_out, tracker, state.step))
+                world.on_main(
+                    lambda: sample(config, pipeline, held_out, dataset.latent_size, tracker, state.step)
+                )
             if due(config.checkpoint_steps) or stop:
                 tracker.sync()
                 state.save(checkpoint_dir, settings, config.keep)
@@ -346,15 +374,27 @@ def sample(
     config: Config,
     pipeline: X2FashionPipeline | None,
     held_out: list[Segment],
+    latent_size: tuple[int, int],
     tracker: SilentTracker,
     step: int,
 ) -> None:
-    """Write the videos of the first held-out clips."""
+    """Write the videos of the first held-out clips, in the size of the frames that were projected."""
     if pipeline is not None:
         folder = config.output_dir / "training_sample"
+        height, width = (side * pipeline.vae_factor for side in latent_size)
         clips = held_out[: config.num_samples]
         with local_dataset(config.dataset, [clip.name for clip in clips]) as dataset_dir:
-            write_samples(pipeline, dataset_dir, clips, config.num_frames, config.seed, folder, tracker, step)
+            write_samples(
+                pipeline,
+                dataset_dir,
+                clips,
+                config.num_frames,
+                (height, width),
+                config.seed,
+                folder,
+                tracker,
+                step,
+            )
         tracker.resume_clock()
 
 
@@ -366,8 +406,8 @@ def report_on_data(config: Config) -> None:
             "check the folder before it is packed"
         )
     latents = config.latents if config.latents.is_dir() and not is_sharded(config.latents) else None
-    size_multiple = spatial_factor(load_vae(config.vae))
-    report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=size_multiple)
+    multiple = size_multiple(config, spatial_factor(load_vae(config.vae)))
+    report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=multiple)
     print(report.text())
     if report.problems:
         raise UserError(

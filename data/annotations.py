@@ -58,14 +58,14 @@ def annotation_paths(dataset_dir: str | Path, split: str) -> list[Path]:
     folder = Path(dataset_dir) / split
     try:
         with os.scandir(folder) as entries:
-            names = sorted(e.name for e in entries if e.name.endswith(".txt") and e.name[0] != ".")
+            files = [e.name for e in entries if e.name.endswith(".txt") and e.name[0] != "."]
     except OSError as error:
         raise UserError(
             f"there is no folder {folder}; it holds a NAME.txt with lines `start end text` for each video"
         ) from error
-    if not names:
+    if not files:
         raise UserError(f"{folder} holds no .txt file; write lines `start end text` into NAME.txt there")
-    return [folder / name for name in names]
+    return [folder / name for name in sorted(files, key=lambda name: Path(name).stem)]  # the order of shards
 
 
 def read_annotation_file(

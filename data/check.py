@@ -1,5 +1,6 @@
 """A look through a dataset before a training: what would stop it hours later, and what is good to know."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -38,7 +39,7 @@ def check_dataset(
         num_frames: frames of the clips to train on.
         latents_dir: what project_latent_space.py wrote for it; None leaves that out.
         progress: show a progress bar.
-        size_multiple: pixels that a latent of the VAE stands for, along each side.
+        size_multiple: pixels that VAE and denoiser need a multiple of, along each side.
     """
     assert num_frames >= 1
     check = _Check(Path(dataset_dir), num_frames, progress)
@@ -246,16 +247,23 @@ class _Check:
         )
 
     def size(self, latents_dir: Path | None, multiple: int) -> None:
-        """Videos are projected at the first one's size, which the VAE must be able to encode."""
+        """Videos are projected at the first one's size or another, which the model must be able to take."""
         if not self.video_sizes:
             return
         video, (height, width) = next(iter(self.video_sizes.items()))
-        is_projected = latents_dir is not None and (latents_dir / f"{video.name}.safetensors").is_file()
-        if not is_projected and (height % multiple or width % multiple):
+        done = "is"
+        if latents_dir is not None:
+            with contextlib.suppress(UserError):  # not projected, or damaged
+                metadata = LatentVideo(latents_dir / f"{video.name}.safetensors").metadata
+                if "height" not in metadata:  # made by another program
+                    return
+                height, width = int(metadata["height"]), int(metadata["width"])
+                done = "was projected at"
+        if height % multiple or width % multiple:
             near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
             self.problem_kinds["size of frames"].append(
-                f"{video} is {show_size((height, width))} pixels, which do not divide into the VAE's squares "
-                f"of {multiple}; add --height {near[0]} --width {near[1]} to project_latent_space.py"
+                f"{video} {done} {show_size((height, width))} pixels, and the model takes multiples of "
+                f"{multiple}; add --height {near[0]} --width {near[1]} to project_latent_space.py"
             )
 
     def joints(self) -> None:

@@ -1,7 +1,7 @@
 """Training clips: slices of projected videos with their poses and sentence, a pure function of the seed."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch.utils.data import Dataset, Sampler
 from data.annotations import Segment
 from data.frames import count_frames, frame_paths, read_frames
 from data.latents import Facts, Latents, LatentVideo, projection_command
-from data.masks import read_person
+from data.masks import read_mask, read_person
 from data.pose_cache import POSE_SCALE, to_tensor
 from utils.errors import UserError
+from utils.image import Placement, fit_size, place_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         latent_channels: channels of the projected videos.
+        latent_size: height and width of their latents.
         vae_sha256: checksum of the VAE that made them, "" where it is not known.
 
     Raises:
@@ -155,7 +157,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.masks_dir, self.person_weight = dataset_dir / "fashion_masks", person_weight
         self.num_frames, self.use_warps = num_frames, use_warps
         self.vae_sha256 = self._check_videos()
-        self.latent_channels = self.latents.open(self.segments[0].name).latents([0]).shape[1]
+        _, self.latent_channels, *size = self.latents.open(self.segments[0].name).latents([0]).shape
+        self.latent_size = size[0], size[1]
 
     def _check_videos(self) -> str:
         """Refuse videos without a pose a frame or masks, and latents of several VAEs; the VAE's sum or ""."""
@@ -240,8 +243,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     def _read_poses(self, name: str, frames: np.ndarray, latents: torch.Tensor) -> torch.Tensor:
         """Poses (f, 3, 8h, 8w) in [-1, 1] from the dataset's pictures, for latents (f, c, h, w)."""
-        poses = to_tensor(read_frames(self.poses_dir / name, frames.tolist()))
+        pictures = read_frames(self.poses_dir / name, frames.tolist())
         size = (POSE_SCALE * latents.shape[2], POSE_SCALE * latents.shape[3])
+        if (place := _border(pictures.shape[1:3], size)) is not None:
+            pictures = np.stack([place_image(picture, place, *size) for picture in pictures])
+        poses = to_tensor(pictures)
         if poses.shape[2:] != size:  # the videos were projected at another size
             poses = functional.interpolate(poses, size, mode="bilinear", antialias=True)
         return poses
@@ -254,8 +260,18 @@ class ClipDataset(Dataset[dict[str, Any]]):
             person = video.person(frames)
         else:
             paths = frame_paths(self.masks_dir / name)
-            person = read_person([paths[i] for i in frames], latents.shape[2], latents.shape[3])
+            grid = latents.shape[2], latents.shape[3]
+            size = POSE_SCALE * grid[0], POSE_SCALE * grid[1]
+            place = _border(read_mask(paths[0]).shape, size)
+            person = read_person([paths[i] for i in frames], *grid, place, POSE_SCALE)
         return 1 + (self.person_weight - 1) * person[None].float()
+
+
+def _border(size: Sequence[int], new_size: tuple[int, int]) -> Placement | None:
+    """Where pictures (height, width) of another shape lie in `new_size`; None where they fill it."""
+    height, width = size
+    place = fit_size(height, width, *new_size)
+    return None if (place.height, place.width) == new_size else place
 
 
 def collate_clips(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -93,6 +93,10 @@ def check_call(
         counts.add(len(embeds))
     elif prompts:
         check_text_encoder(pipeline)
+        if poses is None and not all(prompts):
+            raise UserError(
+                f"prompt {prompts.index('')} is empty, and there are no poses; give this clip a sentence"
+            )
     if len(counts - {1}) > 1:
         raise UserError(
             f"image, poses and prompt make {sorted(counts)} clips; give as many of each, or one of a kind"

@@ -383,7 +383,10 @@ class X2FashionPipeline(LoraLoaderMixin, DiffusionPipeline):
         """
         embeds = inputs.prompt_embeds
         if inputs.prompts is not None:
-            embeds = self.encode_prompt(inputs.prompts).expand(len(inputs.photo), -1, -1)
+            embeds = self.encode_prompt(inputs.prompts)
+            is_given = [bool(prompt) for prompt in inputs.prompts]
+            embeds = embeds * embeds.new_tensor(is_given)[:, None, None]  # zeros: no sentence
+            embeds = embeds.expand(len(inputs.photo), -1, -1)
         return encode_images(self.vae, inputs.photo, device=self._execution_device), embeds
 
     def warp_photo(self, inputs: CallInputs) -> WarpedPhoto | None:

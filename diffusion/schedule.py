@@ -1,6 +1,5 @@
 """The published noise schedule, and diffusers' schedulers set up to follow it."""
 
-import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -115,8 +114,9 @@ def check_scheduler(scheduler: SchedulerMixin, prediction_type: str, num_inferen
             f"num_inference_steps is {num_inference_steps}; the model was trained on {num_train_timesteps} "
             "noise levels, it can be at most that"
         )
-    # Most schedulers tell what they cannot take only while stepping: step a copy before anything costly.
-    trial, nothing = copy.deepcopy(scheduler), torch.zeros(1, 1, 1, 1, 1)
+    # Most schedulers tell what they cannot take only while stepping: step another before anything costly.
+    # Made anew, because one that has sampled on a GPU keeps tensors there.
+    trial, nothing = type(scheduler).from_config(scheduler.config), torch.zeros(1, 1, 1, 1, 1)
     try:
         trial.set_timesteps(num_inference_steps)
         trial.scale_model_input(nothing, trial.timesteps[0])

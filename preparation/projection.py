@@ -73,7 +73,7 @@ def plan_video(
     dataset_dir: Path,
     name: str,
     size: tuple[int, int],
-    sums: dict[str, str],
+    made_with: dict[str, str],
     num_references: int,
     num_photos: int = 1,
 ) -> Plan:
@@ -83,7 +83,7 @@ def plan_video(
         dataset_dir: the dataset's folder.
         name: of the video.
         size: height and width that frames are encoded at.
-        sums: checksums of the networks.
+        made_with: checksums of the networks, and the precision.
         num_references: frames to warp, see `pick_references`.
         num_photos: photos that a reference has in all, at most, see `with_further_photos`.
 
@@ -104,7 +104,7 @@ def plan_video(
     files = [*frames, *keypoints, *poses, *masks]
     metadata = {
         "format_version": FORMAT_VERSION,
-        **sums,
+        **made_with,
         "height": str(size[0]),
         "width": str(size[1]),
         "num_frames": str(len(frames)),

@@ -199,7 +199,8 @@ def _groups(
 def _choose(groups: list[list[str]], share: float, seed: int) -> set[str]:
     """Clips for test: groups in an order that the seed gives, as long as they fit into the share."""
     count = sum(map(len, groups))
-    wanted = math.ceil(share * count)
+    smallest = min(groups, key=len, default=[])
+    wanted = min(math.ceil(share * count), count - len(smallest))  # some stay for training
     if wanted == 0 or len(groups) < 2:
         return set()
     ranked = sorted(groups, key=lambda clips: hashlib.sha256(f"{seed} {clips[0]}".encode()).hexdigest())
@@ -207,7 +208,6 @@ def _choose(groups: list[list[str]], share: float, seed: int) -> set[str]:
     for clips in ranked:
         if len(chosen) + len(clips) <= wanted:
             chosen.update(clips)
-    smallest = min(ranked, key=len)
     return chosen or set(smallest)
 
 

@@ -4,7 +4,8 @@ Try it:
 
     python -m recipe.export_model --help
     python -m recipe.export_model --denoiser runs/small/checkpoint/denoiser --vae runs/vae/vae \
-        --text_encoder runs/text/text_encoder --output_dir pretrained_model/my-model
+        --text_encoder runs/text/text_encoder --warper runs/warper/warper \
+        --output_dir pretrained_model/my-model
 """
 
 import dataclasses

@@ -20,7 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from utils.config import run_script
+from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import check_output_dir, read_json, write_json
 
@@ -36,12 +39,21 @@ class Config:
     """Folder for the data, each part, the list of finished stages (stages/) and the model (model/)."""
     share: float = 1.0
     """Share of the data and of the steps. Far below 1 it only shows that everything runs."""
-    num_processes: int = 2
-    """Number of processes that encode the frames."""
+    num_processes: int | None = None
+    """Number of processes that encode the frames. By default one for each GPU, or two where there is none."""
     device: str = "auto"
     """cpu, cuda or cuda:1; auto takes a GPU where there is one."""
     dry_run: bool = False
     """Print the commands and do nothing."""
+
+    @property
+    def processes(self) -> int:
+        """`num_processes`, or its default here."""
+        if self.num_processes is not None:
+            return self.num_processes
+        if choose_device(self.device).type == "cpu":
+            return 2
+        return torch.cuda.device_count() if self.device in ("auto", "cuda") else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +140,7 @@ class Recipe:
         def project(dataset: Path, latents: Path) -> Stage:
             flags = {"dataset": dataset, "output_dir": latents, "vae": self.vae, "warper": self.warper,
                      "num_references": 1, "num_photos": 3, **self.device}  # fmt: skip
-            return Stage(latents.name, "project_latent_space", flags, self.config.num_processes)
+            return Stage(latents.name, "project_latent_space", flags, self.config.processes)
 
         return [
             Stage("warper", "recipe.train_warper",
@@ -293,7 +305,7 @@ def main(config: Config) -> None:
     """Print the commands, or run them."""
     if not 0 < config.share <= 1:
         raise UserError(f"--share {config.share} must be above 0 and at most 1")
-    if config.num_processes < 1:
+    if config.num_processes is not None and config.num_processes < 1:
         raise UserError(f"--num_processes {config.num_processes} must be at least 1")
     stages = list_stages(config)
     if config.dry_run:

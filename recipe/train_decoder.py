@@ -2,9 +2,10 @@ r"""Train a decoder that sees the photo, warped to each frame's pose, beside the
 
 Try it:
 
-    python -m recipe.train_decoder --dataset DATA --latents DATA_tensor --vae runs/vae/vae
+    python -m recipe.train_decoder --dataset DATA --latents DATA_tensor --vae runs/vae/vae \
+        --warper runs/warper/warper
     python -m recipe.train_decoder --dataset DATA --latents PREDICTED --vae runs/decoder/vae \
-        --output_dir runs/mended
+        --warper runs/warper/warper --output_dir runs/mended
 
 The encoder stays as it is, so latents made with it and denoisers trained on them stay valid. The latents are
 those of the true frames (project_latent_space.py) or what a denoiser makes of them (recipe.predict_latents),
@@ -13,6 +14,7 @@ checkpoint. The VAE for inference is output_dir/vae.
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,9 +30,10 @@ from data.frames import frame_paths, read_frames
 from data.latents import LatentVideo
 from data.masks import read_mask
 from diffusion.inputs import View
-from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae
+from diffusion.latents import decode_latents, encode_images, latent_statistics, load_vae, spatial_factor
 from diffusion.warped_photo import MAX_PHOTOS, load_warper, warp_photo
 from models.autoencoder import ReferenceAutoencoderKL, SpaceToDepthAutoencoderKL
+from models.loading import model_sha256
 from models.warper import Warper
 from training.adversary import Adversary
 from training.vae import fit, psnr, reconstruction_loss, shuffled_batches, step_generator, with_noise
@@ -361,18 +364,36 @@ def check_latents(vae: ReferenceAutoencoderKL, dataset: DecoderDataset) -> None:
     """Refuse latents of another VAE: those of the photo, in true and predicted ones alike, are its encoder's.
 
     Raises:
-        UserError: they are not; the message names the file.
+        UserError: they are not, or they are of frames of another size; the message names the file.
     """
     segment = dataset.segments[0]
     picture = read_frames(dataset.config.dataset / "fashion_crop" / segment.name, [segment.start])
+    factor = spatial_factor(vae)
+    for folder in dataset.latents_dirs:
+        path = folder / f"{segment.name}.safetensors"
+        height, width = (side * factor for side in LatentVideo(path).latents([segment.start]).shape[-2:])
+        if picture.shape[1:3] != (height, width):
+            raise UserError(
+                f"{path} is of pictures of {width} x {height} pixels, and the frames have "
+                f"{picture.shape[2]} x {picture.shape[1]}; make frames of that size, for the decoder"
+            )
+    warper_sum = "" if dataset.warper is None else model_sha256(dataset.warper)
     expected = encode_images(vae, to_signed(picture).to(vae.device)).float().cpu()
     for folder in dataset.latents_dirs:
         path = folder / f"{segment.name}.safetensors"
-        latents = LatentVideo(path).latents([segment.start])
+        video = LatentVideo(path)
+        latents = video.latents([segment.start])
         if latents.shape != expected.shape or (latents - expected).abs().mean() > SAME_LATENTS:
             raise UserError(
                 f"{path} was not made with {dataset.config.vae}; give the --vae of the latents, or one that "
                 "was trained on from it by recipe.train_decoder"
+            )
+        is_projected = "predicted_by" not in video.metadata
+        if is_projected and video.metadata.get("warper_sha256", "") != warper_sum:
+            print(
+                f"warning: {path} was made with another --warper than {dataset.config.warper}; a model has "
+                "one warper for its denoiser and its decoder",
+                file=sys.stderr,
             )
 
 

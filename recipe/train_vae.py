@@ -107,8 +107,8 @@ class FrameDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         ]
         if not self.paths:
             raise UserError(
-                f"{', '.join(map(str, dataset_dirs))} has no frames in its {split} split; see README for the "
-                "dataset's layout"
+                f"{', '.join(map(str, dataset_dirs))} has no frames in its {split} split; docs/dataset.md "
+                "has the layout"
             )
         self.person_weight, self.seed, self.crop = person_weight, augmentation_seed, crop
 

@@ -15,7 +15,10 @@ from utils.errors import UserError
     [
         "inference",
         "evaluate",
+        "recipe.predict_latents",
+        "recipe.run",
         "recipe.train_vae",
+        "recipe.train_warper",
         "recipe.train_decoder",
         "recipe.train_text_encoder",
         "recipe.train_text_to_poses",

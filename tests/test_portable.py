@@ -34,13 +34,18 @@ for script in sys.argv[1:]:
 
 def scripts() -> list[str]:
     """Modules that have a command line."""
-    paths = [*ROOT.glob("*.py"), *ROOT.glob("recipe/*.py"), *ROOT.glob("benchmarks/*.py")]
-    named = [p.relative_to(ROOT).with_suffix("") for p in paths if "run_script(" in p.read_text("utf-8")]
-    return sorted([*(".".join(p.parts) for p in named), "data.synthetic"])
+    paths = [
+        *ROOT.glob("*.py"),
+        *(p for folder in ("recipe", "benchmarks", "data") for p in ROOT.glob(f"{folder}/**/*.py")),
+    ]
+    named = [p.relative_to(ROOT).with_suffix("") for p in paths if "    run_script(" in p.read_text("utf-8")]
+    return sorted(".".join(p.parts).removesuffix(".__main__") for p in named)
 
 
 def test_every_script_starts_without_fcntl_and_resource() -> None:
-    assert {"train", "inference", "evaluate", "project_latent_space"} <= set(scripts())
+    assert {"train", "inference", "evaluate", "project_latent_space", "data.synthetic", "data.pack"} <= set(
+        scripts()
+    )
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *scripts()],
         capture_output=True,

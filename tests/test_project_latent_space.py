@@ -412,7 +412,7 @@ def test_damaged_videos_are_named_and_the_rest_goes_on(dataset, monkeypatch, cap
     ("settings", "reason"),
     [
         ({"height": 64}, "--height and --width go together"),
-        ({"height": 66, "width": 30}, r"add --height 64 --width 32"),
+        ({"height": 66, "width": 30}, r"add --height 128 --width 128"),
         ({"num_references": -1}, "at least 0"),
         ({"num_photos": 4}, "--num_photos 4 must be 1 to 3"),
         ({"batch_size": 0}, "at least 1"),

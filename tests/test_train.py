@@ -352,6 +352,22 @@ def test_check_data_exits_2_where_training_would_fail(folders, tiny_pipeline_dir
     assert "003.png" in done.stdout and str(dataset / "fashion_poses" / "b") in done.stdout
 
 
+def test_latents_of_a_size_that_the_model_cannot_take_are_refused(tiny_pipeline_dir, tmp_path) -> None:
+    dataset, latents = make_folders(tmp_path)
+    for path in latents.iterdir():
+        tensors = load_file(path)
+        tensors["latents"] = torch.nn.functional.pad(tensors["latents"], (0, 2))
+        for name in ("warped_latents", "warp_validity"):
+            tensors[name] = torch.nn.functional.pad(tensors[name], (0, 2))
+        save_file(tensors, path, {"height": "64", "width": "48"})
+    for flags in ((), ("--dry_run",), ("--check_data",)):
+        done = run(command((dataset, latents), tiny_pipeline_dir, tmp_path / "run", *flags))
+        assert done.returncode == 2
+        assert "multiples of 32" in done.stdout + done.stderr
+        assert "--height 64 --width 64" in done.stdout + done.stderr
+    assert not list((tmp_path / "run").glob("losses*"))
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_damaged_file_is_one_line_from_a_worker_too(
     folders, tiny_pipeline_dir, tmp_path, num_workers: int
@@ -442,8 +458,11 @@ def test_a_slurm_job_of_two_nodes_trains(folders, tiny_pipeline_dir, straight, t
     tools = tmp_path / "bin"
     tools.mkdir()
     scripts = {
-        "scontrol": "echo localhost",
-        "srun": 'for n in 0 1; do SLURM_NODEID=$n "$@" & done; wait -n && wait -n',
+        "scontrol": f'[ "$1" = requeue ] && echo "$2" > "{tmp_path}/requeued" || echo localhost',
+        "srun": f"""
+            for n in 0 1; do SLURM_NODEID=$n "$@" & echo $! >> "{tmp_path}/tasks"; done
+            wait -n && wait -n""",
+        "scancel": f'[ "$*" = "--signal=TERM 7" ] && kill -TERM $(cat "{tmp_path}/tasks")',
         "torchrun": f'exec "{sys.executable}" -m torch.distributed.run "$@"',
     }
     for name, text in scripts.items():
@@ -463,3 +482,16 @@ def test_a_slurm_job_of_two_nodes_trains(folders, tiny_pipeline_dir, straight, t
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "run") == pytest.approx(losses(straight), abs=1e-5)
+    assert not (tmp_path / "requeued").exists()
+
+    # Before the time is up the script is warned: the run writes a checkpoint, and the job is queued again.
+    (tmp_path / "tasks").unlink()
+    _, *flags = command(folders, tiny_pipeline_dir, tmp_path / "long", "--max_train_steps", "5000")
+    job = subprocess.Popen(["bash", "docs/slurm_train.sh", *flags], cwd=ROOT, env=environment)
+    while not list_checkpoints(tmp_path / "long" / "checkpoint") and job.poll() is None:
+        time.sleep(0.05)
+    job.terminate()
+    assert job.wait(timeout=120) != 0
+    assert (tmp_path / "requeued").read_text() == "7\n"
+    path = list_checkpoints(tmp_path / "long" / "checkpoint")[-1]
+    assert load_checkpoint(path)[0] == len(losses(tmp_path / "long")) < 5000

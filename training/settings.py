@@ -17,7 +17,7 @@ from utils.paths import SHIPPED_DATASET, SHIPPED_MODEL, refuse_overwrites_by
 FIXED_SETTINGS = (
     "max_train_steps", "train_batch_size", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm",
     "ema_decay", "num_frames", "short_clip_frames", "short_clip_steps", "drop_image", "drop_poses",
-    "drop_text", "person_weight", "temporal_weight", "seed",
+    "drop_text", "person_weight", "temporal_weight", "seed", "dtype",
 )  # fmt: skip
 
 

@@ -210,7 +210,7 @@ class PairDataset(Dataset[Pairs]):
             flow, shown = flow[..., ::-1] * np.array((-1, 1))[:, None, None], shown[..., ::-1]
             flow = flow + np.array((width, 0))[:, None, None]
             phase = np.stack([phase[:, 0], STEM - 1 - phase[:, 1]], axis=1)
-            joints = joints[:, MIRRORED] * np.array((-1, 1, 1)) + np.array((width, 0, 0))
+            joints = joints[:, MIRRORED] * np.array((-1, 1, 1)) + np.array((width - 1, 0, 0))
         if rng.random() < 0.4:
             scale = rng.uniform(0.7, 1.05, 3)
             pictures = np.clip(pictures[..., rng.permutation(3)] * scale, 0, 255)

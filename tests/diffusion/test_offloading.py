@@ -187,3 +187,11 @@ def test_offloading_from_a_gpu(pipeline: X2FashionPipeline, how: str) -> None:
     else:
         pipeline.enable_group_offload(torch.device("cuda"), offload_type=how, num_blocks_per_group=1)
     torch.testing.assert_close(sample(pipeline).cpu(), expected, atol=1e-2, rtol=0)
+
+
+@pytest.mark.gpu
+def test_two_guided_calls_on_a_gpu(pipeline: X2FashionPipeline) -> None:
+    """Guidance by the photo noises it, after which some schedulers keep tensors on the GPU."""
+    pipeline.to("cuda")
+    first, second = (sample(pipeline, image_guidance_scale=1.5) for _ in range(2))
+    torch.testing.assert_close(first, second)

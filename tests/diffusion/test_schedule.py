@@ -39,6 +39,14 @@ def test_every_sampler_follows_the_schedule_from_its_noisiest_step(sampler: str)
     check_scheduler(scheduler, "sample", 5)
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_scheduler_that_keeps_tensors_on_a_gpu_can_be_checked(sampler: str) -> None:
+    """`add_noise` of some moves its noise levels to the latents' device, here one that every machine has."""
+    scheduler = make_scheduler(sampler, "sample")
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to("meta")
+    check_scheduler(scheduler, "sample", 4)
+
+
 def test_an_unknown_sampler_is_refused() -> None:
     with pytest.raises(UserError, match=r"'foo'.*ddim"):
         make_scheduler("foo")
