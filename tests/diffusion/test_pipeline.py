@@ -253,6 +253,16 @@ def test_a_batch_of_two_equals_two_batches_of_one(pipeline: X2FashionPipeline) -
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-3, rtol=1e-3)
 
 
+def test_an_empty_sentence_in_a_batch_is_no_sentence(pipeline: X2FashionPipeline) -> None:
+    generators = [seeded(0), seeded(1)]
+    together = sample(pipeline, prompt=["", SENTENCES[1]], generator=generators, text_guidance_scale=2.0)
+    alone = [
+        sample(pipeline, prompt=prompt, generator=seeded(seed), text_guidance_scale=2.0)
+        for seed, prompt in enumerate([None, SENTENCES[1]])
+    ]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-3, rtol=1e-3)
+
+
 def test_one_photo_serves_many_sentences(pipeline: X2FashionPipeline) -> None:
     assert len(sample(pipeline, prompt=SENTENCES)) == 3
 

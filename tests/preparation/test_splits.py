@@ -81,6 +81,14 @@ def test_the_seed_chooses_and_most_clips_stay_when_others_are_added(looks: dict[
     assert tests[0][1] in [n for n, side in divide(fewer, videos, 0.25, 0).sides.items() if side == "test"]
 
 
+def test_some_clips_always_stay_for_training(looks: dict[str, np.ndarray]) -> None:
+    for count in (2, 3, 5):
+        clips = {name: looks[name] for name in NAMES[:count]}
+        for seed in range(4):
+            sides = divide(clips, {name: name for name in clips}, 0.9, seed).sides.values()
+            assert set(sides) == {"train", "test"}
+
+
 def test_one_group_is_for_training_and_none_is_none(looks: dict[str, np.ndarray]) -> None:
     clips = {name: looks[name] for name in NAMES[:2]}
     assert set(divide(clips, dict.fromkeys(clips, "one"), 0.5, 0).sides.values()) == {"train"}
