@@ -5,7 +5,7 @@ Try it, on the clips that ship, then on a photo of your own, with poses and with
     python inference.py
     python inference.py --image photo.png --poses skeletons.mp4 --prompt "This lady turns to the left."
     python inference.py --image photo.png --prompt "She turns to her left."
-    python inference.py --image photo.png --timeline "0-2: She stands; 2-5: She turns to her left"
+    python inference.py --image photo.png --timeline "0-2: She stands and sways; 2-5: She turns to her left"
 
 For each clip, --output_dir gets NAME.mp4, NAME.png (photo, poses, frames) and NAME.json (settings). Skeletons
 that were made from a sentence are there as well, NAME_poses/: edit them, give them again with --poses.

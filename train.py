@@ -405,7 +405,9 @@ def report_on_data(config: Config) -> None:
             f"--check_data looks at a folder, and {address_of(config.dataset) or config.dataset} is sharded; "
             "check the folder before it is packed"
         )
-    latents = config.latents if config.latents.is_dir() and not is_sharded(config.latents) else None
+    latents = None if is_sharded(config.latents) else config.latents
+    if config.latents == RunSettings.__dataclass_fields__["latents"].default and not config.latents.is_dir():
+        latents = None  # not given, and nothing was projected yet
     multiple = size_multiple(config, spatial_factor(load_vae(config.vae)))
     report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=multiple)
     print(report.text())

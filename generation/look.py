@@ -8,17 +8,13 @@ import numpy as np
 from data.pose_cache import pack_if_many
 from generation.findings import Finding, Report, Severity
 from generation.inputs import Clip, Inputs, read_inputs
-from generation.mending import blank_frames, body_height
+from generation.mending import FIRST_POSE_REACH, blank_frames, distance_from
 from generation.photo import GIVE_JOINTS, Photo, look_at_photo
 from generation.pose_findings import Fit, mend_track
 from generation.sentence_findings import Tokenize, look_at_sentence
 from generation.tracks import is_described
 from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from utils.pose_drawing import JOINT_NAMES, draw_pose
-
-FIRST_POSE_REACH = 0.1
-"""Of the body's height: how far a joint of the first pose may lie from the photo's for both to be one pose.
-The finder's worst joint in a synthetic photo is off by up to 0.06."""
 
 
 def check_inputs(
@@ -116,10 +112,9 @@ def mend_inputs(clip: Clip, inputs: Inputs, photo: Photo, fit: Fit) -> Inputs:
 
 def look_at_first_pose(first: np.ndarray, pose: np.ndarray, used: str) -> list[Finding]:
     """Say how far the first of the poses (18, 3) is from the photo's (18, 3), in the same pixels."""
-    both = (first[:, 2] > 0) & (pose[:, 2] > 0)
-    if not both.any():
+    if not ((first[:, 2] > 0) & (pose[:, 2] > 0)).any():
         return []
-    apart = np.where(both, np.hypot(*(first - pose)[:, :2].T), 0) / body_height(pose[None])
+    apart = distance_from(first, pose)
     joint = int(apart.argmax())
     farthest = f"{JOINT_NAMES[joint].replace('_', ' ')} is {apart[joint]:.2f} body heights away"
     if apart.max() <= FIRST_POSE_REACH:

@@ -8,6 +8,9 @@ from diffusion.pipeline import X2FashionPipeline
 from diffusion.warped_photo import WarpedPhoto
 from warping.body import back_frame
 
+NEARLY_BEHIND = -0.7
+"""Of `warping.body.facing`: what shows less of her back is the middle of a turn, and no photo to go by."""
+
 
 def make_back(
     pipeline: X2FashionPipeline,
@@ -28,7 +31,8 @@ def make_back(
         joints: (f, 18, 3) of these frames.
 
     Returns:
-        None where no frame shows her back or a photo does, and for a model that moves no photos.
+        None where no frame shows her from nearly behind or a photo shows her back, and for a model that moves
+        no photos.
     """
     if warped is None or joints is None or inputs.image_joints is None:
         return None
@@ -36,7 +40,7 @@ def make_back(
     shown = [view.joints for view in inputs.views[0]] if inputs.views else []
     if any(pose is not None and back_frame(pose[None], photo_joints) is not None for pose in shown):
         return None
-    number = back_frame(joints, photo_joints)
+    number = back_frame(joints, photo_joints, NEARLY_BEHIND)
     if number is None:
         return None
     one = slice(number, number + 1)

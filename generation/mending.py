@@ -34,6 +34,20 @@ class Mismatch:
     proportions: float
 
 
+FIRST_POSE_REACH = 0.06
+"""Of the body's height: how far a joint of the first pose may lie from the photo's for both to be one pose.
+The finder's worst joint in a synthetic photo is as far off."""
+
+
+def distance_from(first: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """(18,) how far the joints of a pose (18, 3) lie from the photo's (18, 3), in body heights.
+
+    0 where one of the two does not show the joint.
+    """
+    both = (first[:, 2] > 0) & (pose[:, 2] > 0)
+    return np.where(both, np.hypot(*(first - pose)[:, :2].T), 0) / body_height(pose[None])
+
+
 def body_height(keypoints: np.ndarray) -> float:
     """Pixels from the highest to the lowest joint, or across where that is more; middle of all frames.
 

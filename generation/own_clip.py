@@ -40,8 +40,8 @@ class ClipSettings(VideoSettings):
     prompt: str = ""
     """What the person does, for example "She turns to her left."."""
     timeline: str = ""
-    """Several sentences, each with its seconds: "0-2: She stands; 2-5: She turns to her left", or a file that
-    holds such a text. Goes in place of --prompt, --poses and --num_frames."""
+    """Several sentences, each with its seconds: "0-2: She stands and sways; 2-5: She turns around", or a file
+    that holds such a text. Goes in place of --prompt, --poses and --num_frames."""
     image_joints: Path | None = None
     """The photo's own pose: a JSON of keypoints, or a skeleton picture. By default what --pose_finder finds,
     and the first of --poses where that is about the same."""
@@ -164,5 +164,6 @@ def look_at_inputs(
     sentences = [clip.prompt] if clip.timeline is None else dict.fromkeys(clip.timeline.sentences)
     for sentence in filter(None, sentences):
         longest = pipeline.tokenizer.model_max_length
-        findings += look_at_sentence(sentence, pipeline.tokenizer.tokenize, longest)
+        told = look_at_sentence(sentence, pipeline.tokenizer.tokenize, longest)
+        findings += [each for each in told if clip.poses is None or each.code != "bare_stand"]
     return tuple(findings)

@@ -107,6 +107,11 @@ def look_at_photo(
     )
     joints = None
     findings = [_finding("note", *NOT_LOOKED)] if pose is None else look_at_person(pose)
+    if pose is not None and pose.score >= SURE_SCORE and not sure and image_joints is None:
+        tall = body_height(pose.keypoints[None])
+        text = f"the person is {tall:.0f} pixels high, too few to lay the frame around her; it shows all"
+        remedy = f"crop the photo to her, or give one in which she has {LOWEST_PERSON} pixels or more"
+        findings.append(_finding("warning", "small_person", text, tall, remedy))
     if image_joints is not None:
         joints = _given_joints(image_joints, path, size, found if sure else None)
         findings = []

@@ -9,7 +9,7 @@ import numpy as np
 from diffusion.pipeline import X2FashionPipeline
 from generation.inputs import Clip, Inputs
 from generation.settings import ModelSettings, VideoSettings
-from generation.video import choose_sampling, clip_seed
+from generation.video import begins_elsewhere, choose_sampling, clip_seed
 from generation.windows import WindowStore
 from models.loading import model_sha256
 from utils.precision import resolve_dtype
@@ -51,6 +51,7 @@ def window_store(
         "clip_seed": clip_seed(settings.seed, clip.name),
         "sentences": clip.prompt if timeline is None else timeline,
         "num_frames": num_frames,
+        "begins_elsewhere": begins_elsewhere(inputs),
         "window_frames": settings.window_frames,
         "window_overlap": settings.window_overlap,
         "poses": poses.hexdigest(),

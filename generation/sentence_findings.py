@@ -6,6 +6,8 @@ from collections.abc import Callable
 from generation.findings import Finding
 
 WORD = re.compile(r"[^\W\d_]+", re.UNICODE)
+BARE_STAND = re.compile(r"\bstands?( still)?\s*([.;,!]|$)", re.IGNORECASE)
+"""What the model of motions that ships has not learned: it always stands and does something."""
 Tokenize = Callable[[str], list[str]]
 """Tokens of a text, as `CLIPTokenizer.tokenize` gives them."""
 
@@ -52,6 +54,16 @@ def look_at_sentence(prompt: str, tokenize: Tokenize, longest: int) -> list[Find
                 message="the text encoder does not know " + ", ".join(map(repr, unknown[:6])),
                 figure=len(unknown),
                 remedy="say it in other words where it matters",
+            )
+        )
+    if BARE_STAND.search(prompt):
+        findings.append(
+            Finding(
+                severity="warning",
+                code="bare_stand",
+                message="'stands' alone turns the person half to the side",
+                figure=1,
+                remedy='say "stands and sways"',
             )
         )
     count = len(tokenize(prompt)) + 2

@@ -42,8 +42,9 @@ def stream_frames(
 
     Windows of frames are sampled one after the other, each with the photo as its first frame. A frame's
     noise depends on its number alone, and over the frames that two windows share their latents are
-    crossfaded. The first frame that shows her back becomes a further photo of the windows that follow. A
-    video that fits into one window is the one that a call makes from `frame_noise`.
+    crossfaded. In the first window that shows her from nearly behind, the frame that shows most of her back
+    becomes a further photo of the windows that follow. A video that fits into one window is the one that a
+    call makes from `frame_noise`.
 
     Args:
         pipeline: the model.

@@ -18,7 +18,7 @@ from models.text_to_poses import TextToPoses
 from utils.errors import UserError
 from utils.pose_drawing import FACE, JOINT, MIRRORED, joint_indices
 
-EXAMPLE = '"0-2: She stands; 2-5: She turns to her left"'
+EXAMPLE = '"0-2: She stands and sways; 2-5: She turns around"'
 MAX_SECONDS, MAX_SEGMENTS = 120, 100
 LEAST_FRAMES = 4
 """Of a segment; fewer show no motion."""
@@ -77,8 +77,8 @@ def read_timeline(given: str | Path, fps: float) -> Timeline:
     """Read a timeline: the text itself, or a file of it.
 
     Args:
-        given: ``"0-2: She stands; 2-5: She turns to her left"``, times in seconds; in a file, a segment may
-            also have a line of its own.
+        given: ``"0-2: She stands and sways; 2-5: She turns around"``, times in seconds; in a file, a segment
+            may also have a line of its own.
         fps: frames a second.
 
     Raises:
@@ -140,7 +140,7 @@ def _read_segment(number: int, part: str, given: str | Path) -> Segment:
     if not sentence:
         raise UserError(
             f"segment {number} of the timeline ({start:g}-{end:g}) has no sentence; say what she does, for "
-            'example "She stands"'
+            'example "She stands and sways"'
         )
     return Segment(start=start, end=end, sentence=sentence)
 

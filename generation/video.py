@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from data.pose_cache import pack_if_many
 from diffusion.denoising import StepCallback
 from diffusion.motion import poses_from_text
 from diffusion.pipeline import X2FashionPipeline
@@ -15,6 +18,7 @@ from diffusion.quality import QUALITIES
 from diffusion.sampling import Sampling
 from generation.inputs import Clip, Inputs, read_inputs
 from generation.loading import MotionTools
+from generation.mending import FIRST_POSE_REACH, distance_from
 from generation.photo import GIVE_JOINTS, SURE_SCORE, Photo
 from generation.settings import ModelSettings, VideoSettings
 from generation.streaming import stream_frames
@@ -22,6 +26,7 @@ from generation.timeline import poses_from_timeline
 from generation.windows import WindowStore
 from models.text_to_poses import TextToPoses
 from utils.errors import UserError
+from utils.pose_drawing import draw_pose
 from utils.precision import autocast
 
 DEFAULT_NUM_FRAMES = 24
@@ -76,8 +81,8 @@ def prepare_inputs(
         raise UserError(f"no person was found in {clip.image}; {GIVE_JOINTS}")
     if photo is not None and photo.joints is None and photo.score < SURE_SCORE:
         raise UserError(
-            f"it is doubtful whether {clip.image} shows a whole person (score {photo.score:.3f}), and a "
-            f"sentence moves no other; {GIVE_JOINTS}"
+            f"it is doubtful whether {clip.image} shows a whole person (score {photo.score:.4f}, "
+            f"{SURE_SCORE} is needed), and a sentence moves no other; {GIVE_JOINTS}"
         )
     assert tools.text_to_poses is not None
     return move_by_sentence(
@@ -125,6 +130,9 @@ def make_video(
 ) -> Iterator[np.ndarray]:
     """Sample one clip, a long one in windows of frames; yields (H, W, 3) uint8 RGB.
 
+    The model's first frame is always the photo. Where the first of the poses is not the photo's, the photo's
+    own goes before it, and its frame is left out.
+
     Args:
         settings: of the run.
         pipeline: the model.
@@ -135,6 +143,13 @@ def make_video(
         callback: called after each step of each window.
     """
     is_long = inputs.poses is not None and num_frames > settings.window_frames
+    sentences = clip.prompt if clip.timeline is None else clip.timeline.sentences
+    window_frames, sampled, lead = settings.window_frames, num_frames, int(begins_elsewhere(inputs))
+    if lead:
+        multiple = pipeline.denoiser.frame_multiple
+        sampled = math.ceil((lead + num_frames) / multiple) * multiple
+        inputs = from_photo_pose(inputs, sampled)
+        window_frames = window_frames if is_long else max(window_frames, sampled)
     pipeline.set_progress_bar_config(
         desc=clip.name, unit="step", leave=False, dynamic_ncols=True, disable=is_long
     )
@@ -142,17 +157,18 @@ def make_video(
         pipeline,
         [[inputs.photo, *inputs.views]],
         inputs.poses,
-        clip.prompt if clip.timeline is None else clip.timeline.sentences,
+        sentences,
         choose_sampling(settings, pipeline),
         seed=clip_seed(settings.seed, clip.name),
         joints=inputs.joints,
         image_joints=inputs.image_joints,
-        num_frames=num_frames,
-        window_frames=settings.window_frames,
+        num_frames=sampled,
+        window_frames=window_frames,
         overlap=settings.window_overlap,
         store=store,
         callback=callback,
     )
+    done = 0
     with tqdm(
         total=num_frames, desc=clip.name, unit="frame", leave=False, dynamic_ncols=True, disable=not is_long
     ) as progress:
@@ -161,5 +177,24 @@ def make_video(
                 frames = next(chunks, None)
             if frames is None:
                 return
-            progress.update(len(frames))
-            yield from frames
+            wanted = frames[lead : lead + num_frames - done]
+            lead, done = max(0, lead - len(frames)), done + len(wanted)
+            progress.update(len(wanted))
+            yield from wanted
+
+
+def begins_elsewhere(inputs: Inputs) -> bool:
+    """Whether the first of the poses is not the photo's own."""
+    if inputs.poses is None or inputs.joints is None or inputs.image_joints is None:
+        return False
+    return bool(distance_from(inputs.joints[0], inputs.image_joints).max() > FIRST_POSE_REACH)
+
+
+def from_photo_pose(inputs: Inputs, num_frames: int) -> Inputs:
+    """Inputs of `num_frames` poses that begin with the photo's own; the last of all is held at the end."""
+    assert inputs.poses is not None and inputs.joints is not None and inputs.image_joints is not None
+    order = np.minimum(np.arange(num_frames - 1), len(inputs.joints) - 1)
+    first = draw_pose(inputs.image_joints, *inputs.photo.shape[:2])
+    poses = pack_if_many(itertools.chain([first], (inputs.poses[index] for index in order)))
+    joints = np.concatenate([inputs.image_joints[None], inputs.joints[order]]).astype(np.float32)
+    return dataclasses.replace(inputs, poses=poses, joints=joints)

@@ -31,7 +31,7 @@ from utils.errors import UserError
 
 SECONDS, FPS, SCALES = (0.5, 20.0), (4.0, 30.0), (0.0, 4.0)
 """Least and most of the page's numbers."""
-TIMELINE = "0-1: She stands\n1-3: She turns around\n3-5: She raises her left arm"
+TIMELINE = "0-1: She stands and sways\n1-3: She turns around\n3-5: She raises her left arm"
 FIRST_FIELDS: Any = ("", TIMELINE, "auto", 2, DEFAULT_FPS, 0)
 """What the motion's fields show at first: sentence, timeline, fit, seconds, frames a second, seed."""
 EDITS: dict[str, Callable[[Visit], Any]] = {

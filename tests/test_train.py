@@ -347,6 +347,8 @@ def test_check_data_exits_2_where_training_would_fail(folders, tiny_pipeline_dir
     shutil.copytree(folders[0], dataset)
     (dataset / "fashion_crop" / "a" / "003.png").write_bytes(b"\x89PNG")
     (dataset / "fashion_poses" / "b" / "009.png").unlink()
+    done = run([*arguments, "--latents", str(tmp_path / "none")])
+    assert done.returncode == 2 and str(tmp_path / "none") in done.stdout
     done = run([*arguments, "--dataset", str(dataset)])
     assert done.returncode == 2
     assert "003.png" in done.stdout and str(dataset / "fashion_poses" / "b") in done.stdout

@@ -150,10 +150,13 @@ def facing(joints: np.ndarray, photo_joints: np.ndarray) -> np.ndarray:
     return np.array([np.nan if body is None else body.width / photo.width for body in bodies])
 
 
-def back_frame(joints: np.ndarray, photo_joints: np.ndarray) -> int | None:
-    """Number of the frame that shows most of her back, None if none does; arguments as for `facing`."""
+def back_frame(joints: np.ndarray, photo_joints: np.ndarray, limit: float = BACK) -> int | None:
+    """Number of the frame that shows most of her back, None if none is below the limit of `facing`.
+
+    The other arguments are as for `facing`.
+    """
     widths = np.nan_to_num(facing(joints, photo_joints), nan=np.inf)
-    return int(widths.argmin()) if widths.min(initial=np.inf) < BACK else None
+    return int(widths.argmin()) if widths.min(initial=np.inf) < limit else None
 
 
 def with_head_like(body: Body, other: Body) -> Body:

@@ -101,6 +101,19 @@ def test_too_few_pixels_are_said(tmp_path) -> None:
         assert any(each.code == "small_person" for each in looked_at.findings) == small
 
 
+def test_a_person_too_small_to_frame_is_said(tmp_path) -> None:
+    studio = read_image(STUDIO)
+    photo = np.full((150, 120, 3), np.median(studio[:40], axis=(0, 1)), np.uint8)
+    photo[20:130, 30:85] = cv2.resize(studio, (55, 110), interpolation=cv2.INTER_AREA)
+    write_png(tmp_path / "photo.png", photo)
+    looked_at = look_at_photo(tmp_path / "photo.png", 512, 256, PoseFinder.from_pretrained())
+    assert looked_at.score > 0.9 and not looked_at.sure
+    messages = [
+        each.message for each in looked_at.findings if each.code in ("small_person", "doubtful_person")
+    ]
+    assert messages
+
+
 def test_somebody_else_in_the_photo_is_said(tmp_path) -> None:
     other = read_image(ROOT / "fashion_dataset/fashion_crop/test_00001/000.jpg")
     finder = PoseFinder.from_pretrained()

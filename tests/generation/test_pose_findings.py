@@ -237,6 +237,9 @@ def tokenize():
         ("Masterpiece, best quality", "no_known_word"),
         ("She frobnicates and turns", "unknown_words"),
         ("She turns to her left. " * 8, "long_sentence"),
+        ("She stands.", "bare_stand"),
+        ("She turns around, then stands still", "bare_stand"),
+        ("She stands and sways.", None),
     ],
 )
 def test_sentences(tokenize, prompt, code):
