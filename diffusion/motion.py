@@ -11,7 +11,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from diffusion.denoising import Generators
 from diffusion.inputs import CallInputs, View
 from models.folder import load_part
-from models.pose_finder import PoseFinder
+from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from models.text_to_poses import TextToPoses
 from utils.errors import UserError
 from utils.files import atomic_folder, write_json
@@ -207,11 +207,15 @@ def find_view_joints(pipeline: "X2FashionPipeline", inputs: CallInputs) -> CallI
 def find_joints(pipeline: "X2FashionPipeline", photo: torch.Tensor, name: str) -> np.ndarray:
     """Joints (18, 3) in a photo (3, H, W), by the pipeline's finder or the one that ships.
 
+    Where the code is installed without the models, that is the one beside the loaded model.
+
     Raises:
         UserError: nobody is found, or there is no finder.
     """
     if pipeline.pose_finder is None:
-        pipeline.register_modules(pose_finder=PoseFinder.from_pretrained())
+        beside = Path(pipeline.config.get("_name_or_path") or ".").parent / SHIPPED_FINDER.name
+        folder = beside if beside.is_dir() and not SHIPPED_FINDER.is_dir() else SHIPPED_FINDER
+        pipeline.register_modules(pose_finder=PoseFinder.from_pretrained(folder))
     pose = pipeline.pose_finder.find(to_uint8(photo[None])[0], with_mask=False)
     if not pose.found:
         raise UserError(

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from diffusion import motion
 from diffusion.motion import poses_from_text
 from diffusion.pipeline import X2FashionPipeline
-from models.pose_finder import PoseFinder
+from models.pose_finder import SHIPPED_FINDER, PoseFinder
 from models.text_to_poses import TextToPoses
 from tests.toys import HEIGHT, SENTENCES, WIDTH, figure_clip, randomise
 from utils.errors import UserError
-from utils.image import read_image
+from utils.image import read_image, to_signed
 from utils.pose_drawing import draw_pose
 
 PHOTO = Path(__file__).resolve().parents[2] / "fashion_dataset/fashion_crop/test_00000/000.jpg"
@@ -103,3 +104,14 @@ def test_what_is_missing_is_said(pipeline: X2FashionPipeline) -> None:
     pipeline.register_modules(text_to_poses=None)
     with pytest.raises(UserError, match=r"no text_to_poses.* give poses"):
         sample(pipeline, FRAMES[0])
+
+
+def test_the_finder_beside_the_model_serves_where_the_code_is_installed_alone(
+    pipeline: X2FashionPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.save_pretrained(tmp_path / "model")
+    (tmp_path / "pose_finder").symlink_to(SHIPPED_FINDER)
+    loaded = X2FashionPipeline.from_pretrained(tmp_path / "model")
+    monkeypatch.setattr(motion, "SHIPPED_FINDER", tmp_path / "none" / "pose_finder")
+    photo = to_signed(read_image(PHOTO)[None])[0]
+    assert motion.find_joints(loaded, photo, "the photo")[:, 2].any()
