@@ -146,6 +146,8 @@ def main(config: Config) -> None:
     except KeyboardInterrupt:  # the server's threads may still run, and Python's own end may hang with them
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(130)
+    except SystemExit as end:  # SIGTERM
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 if __name__ == "__main__":

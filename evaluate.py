@@ -147,7 +147,7 @@ def write_sheets(
 
 
 def write_report(config: Config, rows: dict[str, Row], sources: list[ClipSource]) -> dict[str, Summary]:
-    """Write metrics.json, metrics.md and metrics.csv."""
+    """Write settings.json, metrics.json, metrics.md and metrics.csv."""
     truth = rows["truth"]
     table = {
         name: summarise(list(row.clips.values()), config.seed)
@@ -174,6 +174,9 @@ def write_report(config: Config, rows: dict[str, Row], sources: list[ClipSource]
             for index, source in enumerate(sources)
         },
     }
+    save_config(
+        config, config.output_dir / "settings.json"
+    )  # not before: a failed run leaves those of before
     write_json(config.output_dir / "metrics.json", document)
     header = (
         f"# {len(sources)} clips of {config.dataset}/{config.split}, protocol {config.protocol}\n\n"
@@ -198,7 +201,6 @@ def main(config: Config) -> None:
     size = (config.height, config.width) if config.height and config.width else None
     if size is None and tools.pipeline is not None:
         size = tools.pipeline.config.height, tools.pipeline.config.width
-    save_config(config, config.output_dir / "settings.json")
 
     rows = measure_all(config, tools, sources, size)
     table = write_report(config, rows, sources)

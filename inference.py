@@ -37,7 +37,9 @@ from generation.loading import load_motion_tools, load_pipeline
 from generation.look import has_new_poses
 from generation.mending import has_even_times
 from generation.outputs import (
+    SUMS,
     check_outputs,
+    file_sha256,
     joints_folder,
     joints_sha256,
     keeps_poses,
@@ -141,10 +143,12 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
                     laid.append(thumbnail(frame))
             yield frame
 
-    sha256 = (read_settings(config.output_dir, clip.name) or {}).get("joints_sha256")
+    before = read_settings(config.output_dir, clip.name) or {}
+    sums = {key: before.get(key) for key in ("joints_sha256", *SUMS.values())}
     write_video(path, video(), fps_of(config, inputs))
     # At once: by its settings the video is known as one of this script, if the rest is interrupted.
-    write_json(path.with_suffix(".json"), settings | {"joints_sha256": sha256})
+    sums["video_sha256"] = file_sha256(path)
+    write_json(path.with_suffix(".json"), settings | sums)
     further = [to_uint8(view.photo) for view in inputs.views]
     rows = [("photos" if further else "photo", [inputs.photo, *further]), ("frames", frames)]
     if inputs.poses is not None:
@@ -159,9 +163,11 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
         rows.append(("the whole photo", laid))
     if config.save_joints == "openpose":
         save_joints(config, clip, inputs, count, backdrop)
-        sha256 = joints_sha256(joints_folder(config.output_dir, clip.name))
-        write_json(path.with_suffix(".json"), settings | {"joints_sha256": sha256})
-    write_png(path.with_suffix(".png"), contact_sheet(rows, title=clip.prompt))
+        sums["joints_sha256"] = joints_sha256(joints_folder(config.output_dir, clip.name))
+        write_json(path.with_suffix(".json"), settings | sums)
+    sheet = path.with_suffix(".png")
+    write_png(sheet, contact_sheet(rows, title=clip.prompt))
+    write_json(path.with_suffix(".json"), settings | sums | {"sheet_sha256": file_sha256(sheet)})
     if store is not None:
         store.remove()
     return path
@@ -214,13 +220,15 @@ def main(config: Config) -> None:
     check_minimum(config, 1, *(["num_frames"] if config.num_frames is not None else []))
     if config.fps is not None:
         check_fps(config.fps)
-    check_output_dir(config.output_dir)
+    if not config.check_inputs:
+        check_output_dir(config.output_dir)
     device = choose_device(config.device)
     clips = list_clips(config)
     from_text = any(clip.poses is None for clip in clips)
     made = [clip.name for clip in clips] if from_text or config.fit_poses == "on" else []
     dataset = None if config.image else config.dataset
-    check_outputs(config.output_dir, clips, config, made, dataset, config.save_joints is not None)
+    if not config.check_inputs:  # which writes nothing
+        check_outputs(config.output_dir, clips, config, made, dataset, config.save_joints is not None)
     pipeline = load_pipeline(config, device)
     height, width = frame_size(config, pipeline)
     check_multiple("pixels of height", height, pipeline.size_multiple)

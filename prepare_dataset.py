@@ -40,7 +40,7 @@ from utils.cluster import ClusterSettings, part_of, run_jobs
 from utils.config import check_minimum, run_script, settings_as_json
 from utils.errors import UserError
 from utils.files import check_output_dir, locked_folder, read_json, write_json
-from utils.paths import refuse_overwrites
+from utils.paths import is_same_path, refuse_overwrites
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +122,11 @@ def check(config: Config) -> None:
     if config.keypoints is not None and not config.keypoints.is_dir():
         raise UserError(f"--keypoints {config.keypoints} is no folder; give a folder of .json files")
     check_output_dir(config.output_dir)
+    if config.shards is not None and is_same_path(config.shards, config.output_dir):
+        raise UserError(
+            f"--shards {config.shards} is the dataset's own folder, which would be taken for shards; give "
+            "another folder"
+        )
     if config.shards is not None and address_of(config.shards) is None:
         check_output_dir(config.shards)
     refuse_overwrites([config.output_dir / name for name in layout.FOLDERS], [config.videos])
@@ -278,7 +283,8 @@ def main(config: Config) -> None:
         download = read_download(config.videos, config.seed, known)
         videos, texts = download.videos, download.texts
     else:
-        videos = find_videos(config.videos, known)
+        own = [config.output_dir, *(config.output_dir / name for name in layout.FOLDERS)]
+        videos = find_videos(config.videos, known, own)
         kept = [Video(name, config.videos / source, source) for source, name in known.items()]
         texts = read_texts(config.texts, [*videos, *kept]) if config.texts else None
     part, num_parts = part_of(config)
@@ -292,7 +298,11 @@ def main(config: Config) -> None:
         waiting = [v for v in videos if not layout.is_finished(config.output_dir, v.name, v.path)]
         print(f"{len(videos)} videos in {config.videos}, {len(videos) - len(waiting)} already prepared")
 
-        failures = prepare_waiting(config, waiting)
+        try:
+            failures = prepare_waiting(config, waiting)
+        except SystemExit:  # by SIGTERM, which ends the workers at once
+            layout.remove_leftovers(config.output_dir)
+            raise
         wishes = Wishes(
             videos=config.videos,
             texts=texts,

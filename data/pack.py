@@ -31,6 +31,7 @@ from data.shards import (
 from utils.config import check_minimum, run_script
 from utils.errors import UserError
 from utils.files import check_output_dir
+from utils.paths import is_same_path
 
 PICTURES = {"frame": "fashion_crop", "pose": "fashion_poses", "mask": "fashion_masks"}
 SPLITS = ("train", "test")
@@ -192,6 +193,11 @@ class Config:
 def main(config: Config) -> None:
     """Pack a dataset."""
     check_minimum(config, 1, "clips_per_shard")
+    if is_same_path(config.output_dir, config.dataset):
+        raise UserError(
+            f"--output_dir {config.output_dir} is the dataset itself, which would be taken for shards; give "
+            "another folder"
+        )
     if address_of(config.output_dir) is None:
         check_output_dir(config.output_dir)
     count, written = pack_dataset(config.dataset, config.output_dir, config.clips_per_shard)

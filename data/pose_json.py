@@ -148,6 +148,10 @@ def _frame_files(folder: Path) -> list[Path]:
             raise UserError(
                 f"{folder} has frame {first} twice ({one.name}, {other.name}); remove one of them"
             )
+        if second > first + 1:
+            raise UserError(
+                f"{folder} has no frame {first + 1} ({other.name} follows {one.name}); add it, or renumber"
+            )
     if not files:
         raise UserError(f"{folder} holds no frames: no numbered pictures, and no numbered .json files")
     return [file for _, file in files]

@@ -21,6 +21,9 @@ MODEL_PARTS = (
     "config.json", "diffusion_pytorch_model.safetensors", "model.safetensors",
 )  # fmt: skip
 
+SUMS = {".mp4": "video_sha256", ".png": "sheet_sha256"}
+"""Files beside a clip's settings -> the setting that holds the file's SHA-256."""
+
 _FOREIGN = (
     "{} is not as it was written, or was not written by this script, and would be overwritten; rename it, or "
     "choose another --output_dir"
@@ -67,11 +70,9 @@ def check_outputs(
         check_name(output_dir, f"{clip.name}_poses.json", str(clip.image))
         if with_joints:
             check_name(output_dir, f"{clip.name}_{0:012d}_keypoints.json", str(clip.image))
-    if dataset is not None:
-        read = [dataset / name for name in DATASET_FOLDERS]
-    else:
-        read = [path for clip in clips for path in _files_of(clip)]
-    refuse_overwrites(written, [*read, *_model_files(settings)])
+    trees = [] if dataset is None else [dataset / name for name in DATASET_FOLDERS]
+    read = [] if dataset is not None else [path for clip in clips for path in _files_of(clip)]
+    refuse_overwrites(written, [*read, *_model_files(settings)], trees)
     for folder in poses:
         if is_edited(folder):
             raise UserError(_FOREIGN.format(folder))
@@ -80,9 +81,13 @@ def check_outputs(
 
 
 def _check_own(output_dir: Path, name: str, with_joints: bool) -> None:
-    """Refuse to replace a clip's files that no settings beside them call this script's."""
+    """Refuse to replace a clip's files that the settings beside them do not call this script's."""
     settings = read_settings(output_dir, name)
     foreign = [output_dir / f"{name}{end}" for end in (".mp4", ".png", ".json") if settings is None]
+    for end, key in SUMS.items():
+        path, known = output_dir / f"{name}{end}", (settings or {}).get(key)
+        if known is not None and path.exists() and file_sha256(path) != known:  # older settings know none
+            foreign.append(path)
     joints = joints_folder(output_dir, name)
     if with_joints and (settings or {}).get("joints_sha256") != joints_sha256(joints):
         foreign.append(joints)
@@ -99,6 +104,14 @@ def read_settings(output_dir: Path, name: str) -> dict[str, Any] | None:
         return None
     is_own = isinstance(settings, dict) and settings.get("name") == name and "clip_seed" in settings
     return settings if is_own else None
+
+
+def file_sha256(path: Path) -> str | None:
+    """SHA-256 of a file's content, None where it is no file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def joints_sha256(folder: Path) -> str | None:

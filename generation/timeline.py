@@ -129,12 +129,14 @@ def _read_file(path: Path) -> str:
 def _read_segment(number: int, part: str, given: str | Path) -> Segment:
     match = _SEGMENT.fullmatch(part)
     if match is None:
-        if ":" not in str(given):
+        if ":" not in str(given) and not _is_file(given):
             raise UserError(f"there is no timeline file {given}; give a file, or segments such as {EXAMPLE}")
         shown = part.strip() if len(part) < 60 else part.strip()[:57] + "..."
+        where = f" in {given}" if _is_file(given) else ""
+        lacks = "" if ":" in part else ', which has no times and no ":"'
         raise UserError(
-            f"segment {number} of the timeline is {shown!r}; write START-END: SENTENCE, in seconds, such as "
-            f"{EXAMPLE}"
+            f"segment {number} of the timeline{where} is {shown!r}{lacks}; write "
+            f"START-END: SENTENCE, in seconds, such as {EXAMPLE}"
         )
     start, end, sentence = float(match[1]), float(match[2]), " ".join(match[3].split())
     if not sentence:

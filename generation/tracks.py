@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from data.found_poses import SURE_SCORE, find_pose_track
-from data.frames import frame_paths
 from data.pose_formats import PICTURES, find_series, read_pose_track
 from data.pose_json import read_rate
 from data.pose_track import PoseTrack
@@ -21,7 +20,7 @@ from utils.files import read_json
 from utils.image import read_image
 from utils.pose_drawing import COLORS, LIMB_DIMMING, NUM_JOINTS
 from utils.video import DEMUXERS, iter_video
-from warping.joints import load_joints, read_joints
+from warping.joints import joints_size, load_joints, read_joints, scale_joints
 
 
 def read_track(
@@ -53,13 +52,17 @@ def read_track(
 
 
 def _own_track(path: Path, end: int | None) -> PoseTrack | None:
-    """The exact joints of a folder that has our JSON beside it."""
-    if not is_described(path):
+    """The exact joints of a folder of pictures that has our JSON beside it."""
+    paths = find_series(path)[:end] if is_described(path) else []
+    if not paths:
         return None
-    paths = frame_paths(path)[:end]
-    joints = load_joints(path, len(paths))
+    folder = _named(path)
+    joints = load_joints(folder, len(paths))
     size = read_image(paths[0]).shape
-    joints = np.zeros((len(paths), NUM_JOINTS, 3), np.float32) if joints is None else joints
+    if joints is None:
+        joints = np.zeros((len(paths), NUM_JOINTS, 3), np.float32)
+    else:
+        joints = scale_joints(joints, joints_size(folder), (size[0], size[1]))  # by what `load_joints` takes
     fps = read_rate(read_json(_beside(path)))
     return PoseTrack(
         keypoints=joints,
@@ -136,7 +139,13 @@ def is_described(path: Path) -> bool:
 
 
 def _beside(folder: Path) -> Path:
+    folder = _named(folder)
     return folder.with_name(f"{folder.name}.json")
+
+
+def _named(folder: Path) -> Path:
+    """A folder by a path that ends in its name, as "." and ".." do not."""
+    return folder.resolve() if folder.name in ("", "..") else folder
 
 
 def is_readable(track: PoseTrack) -> bool:

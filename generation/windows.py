@@ -44,7 +44,9 @@ def plan_windows(num_frames: int, window_frames: int, overlap: int) -> list[Wind
     if overlap < 0 or overlap > window_frames - 2:
         raise UserError(
             f"an overlap of {overlap} frames does not fit windows of {window_frames}, which hold the photo, "
-            f"the overlap and new frames; give at most {window_frames - 2}"
+            f"the overlap and new frames; give --window_overlap at most {window_frames - 2}"
+            if window_frames >= 2
+            else f"windows of {window_frames} frames are too short; give --window_frames 2 or more"
         )
     if num_frames <= window_frames:
         return [Window(0, num_frames, num_frames)]

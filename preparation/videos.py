@@ -1,5 +1,6 @@
 """Raw videos: which there are, and their frames at an even rate, read one by one."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -50,12 +51,17 @@ class Frame:
     number: int
 
 
-def find_videos(folder: Path, known: Mapping[str, str] | None = None) -> list[Video]:
-    """All videos in a folder and the folders in it, sorted by path; hidden ones are left out.
+def find_videos(
+    folder: Path, known: Mapping[str, str] | None = None, left_out: Iterable[Path] = ()
+) -> list[Video]:
+    """All videos in a folder and the folders in it, sorted by path; what is hidden is left out.
+
+    Links to folders are followed; what several of them lead to is found once.
 
     Args:
         folder: to look through.
         known: see `name_videos`.
+        left_out: folders in it that are not looked through.
 
     Raises:
         UserError: no such folder, no videos in it, or a name that cannot be written down.
@@ -64,8 +70,8 @@ def find_videos(folder: Path, known: Mapping[str, str] | None = None) -> list[Vi
         raise UserError(f"--videos {folder} is no folder; give a folder of videos ({', '.join(DEMUXERS)})")
     sources = sorted(
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in DEMUXERS and path.is_file() and path.name[0] != "."
+        for path in _files_in(folder, left_out)
+        if path.suffix.lower() in DEMUXERS and path.is_file()
     )
     if not sources:
         raise UserError(f"--videos {folder} holds no videos; give a folder of {', '.join(DEMUXERS)} files")
@@ -76,6 +82,25 @@ def find_videos(folder: Path, known: Mapping[str, str] | None = None) -> list[Vi
             shown = os.fsencode(source).decode(errors="replace")
             raise UserError(f"the name of {folder}/{shown} is not UTF-8; rename the file") from error
     return name_videos(folder, sources, known)
+
+
+def _files_in(folder: Path, left_out: Iterable[Path]) -> Iterator[Path]:
+    """What is in a folder and the folders in it that is not hidden and is no folder, each place once."""
+    seen = {os.path.realpath(path) for path in left_out} - {os.path.realpath(folder)}
+    waiting, links = [folder], list[Path]()
+    while waiting or links:  # links last: what lies in the folder itself has its path there
+        place = waiting.pop() if waiting else links.pop(0)
+        if os.path.realpath(place) in seen:
+            continue
+        seen.add(os.path.realpath(place))
+        with contextlib.suppress(PermissionError):
+            for path in sorted(place.iterdir()):
+                if path.name[0] == ".":
+                    continue
+                if path.is_dir():
+                    (links if path.is_symlink() else waiting).append(path)
+                else:
+                    yield path
 
 
 def name_videos(folder: Path, sources: Iterable[str], known: Mapping[str, str] | None = None) -> list[Video]:

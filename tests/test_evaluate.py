@@ -276,6 +276,14 @@ def test_mistakes_are_one_line(tiny_config: Config, changes: dict, message: str)
     assert "\n" not in str(caught.value)
 
 
+def test_a_failed_run_leaves_settings_and_metrics_of_the_run_before(tiny_config: Config) -> None:
+    tiny_config.output_dir.mkdir()
+    (tiny_config.output_dir / "settings.json").write_text("of before")
+    with pytest.raises(UserError, match="holds no video for clip anna"):
+        evaluate.main(dataclasses.replace(tiny_config, videos=Path("nowhere")))
+    assert (tiny_config.output_dir / "settings.json").read_text() == "of before"
+
+
 def test_a_mistake_exits_with_status_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

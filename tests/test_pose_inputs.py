@@ -89,6 +89,34 @@ def test_joints_beside_our_own_skeletons_are_exact(photo: Path, tmp_path: Path) 
     assert np.array_equal(read_image(tmp_path / "poses" / "000.png"), POSES[0])
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_joints_beside_skeletons_of_any_name_and_from_inside_the_folder(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: int
+) -> None:
+    for index, pose in enumerate(POSES):
+        write_png(tmp_path / "poses" / f"frame_{index + 1:04d}.png", pose)
+    exact = JOINTS + np.float32([0.25, 0.25, 0])
+    placed = (exact[..., :2] + 0.5) * scale - 0.5
+    joints = np.concatenate([placed, JOINTS[..., 2:]], axis=2)
+    document = {"height": 256 * scale, "width": 128 * scale, "keypoints": joints.tolist()}
+    (tmp_path / "poses.json").write_text(json.dumps(document))
+    monkeypatch.chdir(tmp_path / "poses")
+    for path in (tmp_path / "poses", Path(), Path("../poses/."), Path("../poses/x/..")):
+        (tmp_path / "poses" / "x").mkdir(exist_ok=True)
+        clip = Clip(name="photo", image=photo, poses=path, prompt="")
+        found = read_inputs(clip, None, 256, 128).joints
+        assert found is not None and np.abs(found - exact)[JOINTS[..., 2] > 0].max() < 0.01
+
+
+def test_the_command_takes_the_folder_it_is_run_in(
+    tiny_pipeline_dir: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"pretrained_model": tiny_pipeline_dir, "num_inference_steps": 1, "dtype": "float32"}
+    monkeypatch.chdir(given(photo, "series"))
+    inference.main(inference.Config(image=photo, poses=Path(), output_dir=tmp_path / "out", **settings))
+    assert (tmp_path / "out" / "photo.mp4").is_file()
+
+
 def test_fewer_poses_than_frames_are_told(photo: Path) -> None:
     clip = Clip(name="photo", image=photo, poses=given(photo, "own.json"), prompt="")
     with pytest.raises(UserError, match="4 poses, 9 are needed"):

@@ -162,3 +162,52 @@ def test_a_dataset_is_never_written_into(
     write_png(tmp_path / "results" / "a.gif", np.zeros((HEIGHT, HEIGHT, 3), np.uint8))
     with pytest.raises(UserError, match="is read"):
         teaser.main(teaser.Config(results=tmp_path / "results", output=tmp_path / "results" / "a.gif"))
+
+
+@pytest.mark.parametrize("name", ["photo.mp4", "photo.png"])
+def test_a_users_own_file_beside_our_settings_is_kept(
+    settings: dict[str, object], tmp_path: Path, name: str
+) -> None:
+    flags = {"image": tmp_path / "photo.png", "poses": tmp_path / "skeletons"}
+    make(settings, **flags)
+    own = tmp_path / "result" / name
+    written = own.read_bytes()
+    own.write_bytes(b"my own")
+    with pytest.raises(UserError, match=re.escape(f"{name} is not as it was written")):
+        make(settings, **flags)
+    assert own.read_bytes() == b"my own"
+    make(settings, **flags, check_inputs=True)  # writes nothing
+    path = tmp_path / "result" / "photo.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in known.items() if k not in ("video_sha256", "sheet_sha256")}))
+    make(settings, **flags)  # settings of an earlier version say nothing of the files
+    assert own.read_bytes() == written and json.loads(path.read_text()) == known
+
+
+def test_checking_inputs_minds_no_outputs(settings: dict[str, object], tmp_path: Path) -> None:
+    foreign = tmp_path / "result" / "photo.json"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    flags = {"image": tmp_path / "photo.png", "poses": tmp_path / "skeletons"}
+    make(settings, **flags, check_inputs=True)
+    with pytest.raises(UserError, match="is not as it was written"):
+        make(settings, **flags)
+
+
+def test_the_same_command_again_may_write_below_the_poses(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    flags = {"image": tmp_path / "photo.png", "poses": tmp_path / "skeletons"}
+    flags["output_dir"] = tmp_path / "skeletons" / "result"
+    for _ in range(2):
+        make(settings, **flags)
+    assert (tmp_path / "skeletons" / "result" / "photo.mp4").is_file()
+
+
+def test_videos_of_a_dataset_are_never_written_into_its_folders(
+    settings: dict[str, object], tiny_dataset_dir: Path
+) -> None:
+    folder = tiny_dataset_dir / "fashion_crop" / "anna"
+    (folder / "anna.png").write_bytes((folder / "000.png").read_bytes())
+    with pytest.raises(UserError, match=r"anna\.png lies in .*fashion_crop, which is read"):
+        make(settings, dataset=tiny_dataset_dir, output_dir=folder)

@@ -1,12 +1,16 @@
 """A script's settings: one frozen dataclass, which is also its command line."""
 
+import contextlib
 import dataclasses
 import io
 import itertools
 import json
+import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +30,8 @@ def run_script(
 
     Flags are spelled with underscores as the fields are; hyphens are accepted too. The rank that
     ``python -m torch.distributed.launch`` adds as ``--local-rank=N`` is dropped: LOCAL_RANK says the same.
-    Ctrl-C exits with status 130. Where the reader of the output leaves (`| head`), the script ends
-    in silence.
+    Ctrl-C exits with status 130, SIGTERM with 143: half-written files are removed. Where the reader of the
+    output leaves (`| head`), the script ends in silence.
 
     A class may name flags that once took no value in `BARE_FLAGS`, with the value that one alone stands for.
     """
@@ -40,7 +44,9 @@ def run_script(
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            main(tyro.cli(config_class, args=arguments, description=description, use_underscores=True))
+            _refuse_dashed_names(arguments)
+            with _ended_by_sigterm():
+                main(tyro.cli(config_class, args=arguments, description=description, use_underscores=True))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # see "Note on SIGPIPE" in the documentation of Python's module signal
@@ -52,6 +58,42 @@ def run_script(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """While this context is open, SIGTERM raises SystemExit, so that files are cleaned up, and ends workers.
+
+    Nothing is changed where the signal is taken care of already, outside the main thread, and in a process of
+    a distributed run: it may hang in a call that waits for another process, where no handler of Python runs.
+    """
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not (alone and main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        yield
+        return
+
+    def end(*_: object) -> None:
+        for worker in multiprocessing.active_children():  # else a pool is waited for until its work is done
+            worker.terminate()
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _refuse_dashed_names(arguments: list[str]) -> None:
+    """Refuse the name of a file that would be taken for a flag.
+
+    Raises:
+        UserError: says how to write it.
+    """
+    for argument in arguments:
+        if argument.startswith("-") and os.access(argument, os.F_OK):
+            raise UserError(f"the name {argument} would be taken for a flag; write ./{argument}")
 
 
 def _with_value(arguments: list[str], flag: str, value: str) -> list[str]:

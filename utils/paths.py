@@ -11,22 +11,27 @@ from typing import Any
 from utils.errors import UserError
 
 
-def refuse_overwrites(written: Iterable[str | Path], read: Iterable[str | Path]) -> None:
+def refuse_overwrites(
+    written: Iterable[str | Path], read: Iterable[str | Path], trees: Iterable[str | Path] = ()
+) -> None:
     """Refuse to write over what is read, by whatever spelling of its path.
 
     Links are resolved, hard links compared, and letters' case and Unicode forms ignored: some file systems
     ignore them, and two files that differ in nothing else are a mistake waiting to happen. A folder clashes
-    with a folder only where they are the same: a result may lie beside its inputs.
+    with a folder only where they are the same: a result may lie beside its inputs, or in a folder inside
+    theirs.
 
     Args:
         written: files and folders that will be written or replaced; they need not exist. Of a folder that is
             replaced as a whole, whatever is read inside it clashes too.
-        read: files and folders that are read.
+        read: files that are read, and folders of which the files directly in them are.
+        trees: folders that are read with all that is in them, however deep.
 
     Raises:
         UserError: two are the same; the message names both.
     """
-    inputs = [Path(path) for path in read]
+    deep = [Path(path) for path in trees]
+    inputs = [*map(Path, read), *deep]
     for output in map(Path, written):
         for path in inputs:
             if is_same_path(output, path) or (output.is_dir() and _lies_in(path, output)):
@@ -35,7 +40,11 @@ def refuse_overwrites(written: Iterable[str | Path], read: Iterable[str | Path])
                     f"{path} is read and would be overwritten{also}; choose another folder to write to, "
                     "or another name"
                 )
-            if path.is_dir() and _lies_in(output, path) and output.exists():
+            if path in deep:
+                is_read = _lies_in(output, path) and output.exists()
+            else:
+                is_read = path.is_dir() and output.is_file() and _key(output)[:-1] == _key(path)
+            if is_read:
                 raise UserError(
                     f"{output} lies in {path}, which is read, and would be overwritten; choose "
                     "another folder to write to"

@@ -175,7 +175,7 @@ def iter_video(
         raise UserError(f"{path} does not exist or is not a file; give a video file")
     count, first = 0, (0, 0)
     try:
-        with av.open(str(path), format=demuxer, options={"protocol_whitelist": "file"}) as container:
+        with av.open(_address(path), format=demuxer, options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
                 raise UserError(f"{path} holds no pictures; give a video")
             stream = container.streams.video[0]
@@ -185,7 +185,7 @@ def iter_video(
                 )
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             _check_dimensions(path, stream.width, stream.height)
-            for frame in _decode(container, stream):
+            for frame in _decode(path, container, stream):
                 picture = _to_rgb(frame, longest_side)
                 first = first if count else picture.shape[:2]
                 if picture.shape[:2] != first:
@@ -210,7 +210,7 @@ def video_length(path: str | Path) -> int | None:
     """About how many frames a video has by what its container says; None where it does not say."""
     path = Path(path)
     try:
-        with av.open(str(path), format=DEMUXERS.get(path.suffix.lower())) as container:
+        with av.open(_address(path), format=DEMUXERS.get(path.suffix.lower())) as container:
             stream = container.streams.video[0]
             if stream.frames or container.duration is None:
                 return stream.frames or None
@@ -223,7 +223,7 @@ def video_seconds(path: str | Path) -> float | None:
     """How long a video is by what its container says; None where it does not say."""
     path = Path(path)
     try:
-        with av.open(str(path), format=DEMUXERS.get(path.suffix.lower())) as container:
+        with av.open(_address(path), format=DEMUXERS.get(path.suffix.lower())) as container:
             return None if container.duration is None else container.duration / av.time_base
     except (av.error.FFmpegError, OSError):
         return None
@@ -237,10 +237,17 @@ def _check_dimensions(path: Path, width: int, height: int) -> None:
         )
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _address(path: Path) -> str:
+    """A file's path for FFmpeg, which takes what is before a colon in a relative one for a protocol."""
+    return str(path.absolute())
+
+
+def _decode(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
     for frame in container.decode(stream):
         # A stream may change its size on the way, past the check of its header.
-        _check_dimensions(Path(container.name), frame.width, frame.height)
+        _check_dimensions(path, frame.width, frame.height)
         yield frame
 
 

@@ -56,8 +56,9 @@ def test_it_says_who_can_open_the_page() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
-def test_ctrl_c_ends_the_page_in_the_middle_of_a_video_and_leaves_no_half_files(
-    browser: Any, tiny_pipeline_dir: Path, tmp_path: Path
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_page_in_the_middle_of_a_video_and_leaves_no_half_files(
+    browser: Any, tiny_pipeline_dir: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     pytest.importorskip("gradio", reason="Gradio is not installed (requirements-app.txt)")
     temporary, out, port = tmp_path / "temporary", tmp_path / "out", free_port()
@@ -83,7 +84,7 @@ def test_ctrl_c_ends_the_page_in_the_middle_of_a_video_and_leaves_no_half_files(
         page.click("#make")
         page.wait_for_function("document.querySelector('#progress progress')?.value > 0.1")
         assert list(out.rglob(".*.mp4"))
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         try:
             _, errors = process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
@@ -92,5 +93,5 @@ def test_ctrl_c_ends_the_page_in_the_middle_of_a_video_and_leaves_no_half_files(
         page.close()
     finally:
         process.kill()
-    assert process.returncode == 130 and "Traceback" not in errors
+    assert process.returncode == status and "Traceback" not in errors
     assert not list(out.rglob(".*.mp4")) and not list(temporary.iterdir())

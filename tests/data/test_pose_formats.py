@@ -248,6 +248,18 @@ def test_a_folder_that_is_no_series_is_named(tmp_path, names, message):
         read_pose_track(tmp_path)
 
 
+def test_a_folder_of_openpose_files_has_no_gap(tmp_path: Path) -> None:
+    write_openpose_json(tmp_path / "one.json", clip(1), HEIGHT, WIDTH)
+    (tmp_path / "poses").mkdir()
+    for number in (5, 6, 9):
+        content = (tmp_path / "one.json").read_bytes()
+        (tmp_path / "poses" / f"walk_{number:012d}_keypoints.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"no frame 7 \(walk_0+9_keypoints\.json follows walk_0+6_keypoints"):
+        read_pose_track(tmp_path / "poses")
+    (tmp_path / "poses" / "walk_000000000009_keypoints.json").unlink()
+    assert len(read_pose_track(tmp_path / "poses")) == 2
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=4),
     lambda inner: (

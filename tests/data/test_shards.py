@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from data import pack
 from data.annotations import load_annotations
 from data.latents import Facts, Latents, LatentVideo
 from data.pack import clip_files, extract, local_path, pack_dataset
@@ -194,3 +195,11 @@ def test_the_tar_is_the_same_for_the_same_files(tiny_dataset_dir: Path, packed: 
     assert names[:2] == ["anna.frame.000.png", "anna.frame.001.png"] and "berta.test.txt" in names
     places = json.loads((packed / "shard-00000.json").read_text())["clips"]["anna"]["files"]
     assert places.keys() == clip_files(tiny_dataset_dir, "anna").keys()
+
+
+def test_a_dataset_is_not_packed_into_itself(tiny_dataset_dir: Path) -> None:
+    before = contents(tiny_dataset_dir)
+    place = tiny_dataset_dir / ".." / tiny_dataset_dir.name
+    with pytest.raises(UserError, match="is the dataset itself"):
+        pack.main(pack.Config(dataset=tiny_dataset_dir, output_dir=place))
+    assert contents(tiny_dataset_dir) == before

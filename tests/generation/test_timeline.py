@@ -54,6 +54,11 @@ def test_files_that_hold_no_timeline_are_refused(tmp_path: Path) -> None:
     for name, part in (("long.txt", "more than"), ("binary.txt", "not text in UTF-8")):
         with pytest.raises(UserError, match=part):
             read_timeline(tmp_path / name, 12)
+    (tmp_path / "timeless.txt").write_text("She stands\n")
+    with pytest.raises(
+        UserError, match=r"timeless.txt is 'She stands', which has no times and no \":\"; write"
+    ):
+        read_timeline(tmp_path / "timeless.txt", 12)
 
 
 def test_a_file_and_a_text_give_the_same_timeline(tmp_path: Path) -> None:

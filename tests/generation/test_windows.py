@@ -36,8 +36,10 @@ def test_windows_cover_every_frame_once(num_frames: int, overlap: int) -> None:
 
 @pytest.mark.parametrize("overlap", [-1, 7, 8])
 def test_windows_that_do_not_advance_are_refused(overlap: int) -> None:
-    with pytest.raises(UserError, match="at most 6"):
+    with pytest.raises(UserError, match="give --window_overlap at most 6"):
         plan_windows(30, 8, overlap)
+    with pytest.raises(UserError, match="--window_frames 2 or more"):
+        plan_windows(30, 1, overlap)
 
 
 def test_a_crossfade_goes_from_one_to_the_other() -> None:

@@ -171,6 +171,7 @@ def test_settings_of_another_run_are_refused(prepared: tuple[Path, str], phone_v
         ({"texts": Path("none.csv")}, "cannot read --texts none.csv"),
         ({"videos": Path("none")}, "--videos none is no folder"),
         ({"seed": -1}, "--seed -1 must be at least 0"),
+        ({"output_dir": Path("none"), "shards": Path("none")}, "--shards none is the dataset's own folder"),
     ],
 )
 def test_bad_flags_are_refused_before_anything_is_written(
@@ -222,6 +223,16 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_done(tmp_path: Path, bad_v
     assert "sound.mp4" in table and table.count("yes") == 1 == printed.count(" yes")
 
 
+@pytest.mark.parametrize("place", ["dataset", "."])
+def test_the_same_command_goes_on_where_the_dataset_lies_among_its_videos(
+    tmp_path: Path, bad_videos: Path, place: str
+) -> None:
+    shutil.copy2(bad_videos / "good.mp4", tmp_path)
+    for prepared in (0, 1):
+        printed, errors = run(tmp_path, tmp_path / place)
+        assert errors == [] and f"1 videos in {tmp_path}, {prepared} already prepared" in printed
+
+
 def test_a_folder_of_which_nothing_is_kept_is_an_error(tmp_path: Path, bad_videos: Path) -> None:
     (tmp_path / "videos").mkdir()
     shutil.copy2(bad_videos / "black.mp4", tmp_path / "videos")
@@ -265,6 +276,25 @@ def test_a_kill_leaves_nothing_half_written(
     assert not list(folder.glob("records/*.json")) or not list(folder.glob("t*/*.txt"))
     run(phone_videos, folder, "--test_share", "0.5")
     assert contents(folder) == contents(prepared[0])
+
+
+@pytest.mark.parametrize("num_workers", ["1", "2"])
+def test_sigterm_ends_it_soon_and_leaves_nothing_half_written(
+    tmp_path: Path, phone_videos: Path, num_workers: str
+) -> None:
+    folder = tmp_path / "dataset"
+    started = subprocess.Popen(
+        command(phone_videos, folder, "--num_workers", num_workers),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("fashion_crop/.*/new/01*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    started.terminate()
+    assert started.wait(30) == 143
+    assert [path for path in folder.rglob("*") if path.name[0] == "."] == []
 
 
 def test_given_joints_take_the_place_of_the_finder(tmp_path: Path, turning: np.ndarray) -> None:

@@ -40,6 +40,24 @@ def test_names_are_unique_and_fit_for_files(tmp_path: Path) -> None:
     }
 
 
+def test_links_are_followed_and_what_is_hidden_or_left_out_is_not_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    for name in ("a.mp4", "in/b.mp4", ".trash/c.mp4", "in/.trash/deep/c.mp4", "made/sheets/d.mp4"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (tmp_path / "real" / "more").mkdir(parents=True)
+    (tmp_path / "real" / "more" / "e.mp4").touch()
+    (folder / "linked").symlink_to(tmp_path / "real")
+    (folder / "in" / "again").symlink_to("../in")
+    (tmp_path / "real" / "round").symlink_to(folder)
+    (folder / "to_made").symlink_to("made")
+    videos = find_videos(folder, None, [folder / "made"])
+    assert [video.source for video in videos] == ["a.mp4", "in/b.mp4", "linked/more/e.mp4"]
+    assert [video.source for video in find_videos(folder / "made", None, [folder / "made"])] == [
+        "sheets/d.mp4"
+    ]
+
+
 def test_a_video_keeps_its_name_whatever_comes_and_goes(tmp_path: Path) -> None:
     first = {video.source: video.name for video in name_videos(tmp_path, ["b c.mov", "b_c.mp4"])}
     assert first == {"b c.mov": "b_c", "b_c.mp4": "b_c-2"}

@@ -4,8 +4,11 @@ import ast
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,67 @@ def test_ctrl_c_during_the_imports_is_one_line() -> None:
     program = "import utils.interrupts; raise ValueError('ours')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert "Traceback" in done.stderr and "ours" in done.stderr
+
+
+def test_a_name_that_begins_with_a_dash_is_told(monkeypatch, capsys, tmp_path: Path) -> None:
+    (tmp_path / "-dash.png").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, print, "--folder", "-dash.png")
+    assert (
+        capsys.readouterr().err == "error: the name -dash.png would be taken for a flag; write ./-dash.png\n"
+    )
+    seen = []
+    run(monkeypatch, seen.append, "--folder", "./-dash.png", "--num_steps", "-1")
+    assert seen == [Config(folder=Path("-dash.png"), num_steps=-1)]
+
+
+HALF_WRITTEN = """
+import dataclasses, multiprocessing, pathlib, sys, time
+from utils.config import run_script
+from utils.files import atomic_path
+@dataclasses.dataclass
+class Config:
+    pass
+def main(config):
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    worker.start()
+    try:
+        with atomic_path("x.mp4") as path:
+            path.write_text("half")
+            pathlib.Path("begun").touch()
+            time.sleep(600)
+    finally:
+        worker.join()
+if __name__ == "__main__":
+    run_script(main, Config)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("world_size", "status"), [("1", 143), ("2", -15)])
+def test_sigterm_leaves_no_half_written_file(tmp_path: Path, world_size: str, status: int) -> None:
+    """Of a process alone: one of several may wait for the others where no handler runs, and ends at once."""
+    (tmp_path / "script.py").write_text(HALF_WRITTEN)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "WORLD_SIZE": world_size}
+    process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, env=environment)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(30) == status
+    left = [path.name for path in tmp_path.iterdir() if path.suffix == ".mp4"]
+    assert len(left) == (status != 143)
+
+
+def test_sigterm_has_its_old_action_after_a_script_and_runs_in_any_thread(monkeypatch) -> None:
+    handlers = []
+    run(monkeypatch, lambda config: handlers.append(signal.getsignal(signal.SIGTERM)))
+    assert callable(handlers[0]) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    thread = threading.Thread(target=run, args=(monkeypatch, handlers.append))
+    thread.start()
+    thread.join()
+    assert handlers[1] == Config()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")

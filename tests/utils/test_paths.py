@@ -104,6 +104,11 @@ def test_a_replaced_folder_may_hold_no_input_and_a_read_folder_loses_no_file(tmp
     with pytest.raises(UserError, match="photo_poses"):
         refuse_overwrites([folder / "000.png"], [folder])
     refuse_overwrites([folder / "new.png"], [folder])
+    (folder / "result").mkdir()
+    (folder / "result" / "a.mp4").write_bytes(b"")
+    refuse_overwrites([folder / "result" / "a.mp4", folder / "result"], [folder])
+    with pytest.raises(UserError, match=r"a\.mp4 lies in"):
+        refuse_overwrites([folder / "result" / "a.mp4"], [], [folder])
 
 
 @settings(max_examples=60, deadline=None)

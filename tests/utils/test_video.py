@@ -10,7 +10,7 @@ from PIL import Image
 from tests.toys import figure_clip
 from utils import video
 from utils.errors import UserError
-from utils.video import check_fps, read_video, write_gif, write_video
+from utils.video import check_fps, read_video, video_length, video_seconds, write_gif, write_video
 
 REAL_INPUTS = Path(__file__).resolve().parents[2] / "../shared/real_inputs"
 
@@ -221,3 +221,12 @@ def test_the_same_frames_give_the_same_bytes_whatever_was_in_memory(tmp_path: Pa
         write_video(tmp_path / "video.mp4", frames, 12)
         written.add((tmp_path / "video.mp4").read_bytes())
     assert len(written) == 1
+
+
+def test_a_relative_name_with_a_colon_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "clip-12:30.mp4"
+    write_video(name, [np.full((32, 32, 3), 90, np.uint8)] * 4, 8)
+    frames, fps = read_video(name)
+    assert len(frames) == 4 and fps == 8
+    assert video_length(name) == 4 and video_seconds(name) == 0.5
