@@ -174,9 +174,7 @@ def write_report(config: Config, rows: dict[str, Row], sources: list[ClipSource]
             for index, source in enumerate(sources)
         },
     }
-    save_config(
-        config, config.output_dir / "settings.json"
-    )  # not before: a failed run leaves those of before
+    save_config(config, config.output_dir / "settings.json")  # now, so that it belongs to these figures
     write_json(config.output_dir / "metrics.json", document)
     header = (
         f"# {len(sources)} clips of {config.dataset}/{config.split}, protocol {config.protocol}\n\n"

@@ -39,7 +39,6 @@ from generation.mending import has_even_times
 from generation.outputs import (
     SUMS,
     check_outputs,
-    file_sha256,
     joints_folder,
     joints_sha256,
     keeps_poses,
@@ -60,6 +59,7 @@ from generation.resuming import window_store
 from generation.tracks import pose_pictures
 from generation.video import choose_sampling, clip_seed, make_video, prepare_inputs
 from generation.windows import plan_windows
+from utils.checkpoint import file_sha256
 from utils.config import check_minimum, run_script
 from utils.contact_sheet import contact_sheet, spread, thumbnail
 from utils.devices import choose_device
@@ -144,7 +144,10 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
             yield frame
 
     before = read_settings(config.output_dir, clip.name) or {}
-    sums = {key: before.get(key) for key in ("joints_sha256", *SUMS.values())}
+    sums = {"joints_sha256": before.get("joints_sha256")}
+    if before:  # from here on the files are not as it says, wherever this is stopped
+        unsure = {name: value for name, value in before.items() if name not in SUMS.values()}
+        write_json(path.with_suffix(".json"), unsure)
     write_video(path, video(), fps_of(config, inputs))
     # At once: by its settings the video is known as one of this script, if the rest is interrupted.
     sums["video_sha256"] = file_sha256(path)

@@ -10,6 +10,7 @@ import numpy as np
 from data.pose_json import read_pose_json
 from generation.inputs import Clip
 from generation.settings import ModelSettings
+from utils.checkpoint import file_sha256
 from utils.errors import UserError
 from utils.files import read_json
 from utils.image import read_image
@@ -86,7 +87,7 @@ def _check_own(output_dir: Path, name: str, with_joints: bool) -> None:
     foreign = [output_dir / f"{name}{end}" for end in (".mp4", ".png", ".json") if settings is None]
     for end, key in SUMS.items():
         path, known = output_dir / f"{name}{end}", (settings or {}).get(key)
-        if known is not None and path.exists() and file_sha256(path) != known:  # older settings know none
+        if known is not None and path.is_file() and file_sha256(path) != known:  # older settings know none
             foreign.append(path)
     joints = joints_folder(output_dir, name)
     if with_joints and (settings or {}).get("joints_sha256") != joints_sha256(joints):
@@ -104,14 +105,6 @@ def read_settings(output_dir: Path, name: str) -> dict[str, Any] | None:
         return None
     is_own = isinstance(settings, dict) and settings.get("name") == name and "clip_seed" in settings
     return settings if is_own else None
-
-
-def file_sha256(path: Path) -> str | None:
-    """SHA-256 of a file's content, None where it is no file."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def joints_sha256(folder: Path) -> str | None:
