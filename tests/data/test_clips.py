@@ -136,6 +136,25 @@ def test_poses_of_another_size_are_resized_to_eight_times_the_latents(folders) -
     assert clip["pose_images"].shape == (3, 6, 32, 16)
 
 
+def test_poses_and_masks_of_another_shape_get_the_border_of_the_latents(folders) -> None:
+    """Square pictures lie in the middle of latents that are twice as high as wide."""
+    dataset, _ = folders
+    (dataset / "fashion_masks" / "plain").mkdir(parents=True)
+    for frame in range(12):
+        picture = np.full((64, 64, 3), 200, np.uint8)
+        picture[16:48, 16:48] = 0
+        write_png(dataset / "fashion_poses" / "plain" / f"{frame:03d}.png", picture)
+        mask = np.zeros((64, 64), np.uint8)
+        mask[:16] = 7
+        Image.fromarray(mask, "P").save(dataset / "fashion_masks" / "plain" / f"{frame:03d}.png")
+    plain = [segment for segment in SEGMENTS if segment.name == "plain"]
+    clip = ClipDataset(*folders, plain, 6, person_weight=3.0)[ClipRequest(0, 6, True, 0)]
+    column = clip["pose_images"][0, 0, :, 8]
+    assert clip["pose_images"].shape == (3, 6, 32, 16)
+    assert (column[:10] > 0).all() and (column[13:19] < 0).all() and (column[22:] > 0).all()
+    assert (clip["loss_weight"][0] == torch.tensor([3, 3, 3, 1])[:, None]).all()
+
+
 def add_masks(dataset: Path) -> None:
     for name in ("warped", "plain"):
         (dataset / "fashion_masks" / name).mkdir(parents=True)
