@@ -142,12 +142,12 @@ def write_clip(config: Config, pipeline: X2FashionPipeline, clip: Clip, inputs: 
                 if index in spread(count, SHEET_PHOTOS):
                     laid.append(thumbnail(frame))
             yield frame
+        if before:  # from here on the files are not as it says, wherever this is stopped
+            unsure = {name: value for name, value in before.items() if name not in SUMS.values()}
+            write_json(path.with_suffix(".json"), unsure)
 
     before = read_settings(config.output_dir, clip.name) or {}
     sums = {"joints_sha256": before.get("joints_sha256")}
-    if before:  # from here on the files are not as it says, wherever this is stopped
-        unsure = {name: value for name, value in before.items() if name not in SUMS.values()}
-        write_json(path.with_suffix(".json"), unsure)
     write_video(path, video(), fps_of(config, inputs))
     # At once: by its settings the video is known as one of this script, if the rest is interrupted.
     sums["video_sha256"] = file_sha256(path)

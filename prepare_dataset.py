@@ -155,6 +155,11 @@ def check_dataset(config: Config) -> None:
             )
     elif any((config.output_dir / folder).exists() for folder in (*layout.FOLDERS, *layout.SPLITS)):
         raise UserError(f"{config.output_dir} holds another dataset; choose another --output_dir")
+    elif own := [name for name in layout.REPORTS if (config.output_dir / name).exists()]:
+        raise UserError(
+            f"{config.output_dir / own[0]} would be replaced, and was not written here; choose another "
+            "--output_dir"
+        )
 
 
 def open_dataset(config: Config) -> None:

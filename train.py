@@ -409,6 +409,8 @@ def report_on_data(config: Config) -> None:
     if config.latents == RunSettings.__dataclass_fields__["latents"].default and not config.latents.is_dir():
         latents = None  # not given, and nothing was projected yet
     multiple = size_multiple(config, spatial_factor(load_vae(config.vae)))
+    if is_sharded(config.latents):
+        multiple = 1  # they may have been projected at another size, which training looks at
     report = check_dataset(config.dataset, config.num_frames, latents, size_multiple=multiple)
     print(report.text())
     if report.problems:

@@ -7,7 +7,7 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=64
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:TERM@300
+#SBATCH --signal=B:USR1@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -euo pipefail
@@ -15,7 +15,7 @@ set -euo pipefail
 HEAD_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export HEAD_NODE
 WARNED=
-trap 'WARNED=1; scancel --signal=TERM "$SLURM_JOB_ID"' TERM # to the nodes, not to this script
+trap 'WARNED=1; scancel --signal=TERM "$SLURM_JOB_ID" || true' USR1 # to the nodes, not to this script
 # One torchrun a node; processes that die are started again up to three times and go on from the last checkpoint.
 # shellcheck disable=SC2016
 srun bash -c 'exec torchrun \
@@ -25,8 +25,9 @@ srun bash -c 'exec torchrun \
 RUN=$!
 STATUS=0
 wait "$RUN" || STATUS=$?
-if [ -n "$WARNED" ]; then
-    wait "$RUN" || true # the warning ended the wait above
-    scontrol requeue "$SLURM_JOB_ID"
+if [ -n "$WARNED" ]; then # it ended the wait above
+    STATUS=0
+    wait "$RUN" || STATUS=$?
+    [ "$STATUS" = 0 ] || scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$STATUS"

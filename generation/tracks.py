@@ -9,7 +9,7 @@ import numpy as np
 
 from data.found_poses import SURE_SCORE, find_pose_track
 from data.pose_formats import PICTURES, find_series, read_pose_track
-from data.pose_json import read_rate
+from data.pose_json import number_in_name, read_rate
 from data.pose_track import PoseTrack
 from generation.mending import body_height, has_even_times, resample
 from generation.photo import find_person, is_accompanied, people_beside
@@ -58,6 +58,12 @@ def _own_track(path: Path, end: int | None) -> PoseTrack | None:
         return None
     folder = _named(path)
     joints = load_joints(folder, len(paths))
+    total = len(read_json(_beside(path)).get("keypoints", ()))
+    if number_in_name(paths[0]) and total > len(find_series(path)):
+        raise UserError(
+            f"{path} begins with {paths[0].name}, and {_beside(path)} has the joints of {total} frames, of "
+            "which the first would be taken; delete the JSON to go by the pictures, or name them from 000 on"
+        )
     size = read_image(paths[0]).shape
     if joints is None:
         joints = np.zeros((len(paths), NUM_JOINTS, 3), np.float32)

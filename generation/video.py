@@ -144,12 +144,12 @@ def make_video(
     """
     is_long = inputs.poses is not None and num_frames > settings.window_frames
     sentences = clip.prompt if clip.timeline is None else clip.timeline.sentences
-    window_frames, sampled, lead = settings.window_frames, num_frames, int(begins_elsewhere(inputs))
+    sampled, window_frames = frames_to_sample(settings, pipeline, inputs, num_frames)
+    lead = int(begins_elsewhere(inputs))
     if lead:
-        multiple = pipeline.denoiser.frame_multiple
-        sampled = math.ceil((lead + num_frames) / multiple) * multiple
         inputs = from_photo_pose(inputs, sampled)
-        window_frames = window_frames if is_long else max(window_frames, sampled)
+        if not isinstance(sentences, str):
+            sentences = [sentences[0], *sentences, *sentences[-1:] * (sampled - len(sentences))]
     pipeline.set_progress_bar_config(
         desc=clip.name, unit="step", leave=False, dynamic_ncols=True, disable=is_long
     )
@@ -181,6 +181,21 @@ def make_video(
             lead, done = max(0, lead - len(frames)), done + len(wanted)
             progress.update(len(wanted))
             yield from wanted
+
+
+def frames_to_sample(
+    settings: VideoSettings, pipeline: X2FashionPipeline, inputs: Inputs, num_frames: int
+) -> tuple[int, int]:
+    """Frames that are sampled for a video of `num_frames`, and frames of a window.
+
+    They are more by one where the photo's pose goes before the poses, up to a number that the model can make.
+    """
+    if not begins_elsewhere(inputs):
+        return num_frames, settings.window_frames
+    multiple = pipeline.denoiser.frame_multiple
+    sampled = math.ceil((num_frames + 1) / multiple) * multiple
+    is_long = num_frames > settings.window_frames
+    return sampled, settings.window_frames if is_long else max(settings.window_frames, sampled)
 
 
 def begins_elsewhere(inputs: Inputs) -> bool:

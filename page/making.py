@@ -17,7 +17,7 @@ from generation.backdrop import Backdrop
 from generation.inputs import Clip, Inputs
 from generation.own_clip import ClipSettings, fps_of
 from generation.resuming import window_store
-from generation.video import choose_sampling, make_video
+from generation.video import choose_sampling, frames_to_sample, make_video
 from generation.windows import plan_windows
 from page.visit import Result, Visit
 from utils.config import settings_as_json
@@ -60,10 +60,19 @@ class Work:
     num_frames: int
 
     @classmethod
-    def of(cls, settings: ClipSettings, pipeline: X2FashionPipeline, num_frames: int) -> "Work":
+    def of(
+        cls,
+        settings: ClipSettings,
+        pipeline: X2FashionPipeline,
+        num_frames: int,
+        inputs: Inputs | None = None,
+    ) -> "Work":
         """The work of a video of which nothing is done yet."""
         sampling = choose_sampling(settings, pipeline)
-        windows = plan_windows(num_frames, settings.window_frames, settings.window_overlap)
+        sampled, window_frames = num_frames, settings.window_frames
+        if inputs is not None:
+            sampled, window_frames = frames_to_sample(settings, pipeline, inputs, num_frames)
+        windows = plan_windows(sampled, window_frames, settings.window_overlap)
         predictions = len(guidance_branches(*sampling.guidance_scales))
         return cls(
             step=len(windows[0].frames) * predictions,
@@ -109,7 +118,7 @@ class Making:
         self.count = len(inputs.poses)
         store = visit.folder / ".windows"
         self.store = window_store(store, settings, pipeline, clip, inputs, self.count)
-        self.work = Work.of(settings, pipeline, self.count)
+        self.work = Work.of(settings, pipeline, self.count, inputs)
         if self.store is not None:
             steps = self.store.num_done * choose_sampling(settings, pipeline).num_inference_steps
             self.work = dataclasses.replace(self.work, num_steps=self.work.num_steps - steps)

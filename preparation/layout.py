@@ -15,6 +15,7 @@ SHEETS, LOOKS, RECORDS = "sheets", "looks", "records"
 FOLDERS = (FRAMES, POSES, MASKS, SHEETS, LOOKS, RECORDS)
 SPLITS = ("train", "test")
 SETTINGS = "prepared.json"
+REPORTS = ("splits.json", "prepared.csv", "README.md")
 ROOT_FILES = ("prepared", "splits", "labels", "README")
 JPEG_QUALITY = 95
 

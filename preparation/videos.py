@@ -56,7 +56,8 @@ def find_videos(
 ) -> list[Video]:
     """All videos in a folder and the folders in it, sorted by path; what is hidden is left out.
 
-    Links to folders are followed; what several of them lead to is found once.
+    Links to folders are followed, but not out to one that the folder is in; what several of them lead to is
+    found once.
 
     Args:
         folder: to look through.
@@ -93,14 +94,18 @@ def _files_in(folder: Path, left_out: Iterable[Path]) -> Iterator[Path]:
         if os.path.realpath(place) in seen:
             continue
         seen.add(os.path.realpath(place))
+        entries: list[Path] = []
         with contextlib.suppress(PermissionError):
-            for path in sorted(place.iterdir()):
-                if path.name[0] == ".":
-                    continue
-                if path.is_dir():
-                    (links if path.is_symlink() else waiting).append(path)
-                else:
-                    yield path
+            entries = sorted(place.iterdir())
+        for path in entries:
+            if path.name[0] == ".":
+                continue
+            if not path.is_dir():
+                yield path
+            elif not path.is_symlink():
+                waiting.append(path)
+            elif not folder.resolve().is_relative_to(path.resolve()):
+                links.append(path)
 
 
 def name_videos(folder: Path, sources: Iterable[str], known: Mapping[str, str] | None = None) -> list[Video]:

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from typing import Any
 import torch
 
 from utils.config import run_script
-from utils.devices import choose_device
 from utils.errors import UserError
 from utils.files import check_output_dir, read_json, write_json
 
@@ -51,7 +51,7 @@ class Config:
         """`num_processes`, or its default here."""
         if self.num_processes is not None:
             return self.num_processes
-        if choose_device(self.device).type == "cpu":
+        if self.device == "cpu" or not torch.cuda.is_available():
             return 2
         return torch.cuda.device_count() if self.device in ("auto", "cuda") else 1
 
@@ -263,7 +263,13 @@ def run_stage(config: Config, stage: Stage) -> None:
         shutil.rmtree(stage.unfinished)
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, *stage.command])
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    is_stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        is_stopped.set()
+        process.terminate()
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         status = process.wait()
     except KeyboardInterrupt:
@@ -271,6 +277,8 @@ def run_stage(config: Config, stage: Stage) -> None:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+    if is_stopped.is_set():
+        raise SystemExit(128 + signal.SIGTERM)
     if status:
         raise UserError(
             f"stage {stage.name} ended with status {status}, see above; give the same command again to go on"

@@ -16,7 +16,6 @@ from utils.errors import UserError
         "inference",
         "evaluate",
         "recipe.predict_latents",
-        "recipe.run",
         "recipe.train_vae",
         "recipe.train_warper",
         "recipe.train_decoder",

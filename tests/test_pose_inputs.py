@@ -108,6 +108,18 @@ def test_joints_beside_skeletons_of_any_name_and_from_inside_the_folder(
         assert found is not None and np.abs(found - exact)[JOINTS[..., 2] > 0].max() < 0.01
 
 
+def test_skeletons_without_the_first_ones_are_not_moved_by_their_joints(photo: Path, tmp_path: Path) -> None:
+    for index, pose in enumerate(POSES):
+        write_png(tmp_path / "poses" / f"{index:03d}.png", pose)
+    document = {"height": 256, "width": 128, "keypoints": JOINTS.tolist()}
+    (tmp_path / "poses.json").write_text(json.dumps(document))
+    clip = Clip(name="photo", image=photo, poses=tmp_path / "poses", prompt="")
+    assert len(read_inputs(clip, None, 256, 128).poses) == len(POSES)
+    (tmp_path / "poses" / "000.png").unlink()
+    with pytest.raises(UserError, match=r"begins with 001\.png, and .*poses\.json has the joints of"):
+        read_inputs(clip, None, 256, 128)
+
+
 def test_the_command_takes_the_folder_it_is_run_in(
     tiny_pipeline_dir: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

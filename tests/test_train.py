@@ -488,12 +488,19 @@ def test_a_slurm_job_of_two_nodes_trains(folders, tiny_pipeline_dir, straight, t
 
     # Before the time is up the script is warned: the run writes a checkpoint, and the job is queued again.
     (tmp_path / "tasks").unlink()
-    _, *flags = command(folders, tiny_pipeline_dir, tmp_path / "long", "--max_train_steps", "5000")
-    job = subprocess.Popen(["bash", "docs/slurm_train.sh", *flags], cwd=ROOT, env=environment)
-    while not list_checkpoints(tmp_path / "long" / "checkpoint") and job.poll() is None:
-        time.sleep(0.05)
-    job.terminate()
-    assert job.wait(timeout=120) != 0
+    more = ("--max_train_steps", "5000", "--num_workers", "2")
+    _, *flags = command(folders, tiny_pipeline_dir, tmp_path / "long", *more)
+    job = subprocess.Popen(
+        ["bash", "docs/slurm_train.sh", *flags], cwd=ROOT, env=environment, start_new_session=True
+    )
+    try:
+        while not list_checkpoints(tmp_path / "long" / "checkpoint") and job.poll() is None:
+            time.sleep(0.05)
+        job.send_signal(signal.SIGUSR1)
+        assert job.wait(timeout=120) != 0
+    finally:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
     assert (tmp_path / "requeued").read_text() == "7\n"
     path = list_checkpoints(tmp_path / "long" / "checkpoint")[-1]
     assert load_checkpoint(path)[0] == len(losses(tmp_path / "long")) < 5000

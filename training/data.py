@@ -65,7 +65,7 @@ def make_batches(
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         pin_memory=has_gpu,
-        worker_init_fn=_leave_interrupts_to_the_trainer,
+        worker_init_fn=_leave_signals_to_the_trainer,
     )
     try:
         yield from loader
@@ -105,5 +105,7 @@ def prepare_batch(
     return on_device, randomness.to(device)
 
 
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Go on at Ctrl-C and the first SIGTERM: torchrun sends it to workers too, which the last step needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

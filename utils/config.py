@@ -30,8 +30,8 @@ def run_script(
 
     Flags are spelled with underscores as the fields are; hyphens are accepted too. The rank that
     ``python -m torch.distributed.launch`` adds as ``--local-rank=N`` is dropped: LOCAL_RANK says the same.
-    Ctrl-C exits with status 130, SIGTERM with 143: half-written files are removed. Where the reader of the
-    output leaves (`| head`), the script ends in silence.
+    Ctrl-C exits with status 130, SIGTERM with 143: half-written files are removed (at SIGTERM only in a run
+    of one process). Where the reader of the output leaves (`| head`), the script ends in silence.
 
     A class may name flags that once took no value in `BARE_FLAGS`, with the value that one alone stands for.
     """
@@ -74,6 +74,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         return
 
     def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would end the cleaning up
         for worker in multiprocessing.active_children():  # else a pool is waited for until its work is done
             worker.terminate()
         raise SystemExit(128 + signal.SIGTERM)

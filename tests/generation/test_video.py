@@ -1,5 +1,6 @@
 """One video, made by its settings."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from diffusion.pipeline import X2FashionPipeline
 from generation.inputs import Clip, Inputs
 from generation.settings import VideoSettings
-from generation.video import make_video
+from generation.video import begins_elsewhere, make_video
 from tests.toys import SENTENCES, figure_clip
 
 FRAMES, POSES, JOINTS = figure_clip(4)
@@ -51,7 +52,8 @@ def test_a_first_pose_that_is_not_the_photos_is_made_like_any_other(
     )
     expected = np.stack(list(make_video(settings, pipeline, clip, whole, 7)))
     assert np.array_equal(frames, expected[1:])
-    near = Inputs(photo=FRAMES[0], poses=poses, joints=joints + 1, image_joints=joints[0])
+    near = dataclasses.replace(inputs, joints=joints + np.array((1, 1, 0), np.float32))
+    assert begins_elsewhere(inputs) and not begins_elsewhere(near)
     assert len(list(make_video(settings, pipeline, clip, near, 6))) == 6
 
 

@@ -233,6 +233,14 @@ def test_the_same_command_goes_on_where_the_dataset_lies_among_its_videos(
         assert errors == [] and f"1 videos in {tmp_path}, {prepared} already prepared" in printed
 
 
+def test_a_users_own_readme_among_the_videos_stays(tmp_path: Path, bad_videos: Path) -> None:
+    shutil.copy2(bad_videos / "good.mp4", tmp_path)
+    (tmp_path / "README.md").write_text("mine")
+    _, (error,) = run(tmp_path, tmp_path, code=2)
+    assert "README.md would be replaced" in error
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 def test_a_folder_of_which_nothing_is_kept_is_an_error(tmp_path: Path, bad_videos: Path) -> None:
     (tmp_path / "videos").mkdir()
     shutil.copy2(bad_videos / "black.mp4", tmp_path / "videos")

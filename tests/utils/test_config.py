@@ -102,7 +102,7 @@ from utils.files import atomic_path
 class Config:
     pass
 def main(config):
-    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(20,))
     worker.start()
     try:
         with atomic_path("x.mp4") as path:
