@@ -463,7 +463,7 @@ def test_a_slurm_job_of_two_nodes_trains(folders, tiny_pipeline_dir, straight, t
         "scontrol": f'[ "$1" = requeue ] && echo "$2" > "{tmp_path}/requeued" || echo localhost',
         "srun": f"""
             for n in 0 1; do SLURM_NODEID=$n "$@" & echo $! >> "{tmp_path}/tasks"; done
-            wait -n && wait -n""",
+            for task in $(jobs -p); do wait $task || exit; done""",
         "scancel": f'[ "$*" = "--signal=TERM 7" ] && kill -TERM $(cat "{tmp_path}/tasks")',
         "torchrun": f'exec "{sys.executable}" -m torch.distributed.run "$@"',
     }

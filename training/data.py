@@ -1,5 +1,6 @@
 """What a run reads: its batches, and the clips held out from them."""
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -106,6 +107,10 @@ def prepare_batch(
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """Go on at Ctrl-C and the first SIGTERM: torchrun sends it to workers too, which the last step needs."""
+    """Stay out of the trainer's process group, to which torchrun sends SIGTERM: its last step needs batches.
+
+    A worker whose trainer is gone ends by itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
