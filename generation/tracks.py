@@ -53,13 +53,14 @@ def read_track(
 
 def _own_track(path: Path, end: int | None) -> PoseTrack | None:
     """The exact joints of a folder of pictures that has our JSON beside it."""
-    paths = find_series(path)[:end] if is_described(path) else []
+    series = find_series(path) if is_described(path) else []
+    paths = series[:end]
     if not paths:
         return None
     folder = _named(path)
     joints = load_joints(folder, len(paths))
     total = len(read_json(_beside(path)).get("keypoints", ()))
-    if number_in_name(paths[0]) and total > len(find_series(path)):
+    if number_in_name(paths[0]) and total > len(series):
         raise UserError(
             f"{path} begins with {paths[0].name}, and {_beside(path)} has the joints of {total} frames, of "
             "which the first would be taken; delete the JSON to go by the pictures, or name them from 000 on"

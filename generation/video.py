@@ -149,7 +149,7 @@ def make_video(
     if lead:
         inputs = from_photo_pose(inputs, sampled)
         if not isinstance(sentences, str):
-            sentences = [sentences[0], *sentences, *sentences[-1:] * (sampled - len(sentences))]
+            sentences = [sentences[0], *sentences, *sentences[-1:] * (sampled - 1 - len(sentences))]
     pipeline.set_progress_bar_config(
         desc=clip.name, unit="step", leave=False, dynamic_ncols=True, disable=is_long
     )
